@@ -1,0 +1,76 @@
+# `make help` lists every target.
+SHELL := /bin/bash
+# the first of these that runs and is of a fitting version
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(shell find proto -name '*.proto' | sort)
+PYTEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check bench lock clean
+
+help: ## list every target
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## create .venv with the locked dependencies
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Rapport needs Python 3.11 or 3.12; none was found. Say make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -x $(BIN)/python || { echo "setting up .venv with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
+	@echo "installing the locked dependencies (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@printf '%s\n%s\n' '$(CURDIR)' '$(CURDIR)/proto' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rapport_roots.pth"
+	@touch $@
+
+demo: setup ## start everything, run the small town through it, explain, reconcile
+	$(BIN)/rapport demo
+
+up: setup ## start PostgreSQL, NATS, the three services and the demo's providers, and leave them running
+	$(BIN)/rapport up
+
+down: setup ## stop what `make up` started
+	$(BIN)/rapport down
+
+test: setup ## run every test
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: setup fmt-check lint type layers proto-lint proto-check test ## exactly what CI runs
+
+fmt: setup ## format and mend what can be mended
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+fmt-check: setup ## formatted?
+	$(BIN)/ruff format --check .
+
+lint: setup ## ruff, every rule but those excluded with a reason
+	$(BIN)/ruff check .
+
+type: setup ## mypy, strict
+	$(BIN)/mypy
+
+layers: setup ## which part may import which
+	$(BIN)/lint-imports
+
+proto: setup ## generate the stubs
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto $(PROTOS)
+
+proto-lint: setup ## buf lint; buf breaking against main where there is one
+	$(BIN)/buf lint proto
+	@if git rev-parse --verify --quiet origin/main >/dev/null; then $(BIN)/buf breaking proto --against '.git#ref=refs/remotes/origin/main,subdir=proto'; fi
+
+proto-check: setup ## stubs in step with the protos?
+	@d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out="$$d" --grpc_python_out="$$d" --mypy_out="$$d" --mypy_grpc_out="$$d" $(PROTOS) && \
+	(cd "$$d" && find . -type f) | while read -r f; do cmp -s "$$d/$$f" "proto/$$f" || { echo "out of step: proto/$$f (run make proto)"; exit 1; }; done
+
+bench: setup ## measure, beside references in the same run
+	$(BIN)/python -m bench.road
+
+lock: ## resolve requirements.lock anew (needs uv)
+	uv pip compile --quiet pyproject.toml --extra local --extra dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+
+clean: ## remove what can be made again (not var/)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

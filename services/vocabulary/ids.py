@@ -1,0 +1,56 @@
+"""Names (UUIDv5) that derive from what caused a thing: the same cause gives the same id, whoever computes it."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import NewType
+from uuid import UUID
+from zlib import crc32
+
+DecisionId = NewType("DecisionId", str)
+ActionId = NewType("ActionId", str)
+MessageId = NewType("MessageId", str)
+CustomerId = NewType("CustomerId", int)
+
+PARTITIONS = 64
+"""Partitions of an installation unless its settings say otherwise."""
+
+_NAMESPACE = UUID("6f1c3a52-6f0e-5d55-9c0b-3d8f0f0d7a11").bytes
+_SEPARATOR = "\x1f"
+
+
+def derived_id(kind: str, *parts: str | int) -> str:
+    """UUIDv5 (RFC 9562) of the kind and the parts, in this order, under the namespace of Rapport."""
+    name = _SEPARATOR.join([kind, *[str(part) for part in parts]])
+    digest = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()
+    return str(UUID(bytes=digest[:16], version=5))
+
+
+def decision_id(source: str, event_id: str, customer: int) -> DecisionId:
+    """The decision about one event for one customer."""
+    return DecisionId(derived_id("decision", source, event_id, customer))
+
+
+def action_id(decision: str, rule_set: str, rule: str, position: int) -> ActionId:
+    """The action at that position (from 0) of a rule in a decision."""
+    return ActionId(derived_id("action", decision, rule_set, rule, position))
+
+
+def message_id(action: str) -> MessageId:
+    """The message that carries an action."""
+    return MessageId(derived_id("message", action))
+
+
+def own_event_id(*parts: str | int) -> str:
+    """An event of our own, named by what caused it, for example ("action.due", action id)."""
+    return derived_id("event", *parts)
+
+
+def partition_of(customer: int, partitions: int = PARTITIONS) -> int:
+    """The partition of a customer."""
+    return customer % partitions
+
+
+def thing_partition(kind: str, key: str, partitions: int = PARTITIONS) -> int:
+    """The partition of a thing: CRC-32 of ``kind:key``."""
+    return crc32(f"{kind}:{key}".encode()) % partitions

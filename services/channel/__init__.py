@@ -1,0 +1,1 @@
+"""The only service that may talk to a customer: gates, messages, hand-over, receipts."""

@@ -1,0 +1,1 @@
+"""PostgreSQL, the profile service, providers and templates behind the ports."""

@@ -1,0 +1,1 @@
+"""Values and policies of the channel service: pure, standard library only."""

@@ -1,0 +1,1 @@
+"""The gates, one module each, all with one interface."""

@@ -1,0 +1,1 @@
+"""gRPC servicers and stream workers; protobuf stops here."""

@@ -1,0 +1,1 @@
+"""What the decision service knows: the rule language, its compiler, arbitration."""

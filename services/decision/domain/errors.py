@@ -1,0 +1,34 @@
+"""What can go wrong in deciding, in the words of the domain."""
+
+from __future__ import annotations
+
+
+class DecisionError(Exception):
+    """Base of this service's own errors."""
+
+
+class EngineRefused(DecisionError):
+    """The engine did not take a shard's rules or a snapshot: a fault of the compiler, never of the caller."""
+
+
+class RunawayRules(DecisionError):
+    """More activations fired in one run than a sound shard can have."""
+
+
+class EngineDied(DecisionError):
+    """The engine's process ended in the middle of a job.
+
+    ``item`` is the position of the item it was working on, None when it was between items.
+    """
+
+    def __init__(self, message: str, item: int | None) -> None:
+        super().__init__(message)
+        self.item = item
+
+
+class JobFailed(DecisionError):
+    """A job in the engine's process raised; ``item`` is the position of the item it was working on, if any."""
+
+    def __init__(self, message: str, item: int | None) -> None:
+        super().__init__(message)
+        self.item = item

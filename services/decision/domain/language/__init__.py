@@ -1,0 +1,1 @@
+"""The rule language: from text with positions to checked conditions and actions."""

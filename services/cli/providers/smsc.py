@@ -1,0 +1,406 @@
+"""A simulated SMSC: SMPP 3.4 over TCP with binds, message ids, delivery receipts, a record and faults."""
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from services.cli.providers.concatenation import Assembly, part_of, text_of
+from services.cli.providers.faults import FaultFile, SmscFaults
+from services.cli.providers.process import ListenAddress, run_provider
+from services.cli.providers.receipts import DELIVERED, Receipt, ReceiptQueue, is_wanted
+from services.cli.providers.record import RecordFile, read_secret
+from services.cli.providers.smpp_wire import (
+    RESPONSE,
+    Command,
+    Frame,
+    FrameReader,
+    Status,
+    Submit,
+    Tag,
+    WireError,
+    read_bind,
+    read_submit,
+    write_frame,
+    write_text,
+    write_tlv,
+)
+from services.runtime.clock import WallClock
+
+_BINDS = {Command.BIND_RECEIVER, Command.BIND_TRANSMITTER, Command.BIND_TRANSCEIVER}
+_RECEIPT_WINDOW = 200
+_SYSTEM_ID = "rapport-smsc"
+
+
+@dataclass(frozen=True, slots=True)
+class SmscSettings:
+    """How the SMSC is run."""
+
+    record: Path
+    """One JSON object per submit; beside it `<record>.receipts` with those that were taken."""
+    system_id: str
+    password: str
+    reference_tag: int = 0x1401
+    """Vendor parameter in which a client names its message; without it user_message_reference is recorded."""
+    receipt_delay_micros: int = 100_000
+
+
+class Smsc:
+    """The message centre: takes short messages from bound clients and sends their receipts back."""
+
+    def __init__(
+        self,
+        settings: SmscSettings,
+        faults: FaultFile[SmscFaults] | None = None,
+        now_micros: Callable[[], int] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.faults = faults or FaultFile(SmscFaults())
+        self._now_micros = now_micros or WallClock().now_micros
+        self._sessions: dict[_Session, None] = {}
+        self._assembly = Assembly()
+        # Ids stay unique over restarts without reading the record: a random start, then a counter.
+        self._prefix = secrets.token_hex(4)
+        self._count = 0
+        self._record: RecordFile | None = None
+        self._receipts: ReceiptQueue | None = None
+        self._server: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Open the record and listen; port 0 takes a free one. Returns what it listens on."""
+        self._receipts = ReceiptQueue(self.settings.record, self.settings.receipt_delay_micros)
+        self._record = RecordFile(self.settings.record)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Session(self), host, port)
+        address: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
+        return address
+
+    async def stop(self) -> None:
+        """Stop listening, cut all links, close the record; receipts not taken wait for the next start."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._server is not None:
+            self._server.close()
+        self.cut_links()
+        if self._server is not None:
+            await self._server.wait_closed()
+            self._server = None
+        if self._record is not None and self._receipts is not None:
+            self._record.close()
+            self._receipts.close()
+            self._record = self._receipts = None
+
+    def cut_links(self) -> None:
+        """Drop every link at once, as a broken network does."""
+        for session in list(self._sessions):
+            session.abort()
+
+    @property
+    def links(self) -> int:
+        """How many clients are bound."""
+        return sum(session.bound for session in self._sessions)
+
+    def opened(self, session: "_Session") -> None:
+        """A client has connected."""
+        self._sessions[session] = None
+
+    def closed(self, session: "_Session", unconfirmed: list[Receipt]) -> None:
+        """A client has gone; its receipts go to the next one."""
+        self._sessions.pop(session, None)
+        if self._receipts is not None:
+            self._receipts.put_back(unconfirmed)
+            self.send_receipts()
+
+    def bind_status(self, system_id: str, password: str) -> Status:
+        """Whether these credentials may bind."""
+        if self.faults.current().refuse_binds:
+            return Status.BIND_FAILED
+        if not hmac.compare_digest(system_id.encode(), self.settings.system_id.encode()):
+            return Status.INVALID_SYSTEM_ID
+        if not hmac.compare_digest(password.encode(), self.settings.password.encode()):
+            return Status.INVALID_PASSWORD
+        return Status.OK
+
+    def take(self, submits: list[tuple[int, Submit]]) -> tuple[list[bytes], bool]:
+        """Take what arrived together; returns the answers, and whether the link is to be cut after them."""
+        faults = self.faults.current()
+        entries: list[dict[str, Any]] = []
+        answers: list[bytes] = []
+        receipts: list[Receipt] = []
+        cut = False
+        for sequence, submit in submits:
+            status = _refusal(faults, submit.destination)
+            entry = self._entry(submit, status)
+            entries.append(entry)
+            if status:
+                answers.append(write_frame(RESPONSE | Command.SUBMIT_SM, sequence, b"", status))
+                continue
+            stat = faults.stat.get(submit.destination, DELIVERED)
+            if is_wanted(submit.registered_delivery, stat):
+                entry["stat"] = stat
+                receipts.append(
+                    Receipt(entry["id"], submit.source, submit.destination, stat, entry["time_micros"])
+                )
+            if faults.drop_after is not None:
+                faults.drop_after -= 1
+                cut = faults.drop_after <= 0
+            silent = cut or faults.silent > 0
+            entry["answered"] = not silent
+            if cut:
+                faults.drop_after = None
+                break
+            if silent:
+                faults.silent -= 1
+                continue
+            answers.append(write_frame(RESPONSE | Command.SUBMIT_SM, sequence, write_text(entry["id"])))
+        assert self._record is not None
+        assert self._receipts is not None
+        self._record.append(entries)
+        for receipt in receipts:
+            self._receipts.add(receipt)
+        self._plan_receipts()
+        return answers, cut
+
+    def _entry(self, submit: Submit, status: int) -> dict[str, Any]:
+        part = part_of(submit)
+        entry: dict[str, Any] = {
+            "time_micros": self._now_micros(),
+            "id": None,
+            "status": status,
+            "answered": True,
+            "reference": self._reference(submit),
+            "source": submit.source,
+            "destination": submit.destination,
+            "part": part.part,
+            "parts": part.parts,
+            "text": text_of(part.octets, submit.data_coding),
+            "message": None,
+            "data_coding": submit.data_coding,
+            "registered_delivery": submit.registered_delivery,
+            "validity": submit.validity,
+        }
+        if status == Status.OK:
+            self._count += 1
+            entry["id"] = f"{self._prefix}{self._count:08x}"
+            entry["message"] = self._assembly.take(submit, part)
+        return entry
+
+    def _reference(self, submit: Submit) -> str | None:
+        own = submit.tlvs.get(self.settings.reference_tag)
+        if own is not None:
+            return own.rstrip(b"\0").decode("latin-1")
+        standard = submit.tlvs.get(Tag.USER_MESSAGE_REFERENCE)
+        return None if standard is None else str(int.from_bytes(standard, "big"))
+
+    def _plan_receipts(self) -> None:
+        if self._timer is not None or self._receipts is None:
+            return
+        due = self._receipts.next_micros()
+        if due is not None:
+            delay = max(0, due - self._now_micros()) / 1_000_000
+            self._timer = asyncio.get_running_loop().call_later(delay, self._receipts_due)
+
+    def _receipts_due(self) -> None:
+        self._timer = None
+        self.send_receipts()
+
+    def send_receipts(self) -> None:
+        """Send the receipts that are due to the clients that may receive; plan the next time."""
+        if self._receipts is None:
+            return
+        now = self._now_micros()
+        room = False
+        for session in self._sessions:
+            if session.receives and not self.faults.current().deaf:
+                session.deliver(self._receipts.due(now, session.room), now)
+                room = room or session.room > 0
+        if room:
+            self._plan_receipts()
+
+    def refused(self, receipt: Receipt) -> None:
+        """A client would not take this receipt now; it is sent again after the delay."""
+        if self._receipts is not None:
+            self._receipts.add_again(receipt, self._now_micros())
+            self._plan_receipts()
+
+    def confirmed(self, receipts: list[Receipt]) -> None:
+        """A client has taken these receipts."""
+        if self._receipts is not None:
+            self._receipts.confirm(receipts)
+            self.send_receipts()
+
+
+def _refusal(faults: SmscFaults, destination: str) -> int:
+    if faults.throttle > 0:
+        faults.throttle -= 1
+        return Status.THROTTLED
+    return faults.reject.get(destination, Status.OK)
+
+
+class _Session(asyncio.Protocol):
+    """One link to a client."""
+
+    def __init__(self, smsc: Smsc) -> None:
+        self._smsc = smsc
+        self._frames = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._bound_as: Command | None = None
+        self._sequence = 0
+        self._unconfirmed: dict[int, Receipt] = {}
+
+    @property
+    def bound(self) -> bool:
+        return self._bound_as is not None
+
+    @property
+    def receives(self) -> bool:
+        return self._bound_as in {Command.BIND_RECEIVER, Command.BIND_TRANSCEIVER}
+
+    @property
+    def room(self) -> int:
+        return _RECEIPT_WINDOW - len(self._unconfirmed)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._smsc.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
+        self._bound_as = None
+        self._smsc.closed(self, list(self._unconfirmed.values()))
+
+    def data_received(self, data: bytes) -> None:
+        if self._smsc.faults.current().deaf or self._transport is None:
+            return
+        submits: list[tuple[int, Submit]] = []
+        confirmed: list[Receipt] = []
+        out: list[bytes] = []
+        close = cut = False
+        try:
+            for frame in self._frames.feed(data):
+                if frame.command == Command.SUBMIT_SM and self._bound_as in {
+                    Command.BIND_TRANSMITTER,
+                    Command.BIND_TRANSCEIVER,
+                }:
+                    submits.append((frame.sequence, read_submit(frame.body)))
+                elif frame.command == RESPONSE | Command.DELIVER_SM:
+                    receipt = self._unconfirmed.pop(frame.sequence, None)
+                    if receipt is not None and frame.status == Status.OK:
+                        confirmed.append(receipt)
+                    elif receipt is not None:
+                        self._smsc.refused(receipt)
+                else:
+                    out.append(self._answer(frame))
+                    close = close or frame.command == Command.UNBIND
+        except WireError:
+            out.append(write_frame(Command.GENERIC_NACK, 0, b"", Status.INVALID_LENGTH))
+            close = True
+        if submits:
+            answers, cut = self._smsc.take(submits)
+            out.extend(answers)
+        self._transport.write(b"".join(out))
+        if cut:
+            self._transport.abort()
+        elif close:
+            self._transport.close()
+        if confirmed:
+            self._smsc.confirmed(confirmed)
+        elif self.receives and out:
+            self._smsc.send_receipts()
+
+    def _answer(self, frame: Frame) -> bytes:
+        command = frame.command
+        if command in _BINDS:
+            return self._bind(frame)
+        if command == Command.SUBMIT_SM:
+            return write_frame(RESPONSE | command, frame.sequence, b"", Status.WRONG_BIND_STATE)
+        if command in {Command.ENQUIRE_LINK, Command.UNBIND}:
+            if command == Command.UNBIND:
+                self._bound_as = None
+            return write_frame(RESPONSE | command, frame.sequence)
+        if command & RESPONSE:
+            return b""
+        return write_frame(Command.GENERIC_NACK, frame.sequence, b"", Status.INVALID_COMMAND)
+
+    def _bind(self, frame: Frame) -> bytes:
+        command = Command(frame.command)
+        if self.bound:
+            return write_frame(RESPONSE | command, frame.sequence, b"", Status.ALREADY_BOUND)
+        bind = read_bind(frame.body)
+        status = self._smsc.bind_status(bind.system_id, bind.password)
+        if status != Status.OK:
+            return write_frame(RESPONSE | command, frame.sequence, b"", status)
+        self._bound_as = command
+        body = write_text(_SYSTEM_ID) + write_tlv(Tag.SC_INTERFACE_VERSION, b"\x34")
+        return write_frame(RESPONSE | command, frame.sequence, body)
+
+    def deliver(self, receipts: list[Receipt], now_micros: int) -> None:
+        if self._transport is None or not receipts:
+            return
+        frames: list[bytes] = []
+        for receipt in receipts:
+            self._sequence = self._sequence % 0x7FFF_FFFF + 1
+            self._unconfirmed[self._sequence] = receipt
+            frames.append(receipt.frame(self._sequence, now_micros))
+        self._transport.write(b"".join(frames))
+
+
+@click.command()
+@click.option("--listen", type=ListenAddress(), required=True, help="Host and port; port 0 takes a free one.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="File that gets one JSON object per submit (mode 0600).",
+)
+@click.option("--system-id", required=True, help="System id that clients bind with.")
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="File of mode 0600 with the password (at most 8 characters count in SMPP 3.4).",
+)
+@click.option(
+    "--faults",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSON file with faults; read again whenever it changes.",
+)
+@click.option(
+    "--receipt-delay",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    show_default=True,
+    help="Seconds from a submit to its receipt.",
+)
+def main(
+    listen: tuple[str, int],
+    record: Path,
+    system_id: str,
+    password_file: Path,
+    faults: Path | None,
+    receipt_delay: float,
+) -> None:
+    """Run a simulated SMSC until it is told to stop (SIGTERM, SIGINT)."""
+    settings = SmscSettings(
+        record=record,
+        system_id=system_id,
+        password=read_secret(password_file),
+        receipt_delay_micros=round(receipt_delay * 1_000_000),
+    )
+    run_provider("smsc", lambda: Smsc(settings, FaultFile(SmscFaults(), faults)), listen)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,12 +1,9 @@
 """Real servers for integration tests: one PostgreSQL and one nats-server for each test process."""
 
-import asyncio
-import inspect
 import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nats
@@ -126,19 +123,9 @@ def _create(server: PostgresServer, name: str, template: str | None = None) -> N
 
 
 def _make_template(server: PostgresServer, name: str, folder: Path) -> str:
-    from services.runtime.database import migrate
+    from services.runtime.migrations import migrate
 
     _create(server, name)
 
-    def run() -> None:
-        answer = migrate(_url(server, name), folder)
-        if inspect.isawaitable(answer):
-            asyncio.run(_finish(answer))
-
-    with ThreadPoolExecutor() as pool:  # the test that asks may have an event loop running
-        pool.submit(run).result()
+    migrate(_url(server, name), folder)
     return name
-
-
-async def _finish(answer):
-    await answer

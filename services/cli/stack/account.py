@@ -61,11 +61,19 @@ class Account:
         return self.succeeds("/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder))
 
 
+def own_account() -> Account:
+    """The account that this process runs under."""
+    uid = os.geteuid()
+    try:
+        return Account(pwd.getpwuid(uid).pw_name, uid, os.getegid())
+    except KeyError:  # a container's number without a name
+        return Account(str(uid), uid, os.getegid())
+
+
 def database_account(name: str | None = None) -> Account:
     """The account for PostgreSQL: ours if we are not root, else the named one, else the first fitting one."""
     if os.geteuid() != 0:
-        entry = pwd.getpwuid(os.geteuid())
-        return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        return own_account()
     for candidate in (name,) if name else _CANDIDATES:
         try:
             entry = pwd.getpwnam(candidate)

@@ -5,12 +5,15 @@ import secrets
 from pathlib import Path
 
 
-def ensure_password(path: Path) -> str:
-    """The password in this file; a new one, in a new file of mode 0600, if there is none yet."""
+def ensure_password(path: Path, *, octets: int = 24) -> str:
+    """The password in this file; a new one, in a new file of mode 0600, if there is none yet.
+
+    A new one has four characters for every three random octets.
+    """
     try:
         return read_password(path)
     except FileNotFoundError:
-        password = secrets.token_urlsafe(24)
+        password = secrets.token_urlsafe(octets)
         write_private(path, password + "\n")
         return password
 

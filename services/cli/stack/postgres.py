@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from psycopg import sql
 
 from services.cli.stack.account import Account, database_account
 from services.cli.stack.errors import StackError
+from services.cli.stack.layout import ensure_private_folder
 from services.cli.stack.passwords import ensure_password, read_password
 from services.cli.stack.processes import birth_of, start_process, stop_process, wait_ready
 
@@ -215,23 +215,6 @@ class PostgresServer:
                 owner = int(lock.read_text(encoding="utf-8").split("\n", 1)[0])
                 if not _works_in(owner, self.cluster):
                     lock.unlink()
-
-
-def ensure_private_folder(folder: Path, account: Account) -> None:
-    """A folder of mode 0700 that belongs to the account; nothing above it is changed, no link is followed."""
-    if not folder.parent.exists():
-        folder.parent.mkdir(mode=0o755, parents=True)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        if not account.is_ours:
-            os.chown(folder, account.uid, account.gid)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != account.uid:
-        raise StackError(
-            f"{folder} is not a folder of the account {account.name}. Move it away and try again."
-        )
-    if stat.S_IMODE(found.st_mode) != 0o700:
-        folder.chmod(0o700)
 
 
 def _works_in(pid: int, cluster: Path) -> bool:

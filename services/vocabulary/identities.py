@@ -1,7 +1,5 @@
 """Who or what an event is about: identities of a customer, or a thing, read from a subject and normalised."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Collection, Sequence

@@ -1,6 +1,4 @@
-"""Names (UUIDv5) that derive from what caused a thing: the same cause gives the same id, whoever computes it."""
-
-from __future__ import annotations
+"""Ids (UUIDv5) that derive from what caused a thing: the same cause gives the same id everywhere."""
 
 from hashlib import sha1
 from typing import NewType

@@ -1,7 +1,5 @@
 """Typed values: what a trait, an event field or an action parameter can hold, and how JSON becomes one."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,6 +67,10 @@ FieldValue: TypeAlias = Value | Mapping[str, Value | None]
 """A value, or (type ``map``) traits by name, None taking a trait away."""
 
 Check: TypeAlias = Callable[[object], Value]
+"""Turns JSON into a value; raises ValueMistake."""
+
+FieldCheck: TypeAlias = Callable[[object], FieldValue]
+"""The same for a field of an event, which may also hold traits by name."""
 
 
 class ValueMistake(ValueError):  # noqa: N818 - a mistake in what somebody sent, not a failure of ours
@@ -366,9 +368,9 @@ def to_json(value: FieldValue, value_type: ValueType | None = None) -> object:
 
 
 def numeric(value: Value) -> float | None:
-    """What activity keeps of a numeric value: number, amount, 0 or 1, microseconds as seconds are not converted here.
+    """What activity keeps of a value: numbers, amounts, 0 or 1; None for text, dates and lists.
 
-    None for text, dates and lists.
+    Times and durations stay whole microseconds.
     """
     if isinstance(value, Money):
         return float(value.amount)

@@ -1,0 +1,1 @@
+"""How any service runs: settings, time, database, log between services, gRPC, process."""

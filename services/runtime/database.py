@@ -1,0 +1,242 @@
+"""A service's PostgreSQL: SQLAlchemy for what is rare, binary psycopg for what is hot."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg.types.array import ListBinaryDumper
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from services.runtime.log import describe_failure
+
+Params = Sequence[Any] | Mapping[str, Any]
+_log = structlog.get_logger(__name__)
+
+# an abandoned transaction must not hold customer rows; parallel plans and JIT only cost on short statements
+_SERVER_SETTINGS = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "idle_in_transaction_session_timeout=15s",
+        "jit=off",
+        "max_parallel_workers_per_gather=0",
+        "timezone=UTC",
+    )
+)
+_CONNECT = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+
+class Transaction:
+    """One transaction; `connection` (SQLAlchemy Core) and the methods below act in it alike.
+
+    Parameters of the methods are psycopg's: `%s` with a sequence, `%(name)s` with a mapping; lists go as
+    binary arrays, results come back binary.
+    """
+
+    def __init__(self, connection: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:
+        self.connection = connection
+        self.driver = driver
+        self.totals: dict[str, int] = {}
+        self._after_commit: list[Callable[[], None]] = []
+        self._savepoints = 0
+
+    async def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query, or of what a statement returns."""
+        async with self.driver.cursor(binary=True) as cursor:
+            await cursor.execute(sql.encode(), params or None)
+            return await cursor.fetchall()
+
+    async def row(self, sql: str, params: Params = ()) -> tuple[Any, ...] | None:
+        """The first row; None: there is none."""
+        async with self.driver.cursor(binary=True) as cursor:
+            await cursor.execute(sql.encode(), params or None)
+            return await cursor.fetchone()
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        """Run a statement; how many rows it touched."""
+        async with self.driver.cursor(binary=True) as cursor:
+            await cursor.execute(sql.encode(), params or None)
+            return cursor.rowcount
+
+    async def copy_rows(self, copy_sql: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Binary COPY: `copy_sql` is `COPY t (a, b) FROM STDIN (FORMAT BINARY)`, `types` its columns'."""
+        async with self.driver.cursor() as cursor, cursor.copy(copy_sql.encode()) as copy:
+            copy.set_types(types)
+            for row in rows:
+                await copy.write_row(row)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What fails inside is undone alone, totals included, and the error goes on to the caller."""
+        self._savepoints += 1
+        name = f"part_{self._savepoints}"
+        totals = dict(self.totals)
+        callbacks = len(self._after_commit)
+        await self.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+        except Exception:
+            self.totals = totals
+            del self._after_commit[callbacks:]
+            await self.execute(f"ROLLBACK TO SAVEPOINT {name}")
+            raise
+        await self.execute(f"RELEASE SAVEPOINT {name}")
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once when this transaction has been committed; it must not fail or wait."""
+        if callback not in self._after_commit:
+            self._after_commit.append(callback)
+
+    async def before_commit(self) -> None:
+        """Write what was gathered for the end, so that its row locks are held for a moment only."""
+        if self.totals:
+            from services.runtime.totals import write_totals
+
+            await write_totals(self)
+
+    def committed(self) -> None:
+        """Run the callbacks."""
+        for callback in self._after_commit:
+            callback()
+
+
+class Database:
+    """A pool of connections to one database; `url` is SQLAlchemy's (`postgresql+psycopg://…`)."""
+
+    def __init__(self, url: str, pool_size: int = 8) -> None:
+        self._url = make_url(url)
+        self._engine: AsyncEngine = create_async_engine(
+            self._url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=30,
+            connect_args={**_CONNECT, "options": _SERVER_SETTINGS},
+        )
+        event.listen(self._engine.sync_engine, "connect", _prepare)
+        self._notices: set[str] = set()
+        self._notifier: asyncio.Task[None] | None = None
+        self._notify_driver: psycopg.AsyncConnection[Any] | None = None
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """SQLAlchemy's engine."""
+        return self._engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction (READ COMMITTED): committed when the block ends, rolled back when it raises."""
+        async with self._engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            try:
+                async with connection.begin():
+                    transaction = Transaction(connection, driver)
+                    yield transaction
+                    await transaction.before_commit()
+            except BaseException:
+                if driver.closed:
+                    # the others of the pool most likely died with it: let each be opened anew
+                    await connection.invalidate()
+                    await self._engine.dispose(close=False)
+                raise
+        transaction.committed()
+
+    def notify(self, channel: str) -> None:
+        """Wake those who listen on `channel`, soon and without waiting; many calls may become one.
+
+        On a connection of its own, after the commit: a NOTIFY inside a transaction makes all such commits
+        queue behind one lock while each waits for the disk. What is lost when the process dies in between,
+        the listeners' sweep finds.
+        """
+        self._notices.add(channel)
+        if self._notifier is None or self._notifier.done():
+            self._notifier = asyncio.get_running_loop().create_task(self._send_notices(), name="notify")
+
+    async def _send_notices(self) -> None:
+        while self._notices:
+            channel = self._notices.pop()
+            try:
+                if self._notify_driver is None or self._notify_driver.closed:
+                    self._notify_driver = await self.connect_driver()
+                await self._notify_driver.execute("SELECT pg_notify(%s, '')", (channel,))
+            except psycopg.Error as error:
+                _log.warning("notify_failed", channel=channel, **describe_failure(error))
+
+    async def listen(self, channel: str, *, sweep_seconds: float = 5.0) -> AsyncIterator[str]:
+        """Yield the payload at each NOTIFY on `channel`, and "" at each (new) connection and sweep.
+
+        Never ends and never raises for a database that is away: it connects again with back-off.
+        """
+        failures = 0
+        while True:
+            driver: psycopg.AsyncConnection[Any] | None = None
+            try:
+                driver = await self.connect_driver()
+                await driver.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+                failures = 0
+                yield ""
+                while True:
+                    heard = False
+                    async for notice in driver.notifies(timeout=sweep_seconds, stop_after=1):
+                        heard = True
+                        yield notice.payload
+                    if not heard:
+                        yield ""
+                        await driver.execute("SELECT 1")
+            except psycopg.Error as error:
+                failures += 1
+                _log.warning("listen_lost", channel=channel, **describe_failure(error))
+            finally:
+                if driver is not None:
+                    await driver.close()
+            await asyncio.sleep(backoff_seconds(failures))
+
+    async def connect_driver(self) -> psycopg.AsyncConnection[Any]:
+        """A psycopg connection of one's own, each statement its own transaction; the caller closes it."""
+        url = self._url
+        driver = await psycopg.AsyncConnection.connect(
+            host=url.host or _one(url.query.get("host")),  # a socket folder may stand in the query
+            port=url.port or _one(url.query.get("port")),
+            user=url.username,
+            password=url.password,
+            dbname=url.database,
+            autocommit=True,
+            options=_SERVER_SETTINGS,
+            **_CONNECT,  # type: ignore[arg-type]
+        )
+        driver.adapters.register_dumper(list, ListBinaryDumper)
+        return driver
+
+    async def close(self) -> None:
+        """Give all connections back to the server."""
+        if self._notifier is not None:
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(self._notifier, 2)
+        if self._notify_driver is not None:
+            await self._notify_driver.close()
+        await self._engine.dispose()
+
+
+def _one(value: str | tuple[str, ...] | None) -> str | None:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def backoff_seconds(failures: int, *, first: float = 0.1, most: float = 10.0) -> float:
+    """How long to wait after so many failures in a row: doubled each time, with jitter."""
+    longest = min(most, first * 2.0 ** min(max(failures - 1, 0), 20))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is not a secret
+
+
+def _prepare(adapted: Any, _record: Any) -> None:
+    adapted.driver_connection.adapters.register_dumper(list, ListBinaryDumper)

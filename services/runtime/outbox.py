@@ -1,0 +1,238 @@
+"""What leaves a service is written in its transaction and published in order after the commit."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import structlog
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+
+from services.runtime.database import Database, Transaction, backoff_seconds
+from services.runtime.errors import InvalidArgumentError, TooLargeError
+from services.runtime.log import describe_failure
+from services.runtime.streams import DEAD, WORK_STREAMS, subject
+
+OUTBOX_CHANNEL = "outbox"
+MAX_PAYLOAD = 256 * 1024
+_LOCK_CLASS = 0x5261_7070  # advisory locks (class, partition)
+Lane = tuple[str, int]  # stream, partition
+_log = structlog.get_logger(__name__)
+
+
+class Outbox:
+    """Where a use case puts what other services shall hear of."""
+
+    def __init__(self, database: Database, *, partitions: int = 64) -> None:
+        self._database = database
+        self._partitions = partitions
+
+    async def put(self, transaction: Transaction, stream: str, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Add messages (partition, payload) for a stream in this order; call it after the row locks are held.
+
+        TooLargeError for a payload over 256 kB, before anything is written.
+        """
+        if not rows:
+            return
+        if stream not in WORK_STREAMS and stream != DEAD:
+            raise InvalidArgumentError(
+                f"there is no stream {stream!r}",
+                field="stream",
+                suggestion=f"one of {', '.join(WORK_STREAMS)}",
+            )
+        for partition, payload in rows:
+            if not 0 <= partition < self._partitions:
+                raise InvalidArgumentError(
+                    f"partition {partition} is outside 0 to {self._partitions - 1}", field="partition"
+                )
+            if len(payload) > MAX_PAYLOAD:
+                raise TooLargeError(
+                    f"a message of {len(payload)} bytes for {stream} is over the limit of {MAX_PAYLOAD}",
+                    field="payload",
+                    suggestion="put fewer items into one message",
+                )
+        await transaction.execute(
+            """
+            INSERT INTO outbox (stream, partition, payload)
+            SELECT %(stream)s, partition, payload
+            FROM unnest(%(partitions)s::int[], %(payloads)s::bytea[]) WITH ORDINALITY
+                AS row (partition, payload, position)
+            ORDER BY position
+            """,
+            {
+                "stream": stream,
+                "partitions": [partition for partition, _ in rows],
+                "payloads": [payload for _, payload in rows],
+            },
+        )
+        transaction.after_commit(self._wake)
+
+    def _wake(self) -> None:
+        self._database.notify(OUTBOX_CHANNEL)
+
+
+async def outbox_pending(transaction: Transaction) -> int:
+    """How many messages are committed and not yet published."""
+    row = await transaction.row("SELECT count(*) FROM outbox")
+    return int(row[0]) if row else 0
+
+
+class Relay:
+    """Publishes a service's outbox: per partition in order with one publish in flight, deleted after its ack.
+
+    Several may run; the partitions whose advisory locks one holds are its own until its connection ends.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        database: Database,
+        jetstream: JetStreamContext,
+        *,
+        partitions: int = 64,
+        read_rows: int = 256,
+        sweep_seconds: float = 2.0,
+        publish_timeout_seconds: float = 10.0,
+    ) -> None:
+        self._service = service
+        self._database = database
+        self._jetstream = jetstream
+        self._partitions = partitions
+        self._read_rows = read_rows
+        self._sweep_seconds = sweep_seconds
+        self._publish_timeout = publish_timeout_seconds
+        self._wake = asyncio.Event()
+        self._origin = ""
+        self._mine: list[int] = []
+        self._lanes: dict[Lane, deque[tuple[int, bytes]]] = {}
+        self._runners: dict[Lane, asyncio.Task[None]] = {}
+        self._read: set[int] = set()
+        self._acknowledged: list[int] = []
+
+    async def run(self) -> None:
+        """Relay until cancelled; a database or a NATS that is away is waited for."""
+        listener = asyncio.create_task(self._listen(), name="outbox-listen")
+        failures = 0
+        try:
+            while True:
+                try:
+                    async with await self._database.connect_driver() as driver:
+                        await self._relay(driver)
+                except (psycopg.Error, OSError) as error:
+                    failures = 1 if self._mine else failures + 1
+                    _log.warning("relay_lost_database", **describe_failure(error))
+                finally:
+                    await self._forget()
+                await asyncio.sleep(backoff_seconds(failures))
+        finally:
+            listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listener
+
+    async def _listen(self) -> None:
+        async for _ in self._database.listen(OUTBOX_CHANNEL, sweep_seconds=self._sweep_seconds):
+            self._wake.set()
+
+    async def _relay(self, driver: psycopg.AsyncConnection[Any]) -> None:
+        """Work on one connection: its locks make partitions ours; reading and deleting is on it."""
+        await driver.execute("SET synchronous_commit = off")  # a message published twice is taken once
+        self._origin = await _origin(driver)
+        loop = asyncio.get_running_loop()
+        lock_again = loop.time()
+        while True:
+            self._wake.clear()
+            if loop.time() >= lock_again:
+                await self._lock(driver)
+                lock_again = loop.time() + self._sweep_seconds
+            full = await self._turn(driver)
+            if not (full and len(self._read) < self._read_rows):
+                await self._wake.wait()
+
+    async def _lock(self, driver: psycopg.AsyncConnection[Any]) -> None:
+        missing = sorted(set(range(self._partitions)) - set(self._mine))
+        if not missing:
+            return
+        cursor = await driver.execute(
+            "SELECT number FROM unnest(%s::int[]) AS number WHERE pg_try_advisory_lock(%s, number)",
+            (missing, _LOCK_CLASS),
+        )
+        self._mine = sorted({*self._mine, *(row[0] for row in await cursor.fetchall())})
+
+    async def _turn(self, driver: psycopg.AsyncConnection[Any]) -> bool:
+        """Delete what was acknowledged, read what is new, hand it to its lanes; True: there may be more."""
+        room = 2 * self._read_rows - len(self._read)
+        done, self._acknowledged = self._acknowledged, []
+        async with driver.cursor(binary=True) as cursor:
+            await cursor.execute(
+                """
+                WITH gone AS (DELETE FROM outbox WHERE id = ANY(%(done)s::bigint[]))
+                SELECT id, stream, partition, payload FROM outbox
+                WHERE partition = ANY(%(mine)s::int[]) AND id <> ALL(%(read)s::bigint[])
+                ORDER BY id LIMIT %(limit)s
+                """,
+                {
+                    "done": done,
+                    "mine": self._mine,
+                    "read": sorted(self._read),
+                    "limit": min(room, self._read_rows),
+                },
+            )
+            rows = await cursor.fetchall()
+        self._read.difference_update(done)
+        for number, stream, partition, payload in rows:
+            self._read.add(number)
+            lane = (stream, partition)
+            self._lanes.setdefault(lane, deque()).append((number, payload))
+            if lane not in self._runners:
+                self._runners[lane] = asyncio.create_task(
+                    self._publish(lane), name=f"outbox-{stream}-{partition}"
+                )
+        return len(rows) == self._read_rows
+
+    async def _publish(self, lane: Lane) -> None:
+        """Publish what waits in a lane, one after the other; ends when nothing waits."""
+        waiting = self._lanes[lane]
+        target = subject(*lane)
+        failures = 0
+        while waiting:
+            number, payload = waiting[0]
+            headers = {"Nats-Msg-Id": f"{self._service}:{self._origin}:{number}"}
+            try:
+                await self._jetstream.publish(target, payload, timeout=self._publish_timeout, headers=headers)
+            except (NatsError, OSError, TimeoutError) as error:
+                failures += 1
+                if failures in {1, 10} or failures % 100 == 0:
+                    _log.warning(
+                        "publish_failed", stream=lane[0], failures=failures, **describe_failure(error)
+                    )
+                await asyncio.sleep(backoff_seconds(failures, most=2.0))
+                continue
+            failures = 0
+            waiting.popleft()
+            self._acknowledged.append(number)
+            self._wake.set()
+        del self._runners[lane], self._lanes[lane]
+
+    async def _forget(self) -> None:
+        """The connection is gone and with it the locks: stop publishing, the next holder reads again."""
+        runners = list(self._runners.values())
+        for runner in runners:
+            runner.cancel()
+        await asyncio.gather(*runners, return_exceptions=True)
+        self._mine = []
+        self._lanes, self._runners = {}, {}
+        self._read, self._acknowledged = set(), []
+
+
+async def _origin(driver: psycopg.AsyncConnection[Any]) -> str:
+    """Names this database among all, so that another's outbox ids are never taken for ours."""
+    cursor = await driver.execute(
+        "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) "
+        "FROM pg_control_system()"
+    )
+    row = await cursor.fetchone()
+    return hashlib.blake2b(repr(row).encode(), digest_size=6).hexdigest()

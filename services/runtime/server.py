@@ -1,0 +1,166 @@
+"""Builds a service's gRPC server: limits, health, reflection and one way of telling errors."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+from google.rpc import status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from services.runtime.errors import ErrorTable, SettingError
+from services.runtime.log import describe_failure
+from services.runtime.settings import Settings
+from services.runtime.status import DETAILS_KEY, failure_status, unknown_status
+
+MAX_MESSAGE = 4 * 1024 * 1024
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One gRPC service to serve: its full name and what adds its servicer to a server."""
+
+    name: str
+    add: Callable[[grpc.aio.Server], None]
+
+
+class Server:
+    """A gRPC server that runs or will run; `port` is known once it was built."""
+
+    def __init__(
+        self, server: grpc.aio.Server, health: HealthServicer, names: Sequence[str], address: str
+    ) -> None:
+        self._server = server
+        self._health = health
+        self._names = names
+        self.address = address
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, also when 0 was asked for."""
+        return int(self.address.rsplit(":", 1)[1])
+
+    async def start(self) -> None:
+        """Start to answer; health says SERVING for each service and for the whole ("")."""
+        await self._server.start()
+        for name in ("", *self._names):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """Say NOT_SERVING, take no more calls, and give those running time to end."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)
+
+
+def build_server(settings: Settings, served: Sequence[Served], errors: ErrorTable) -> Server:
+    """A server on `settings.listen` for the services given; start it with `await server.start()`."""
+    server = grpc.aio.server(
+        interceptors=[_ErrorInterceptor(errors)],
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE),
+            ("grpc.max_send_message_length", MAX_MESSAGE),
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a second listener
+        ],
+    )
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    names = [part.name for part in served]
+    for part in served:
+        part.add(server)
+    reflection.enable_server_reflection(
+        [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], server
+    )
+    host = settings.listen.rsplit(":", 1)[0]
+    try:
+        port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        raise SettingError(
+            f"cannot listen on {settings.listen}",
+            field="RAPPORT_LISTEN",
+            suggestion="name an address of this machine and a free port",
+        ) from error
+    return Server(server, health, names, f"{host}:{port}")
+
+
+Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
+
+
+class _ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Tells known errors with details and hides all others behind a correlation id."""
+
+    def __init__(self, errors: ErrorTable) -> None:
+        self._errors = errors
+
+    async def intercept_service(
+        self,
+        continuation: Callable[
+            [grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]
+        ],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = handler_call_details.method
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.request_streaming and handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(self._many(method, handler.stream_stream), **codec)
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(self._one(method, handler.stream_unary), **codec)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._many(method, handler.unary_stream), **codec)
+        return grpc.unary_unary_rpc_method_handler(self._one(method, handler.unary_unary), **codec)
+
+    def _one(self, method: str, behaviour: Handler) -> Handler:
+        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                return await behaviour(request, context)
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
+                await self._abort(method, context, error)
+
+        return answer
+
+    def _many(self, method: str, behaviour: Handler) -> Handler:
+        async def answers(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            try:
+                async for answer in behaviour(request, context):
+                    yield answer
+            except grpc.aio.AbortError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the edge: everything becomes a status
+                await self._abort(method, context, error)
+
+        return answers
+
+    async def _abort(
+        self, method: str, context: grpc.aio.ServicerContext[Any, Any], error: Exception
+    ) -> None:
+        status = failure_status(error, self._errors)
+        if status is None:
+            correlation = uuid.uuid4().hex
+            status = unknown_status(correlation)
+            _log.error("call_failed", method=method, correlation_id=correlation, **describe_failure(error))
+        await context.abort(
+            _code(status), status.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
+        )
+
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def _code(status: status_pb2.Status) -> grpc.StatusCode:
+    return _CODES.get(status.code, grpc.StatusCode.UNKNOWN)

@@ -1,0 +1,127 @@
+"""What a process is told by its environment, read once at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.runtime.errors import SettingError
+
+PREFIX = "RAPPORT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one role of one service; every one has the environment name RAPPORT_<NAME>.
+
+    `database_url` is complete, with the password from RAPPORT_DATABASE_PASSWORD_FILE in it; never log it.
+    `extra` holds what only one service knows, by lower-case name without the prefix.
+    """
+
+    service: str
+    role: str = "server"
+    database_url: str = ""
+    database_pool: int = 8
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_user: str = ""
+    nats_password: str = field(default="", repr=False)
+    listen: str = "127.0.0.1:0"
+    profile_target: str = ""
+    decision_target: str = ""
+    channel_target: str = ""
+    clock: str = "wall"
+    partitions: int = 64
+    rules_folder: Path = Path("rules")
+    log_level: str = "info"
+    stream_max_bytes: int = 1 << 30
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Short, without what is secret."""
+        return f"Settings(service={self.service!r}, role={self.role!r}, listen={self.listen!r})"
+
+    @classmethod
+    def from_environment(
+        cls, service: str, role: str, environment: Mapping[str, str] | None = None
+    ) -> "Settings":
+        """Read RAPPORT_* from `environment` (None: the process's own); SettingError names what is wrong."""
+        source = os.environ if environment is None else environment
+        given = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in source.items()
+            if name.startswith(PREFIX)
+        }
+        clock = given.pop("clock", "wall")
+        if clock not in {"wall", "events"}:
+            raise SettingError(
+                f"RAPPORT_CLOCK is {clock!r}", field="RAPPORT_CLOCK", suggestion="say wall or events"
+            )
+        database_password = _secret(given, "database_password_file")
+        nats_password = _secret(given, "nats_password_file")
+        return cls(
+            service=service,
+            role=role,
+            database_url=_with_password(given.pop("database_url", ""), database_password),
+            database_pool=_number(given, "database_pool", 8),
+            nats_url=given.pop("nats_url", "nats://127.0.0.1:4222"),
+            nats_user=given.pop("nats_user", ""),
+            nats_password=nats_password,
+            listen=given.pop("listen", "127.0.0.1:0"),
+            profile_target=given.pop("profile_target", ""),
+            decision_target=given.pop("decision_target", ""),
+            channel_target=given.pop("channel_target", ""),
+            clock=clock,
+            partitions=_number(given, "partitions", 64),
+            rules_folder=Path(given.pop("rules_folder", "rules")),
+            log_level=given.pop("log_level", "info"),
+            stream_max_bytes=_number(given, "stream_max_bytes", 1 << 30),
+            extra=given,
+        )
+
+    def need(self, name: str) -> str:
+        """A setting of the service's own that must be there, by its lower-case name without the prefix."""
+        value = self.extra.get(name, "")
+        if not value:
+            raise SettingError(
+                f"{PREFIX}{name.upper()} is not set", field=f"{PREFIX}{name.upper()}", suggestion="set it"
+            )
+        return value
+
+    def secret(self, name: str) -> str:
+        """What the file named by the extra setting `<name>_file` holds, without line end; "": unset."""
+        return _secret(dict(self.extra), f"{name}_file")
+
+
+def _number(given: dict[str, str], name: str, default: int) -> int:
+    text = given.pop(name, "")
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingError(
+            f"{PREFIX}{name.upper()} is {text!r}",
+            field=f"{PREFIX}{name.upper()}",
+            suggestion="say a whole number from 1",
+        )
+    return int(text)
+
+
+def _secret(given: dict[str, str], name: str) -> str:
+    path = given.pop(name, "")
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise SettingError(
+            f"{PREFIX}{name.upper()} names a file that cannot be read ({error.strerror})",
+            field=f"{PREFIX}{name.upper()}",
+            suggestion="name a file that this user may read",
+        ) from error
+
+
+def _with_password(url: str, password: str) -> str:
+    if not url or not password:
+        return url
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).set(password=password).render_as_string(hide_password=False)

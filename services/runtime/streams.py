@@ -1,0 +1,192 @@
+"""The log between the services: its streams, subjects and consumers on NATS JetStream."""
+
+import asyncio
+from dataclasses import dataclass
+
+import nats
+import structlog
+from nats.aio.client import Client as NatsClient
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import BadRequestError
+from nats.js.errors import NotFoundError as NoStreamError
+
+from services.runtime.clock import CLOCK_STREAM, CLOCK_SUBJECT
+from services.runtime.database import backoff_seconds
+from services.runtime.settings import Settings
+
+EVENTS = "EVENTS"
+ACTIONS = "ACTIONS"
+OUTCOMES = "OUTCOMES"
+DEAD = "DEAD"
+WORK_STREAMS = (EVENTS, ACTIONS, OUTCOMES)
+ACK_WAIT_SECONDS = 30
+_DAY = 86_400
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """A connection to NATS and its JetStream."""
+
+    nats: NatsClient
+    jetstream: JetStreamContext
+    closed: asyncio.Event
+
+    async def close(self) -> None:
+        """Send what is buffered and leave."""
+        if not self.nats.is_closed:
+            await self.nats.close()
+
+
+def subject(stream: str, partition: int) -> str:
+    """Where messages of a partition are published, for example rapport.events.7."""
+    return f"rapport.{stream.lower()}.{partition}"
+
+
+def consumer_name(partition: int) -> str:
+    """Durable consumer of a partition."""
+    return f"p{partition}"
+
+
+async def connect_bus(settings: Settings, *, give_up_seconds: float = 60.0) -> Bus:
+    """Connect to NATS, waiting for it with back-off; once connected, reconnect for ever."""
+    closed = asyncio.Event()
+
+    async def on_error(error: Exception) -> None:
+        _log.warning("nats_error", error=type(error).__name__)
+
+    async def on_closed() -> None:
+        closed.set()
+
+    async def on_disconnected() -> None:
+        _log.warning("nats_disconnected")
+
+    async def on_reconnected() -> None:
+        _log.info("nats_reconnected")
+
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + give_up_seconds
+    failures = 0
+    while True:
+        try:
+            client = await nats.connect(
+                settings.nats_url,
+                name=f"{settings.service}-{settings.role}",
+                user=settings.nats_user or None,
+                password=settings.nats_password or None,
+                error_cb=on_error,
+                closed_cb=on_closed,
+                disconnected_cb=on_disconnected,
+                reconnected_cb=on_reconnected,
+                connect_timeout=2,
+                reconnect_time_wait=0.25,
+                max_reconnect_attempts=-1,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                pending_size=16 * 1024 * 1024,
+            )
+        except (NatsError, OSError, TimeoutError):
+            failures += 1
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(backoff_seconds(failures, most=2.0))
+        else:
+            return Bus(client, client.jetstream(timeout=5), closed)
+
+
+async def ensure_streams(
+    jetstream: JetStreamContext, *, partitions: int = 64, max_bytes: int = 1 << 30, replicas: int = 1
+) -> None:
+    """Make what is missing of the streams and of the consumers of each work stream; change nothing."""
+    for name in WORK_STREAMS:
+        await _ensure_stream(
+            jetstream,
+            StreamConfig(
+                name=name,
+                subjects=[f"rapport.{name.lower()}.*"],
+                retention=RetentionPolicy.WORK_QUEUE,
+                storage=StorageType.FILE,
+                discard=DiscardPolicy.NEW,  # the default, old, would lose acknowledged messages
+                max_bytes=max_bytes,
+                max_msg_size=512 * 1024,
+                duplicate_window=120,
+                num_replicas=replicas,
+                allow_direct=True,
+            ),
+        )
+    await _ensure_stream(
+        jetstream,
+        StreamConfig(
+            name=DEAD,
+            subjects=["rapport.dead.*"],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,  # a feed for whoever watches; the table is the truth
+            max_bytes=max(max_bytes // 8, 1 << 20),
+            max_age=30 * _DAY,
+            max_msg_size=512 * 1024,
+            duplicate_window=120,
+            num_replicas=replicas,
+        ),
+    )
+    await _ensure_stream(
+        jetstream,
+        StreamConfig(
+            name=CLOCK_STREAM,
+            subjects=[CLOCK_SUBJECT],
+            storage=StorageType.FILE,
+            max_msgs_per_subject=1,
+            max_bytes=1 << 20,
+            num_replicas=replicas,
+        ),
+    )
+    for name in WORK_STREAMS:
+        await ensure_consumers(jetstream, name, partitions=partitions)
+
+
+async def ensure_consumers(jetstream: JetStreamContext, stream: str, *, partitions: int = 64) -> None:
+    """Make the missing durable pull consumers p0 … p63 of a work stream."""
+    present: set[str] = set()
+    while found := await jetstream.consumers_info(stream, offset=len(present)):
+        before = len(present)
+        present.update(info.name for info in found)
+        if len(present) == before:
+            break
+    missing = [number for number in range(partitions) if consumer_name(number) not in present]
+    await asyncio.gather(*(_add_consumer(jetstream, stream, number) for number in missing))
+
+
+async def _add_consumer(jetstream: JetStreamContext, stream: str, partition: int) -> None:
+    await jetstream.add_consumer(
+        stream,
+        ConsumerConfig(
+            durable_name=consumer_name(partition),
+            filter_subject=subject(stream, partition),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_SECONDS,
+            max_ack_pending=1,  # one batch of a partition at a time
+            max_deliver=-1,
+            max_waiting=512,
+        ),
+    )
+
+
+async def _ensure_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    assert config.name is not None
+    try:
+        await jetstream.stream_info(config.name)
+    except NoStreamError:
+        try:
+            await jetstream.add_stream(config)
+        except BadRequestError:
+            # another process made it in this moment; if it did not, this says why
+            await jetstream.stream_info(config.name)

@@ -1,0 +1,73 @@
+"""Tables that every service has beside its own, made in its first migration."""
+
+from typing import Any
+
+_STATEMENTS = (
+    # What is committed and not yet published. EXTERNAL: compressing what is packed costs time.
+    """
+    CREATE TABLE outbox (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        stream text NOT NULL,
+        partition smallint NOT NULL,
+        payload bytea NOT NULL
+    ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+            autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000)
+    """,
+    "ALTER TABLE outbox ALTER COLUMN payload SET STORAGE EXTERNAL",
+    # Keys of stream messages whose effect is committed.
+    """
+    CREATE TABLE taken_message (
+        key text PRIMARY KEY,
+        taken_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+    "CREATE INDEX taken_message_taken_at ON taken_message USING brin (taken_at)",
+    # Items that failed alone.
+    """
+    CREATE TABLE dead_letter (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        kind text NOT NULL,
+        item_id text NOT NULL,
+        item_type text NOT NULL,
+        customer bigint NOT NULL,
+        payload bytea NOT NULL,
+        reason text NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        resent_at timestamptz
+    )
+    """,
+    "CREATE INDEX dead_letter_waiting ON dead_letter (id) WHERE resent_at IS NULL",
+    # First answers of mutations by request id (AIP-155).
+    """
+    CREATE TABLE request_key (
+        rpc text NOT NULL,
+        request_id text NOT NULL,
+        digest bytea NOT NULL,
+        failed boolean NOT NULL DEFAULT false,
+        response bytea NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (rpc, request_id)
+    )
+    """,
+    "CREATE INDEX request_key_created_at ON request_key USING brin (created_at)",
+    # Exact counters, spread over rows so that transactions do not queue for one.
+    """
+    CREATE TABLE total (
+        name text NOT NULL,
+        shard smallint NOT NULL,
+        value bigint NOT NULL,
+        PRIMARY KEY (name, shard)
+    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)
+    """,
+)
+
+
+def create_runtime_tables(op: Any) -> None:
+    """Create outbox, taken_message, dead_letter, request_key and total; `op` is Alembic's."""
+    for statement in _STATEMENTS:
+        op.execute(statement)
+
+
+def drop_runtime_tables(op: Any) -> None:
+    """Undo create_runtime_tables."""
+    op.execute("DROP TABLE total, request_key, dead_letter, taken_message, outbox")

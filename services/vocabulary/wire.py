@@ -1,4 +1,4 @@
-"""Protobuf messages of the shared vocabulary to and from its Python values; for adapters and entrypoints only."""
+"""Protobuf messages of the shared vocabulary to and from Python values; for adapters and entrypoints only."""
 
 from __future__ import annotations
 

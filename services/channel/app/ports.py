@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from services.vocabulary.values import Value
+from services.vocabulary.values import Value, ValueType
 from services.vocabulary.words import Category, Channel
 
 
@@ -123,6 +123,10 @@ class ToRender:
     category: Category
     parameters: Mapping[str, Value] = field(default_factory=dict)
     """The action's parameters, typed as in the catalogue."""
+    types: Mapping[str, ValueType] = field(default_factory=dict)
+    """Type of each parameter: it tells times and durations (microseconds, both int) from whole numbers."""
+    zone: str = ""
+    """IANA zone in which times are shown; empty: the operator's default."""
     traits: Mapping[str, str] = field(default_factory=dict)
     """Traits that a template may show (name, plan), as text."""
 

@@ -1,0 +1,257 @@
+"""Takes actions through the gates: each becomes a message that is planned, waits, or is refused."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from services.channel.app.ports import MissingTemplate, Rendered
+from services.channel.app.profile import ProfilePort, ask_profile, question_of
+from services.channel.app.speech import Speech
+from services.channel.app.store import MessageStore, MessageTransaction
+from services.channel.domain.actions import Action, ChannelChoice
+from services.channel.domain.caps import longest_window
+from services.channel.domain.choice import Choice, Chosen, Dropped, Waits, choose
+from services.channel.domain.contact import Contact, Reach, SuppressedFor
+from services.channel.domain.gates.verdict import GateState, is_contact
+from services.channel.domain.messages import Message, Wording, accept, contact_of
+from services.channel.domain.outcomes import own_events, totals
+from services.channel.domain.policies import Policies
+from services.runtime.clock import Clock
+from services.vocabulary import ids
+from services.vocabulary.words import CATEGORY_FACTS, Channel, RefusalReason
+
+ASK_AGAIN_MICROS = 2_000_000
+"""How long, on the wall's clock, a message rests when the profile could not be asked."""
+
+_RENDERED_AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class Prepared:
+    """An action with what was asked and rendered for it before the transaction."""
+
+    action: Action
+    reach: Reach | None
+    choices: tuple[ChannelChoice, ...]
+    said: dict[Channel, Rendered | MissingTemplate] = field(default_factory=dict)
+
+    @property
+    def message_id(self) -> str:
+        """The message that carries the action."""
+        return ids.message_id(self.action.action_id)
+
+    @property
+    def person(self) -> tuple[int, ...]:
+        """All ids of the person."""
+        merged = self.reach.merged if self.reach is not None else ()
+        return (self.action.customer, *merged)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What the gates look at, read once for a batch under the customers' locks."""
+
+    contacts: dict[int, list[Contact]]
+    suppressed: Mapping[tuple[int, Channel], SuppressedFor]
+    now_micros: int
+    slots: list[Contact] = field(default_factory=list)
+    """Taken by this batch."""
+
+    def contacts_of(self, person: tuple[int, ...]) -> list[Contact]:
+        """Slots taken under all ids of the person."""
+        return [contact for customer in person for contact in self.contacts.get(customer, ())]
+
+    def suppressed_for(self, person: tuple[int, ...], channel: Channel) -> SuppressedFor | None:
+        """Whether the channel is suppressed under any id of the person."""
+        for customer in person:
+            if (customer, channel) in self.suppressed:
+                return self.suppressed[customer, channel]
+        return None
+
+    def take_slot(self, message: Message) -> None:
+        """The message counts from now on, also for the rest of the batch."""
+        contact = contact_of(message, self.now_micros)
+        self.contacts.setdefault(contact.customer, []).append(contact)
+        self.slots.append(contact)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one action."""
+
+    message: Message
+    duplicate: bool
+
+
+class Admission:
+    """The gates as a use case; `policies` gives those in force."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        profile: ProfilePort,
+        speech: Speech,
+        policies: Callable[[], Policies],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._profile = profile
+        self._speech = speech
+        self._policies = policies
+        self._clock = clock
+
+    async def prepare(self, actions: Sequence[Action]) -> list[Prepared]:
+        """Everything that takes time, before the transaction: asks the profile in bulk, renders texts."""
+        answers = await ask_profile(self._profile, actions)
+        prepared: list[Prepared] = []
+        for action in actions:
+            reach = answers.get(question_of(action))
+            one = Prepared(action, reach, action.choices(reach.preferred if reach is not None else None))
+            self._render_likely(one)
+            prepared.append(one)
+            if len(prepared) % _RENDERED_AT_ONCE == 0:
+                await asyncio.sleep(0)  # others have their turn
+        await self._store.know_customers(sorted({customer for one in prepared for customer in one.person}))
+        return prepared
+
+    async def take(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> list[Taken]:
+        """Makes a message of each action, once; answers in the order given.
+
+        Where slots are short the more urgent tier comes first, then the higher score and priority.
+        """
+        gathered = await self.gather(tx, prepared)
+        known = await tx.messages([(one.action.customer, one.message_id) for one in prepared])
+        fresh: dict[str, Message] = {}
+        duplicates: set[int] = set()
+        for place in sorted(range(len(prepared)), key=lambda place: _turn(prepared[place].action)):
+            one = prepared[place]
+            if one.message_id in known or one.message_id in fresh:
+                duplicates.add(place)
+                continue
+            message = accept(one.action, gathered.now_micros)
+            fresh[one.message_id] = message
+            self._apply(self.choose(one, gathered), one, message, gathered)
+        messages = list(fresh.values())
+        await tx.add(messages, {one.message_id: one.action.record for one in prepared})
+        await tx.count({"actions.taken": len(messages), "actions.duplicate": len(duplicates)})
+        await _tell(tx, messages, gathered)
+        known.update(fresh)
+        return [Taken(known[one.message_id], place in duplicates) for place, one in enumerate(prepared)]
+
+    async def take_again(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> list[Message]:
+        """Asks all gates anew for messages that are due; those no longer waiting are left alone."""
+        gathered = await self.gather(tx, prepared)
+        stored = await tx.messages([(one.action.customer, one.message_id) for one in prepared])
+        judged: list[Message] = []
+        for one in sorted(prepared, key=lambda one: _turn(one.action)):
+            message = stored.get(one.message_id)
+            if message is not None and message.waits:
+                self._apply(self.choose(one, gathered), one, message, gathered)
+                judged.append(message)
+        await tx.save(judged)
+        await _tell(tx, judged, gathered)
+        return judged
+
+    async def reserve(self, tx: MessageTransaction, one: Prepared, channel: Channel) -> Choice:
+        """Passes an action through the gates for a caller who presents it; refused, it leaves no trace.
+
+        An action reserved before keeps its slot and passes again.
+        """
+        gathered = await self.gather(tx, [one])
+        known = await tx.messages([(one.action.customer, one.message_id)])
+        if one.message_id in known:
+            return Chosen(known[one.message_id].channel or channel)
+        one.choices = (ChannelChoice(channel),)
+        choice = self.choose(one, gathered, rendered=False)
+        if isinstance(choice, Chosen):
+            message = accept(one.action, gathered.now_micros)
+            message.hand_to_agent(gathered.now_micros, channel, "presented by the caller")
+            if is_contact(one.action, channel):
+                gathered.take_slot(message)
+            await tx.add([message], {})
+            await _tell(tx, [message], gathered)
+        return choice
+
+    async def gather(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> Gathered:
+        """Locks the customers, then reads what the gates look at."""
+        customers = sorted({customer for one in prepared for customer in one.person})
+        await tx.lock_customers(customers)
+        now_micros = self._clock.now_micros()
+        contacts = await tx.contacts(customers, now_micros - longest_window(self._policies().caps))
+        return Gathered(contacts, await tx.suppressed(customers), now_micros)
+
+    def choose(self, one: Prepared, gathered: Gathered, *, rendered: bool = True) -> Choice:
+        """Which channel the action takes, or what speaks against it; `rendered`: it must have words."""
+        policies = self._policies()
+        contacts = gathered.contacts_of(one.person)
+
+        def state_of(channel: Channel) -> GateState:
+            return GateState(
+                channel=channel,
+                reach=one.reach,
+                quiet=policies.quiet_hours,
+                caps=policies.caps,
+                contacts=contacts,
+                suppressed=gathered.suppressed_for(one.person, channel),
+                breaks_quiet_hours=self._speech.breaks_quiet_hours(one.action, channel),
+            )
+
+        def cannot_say(channel: Channel) -> str:
+            said = self._say(one, channel) if rendered else None
+            return said.detail if isinstance(said, MissingTemplate) else ""
+
+        return choose(one.action, one.choices, state_of, cannot_say, gathered.now_micros)
+
+    def _apply(self, choice: Choice, one: Prepared, message: Message, gathered: Gathered) -> None:
+        now_micros = gathered.now_micros
+        match choice:
+            case Chosen(channel):
+                message.wording = self._wording(one, channel)
+                if one.action.is_task:
+                    message.hand_to_agent(now_micros, channel)
+                    return
+                assert one.reach is not None, "the consent gate passes no contact without the profile's word"
+                message.plan(now_micros, channel, one.reach.asked_wall_micros, one.reach.zone)
+                gathered.take_slot(message)
+            case Waits(channel, reason, detail, until_micros):
+                message.wait(now_micros, until_micros, channel, reason, detail)
+                if reason is RefusalReason.CONSENT_UNKNOWN:
+                    rest = ASK_AGAIN_MICROS * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, no secret
+                    message.retry_wall_micros = self._clock.wall_micros() + int(rest)
+            case Dropped(channel, reason, detail):
+                message.refuse(now_micros, channel, reason, detail)
+
+    def _wording(self, one: Prepared, channel: Channel) -> Wording:
+        said = self._say(one, channel)
+        assert isinstance(said, Rendered), "a channel without words is not chosen"
+        permission = one.reach.permissions.get(channel) if one.reach is not None else None
+        address = permission.address if permission is not None and not one.action.is_task else ""
+        return Wording(said.text, said.subject, said.html, said.sender, address)
+
+    def _say(self, one: Prepared, channel: Channel) -> Rendered | MissingTemplate:
+        if channel not in one.said:
+            one.said[channel] = self._speech.say(one.action, channel, one.reach)
+        return one.said[channel]
+
+    def _render_likely(self, one: Prepared) -> None:
+        """The first channel that has an address and permission is most likely the one."""
+        for choice in one.choices:
+            channel = choice.channel
+            if channel is None:
+                continue
+            permission = one.reach.permissions.get(channel) if one.reach is not None else None
+            if one.action.is_task or (permission is not None and permission.allowed and permission.address):
+                self._say(one, channel)
+                return
+
+
+async def _tell(tx: MessageTransaction, messages: Sequence[Message], gathered: Gathered) -> None:
+    """Takes the slots, publishes the outcomes and counts them."""
+    await tx.take_slots(gathered.slots)
+    await tx.publish(list(own_events(messages)))
+    await tx.count(totals(messages))
+
+
+def _turn(action: Action) -> tuple[int, float, int]:
+    return CATEGORY_FACTS[action.category].tier, -action.score, -action.priority

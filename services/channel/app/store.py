@@ -1,0 +1,124 @@
+"""What the use cases need of the service's database. One use case is one transaction."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.channel.app.ports import Receipt
+from services.channel.domain.actions import Action
+from services.channel.domain.contact import Contact, SuppressedFor
+from services.channel.domain.messages import Change, Message
+from services.channel.domain.outcomes import OwnEvent
+from services.vocabulary.words import Channel, MessageState, RefusalReason
+
+MessageKey = tuple[int, str]
+"""Customer and message id."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which messages to list; what is empty or None does not narrow."""
+
+    customer: int = 0
+    states: frozenset[MessageState] = frozenset()
+    channel: Channel | None = None
+    reason: RefusalReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much is on its way through this service."""
+
+    due: int
+    """Not final, and its business time has come."""
+    later: int
+    """Deferred to a later business time."""
+    awaiting_receipt: int
+
+
+class MessageTransaction(Protocol):
+    """One transaction. Rows of customers are locked in id order before anything of theirs is read."""
+
+    async def lock_customers(self, customers: Sequence[int]) -> None:
+        """Locks these customers' gates until the end; they must have been made known before."""
+
+    async def messages(self, keys: Sequence[MessageKey]) -> dict[str, Message]:
+        """Stored messages by id, with what the customer reads."""
+
+    async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
+        """Slots taken after that time, by customer."""
+
+    async def suppressed(self, customers: Sequence[int]) -> dict[tuple[int, Channel], SuppressedFor]:
+        """The suppression list of these customers."""
+
+    async def suppress(
+        self, customer: int, channel: Channel, reason: SuppressedFor, time_micros: int
+    ) -> None:
+        """Puts a channel on a customer's suppression list; the first reason stays."""
+
+    async def add(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
+        """Stores new messages; `records` keeps the action of those that wait, by message id."""
+
+    async def save(self, messages: Sequence[Message]) -> None:
+        """Stores what changed in messages that are stored already, with their new steps."""
+
+    async def take_slots(self, contacts: Sequence[Contact]) -> None:
+        """Slots taken; the customers must be locked. One per message, however often it is tried."""
+
+    async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
+        """Slots free again; taken ones need no lock to become free."""
+
+    async def claim_planned(
+        self,
+        channel: Channel,
+        wall_micros: int,
+        limit: int,
+    ) -> list[Message]:
+        """Messages planned on the channel and not resting, longest waiting first. Locked."""
+
+    async def claim_waiting(
+        self,
+        now_micros: int,
+        wall_micros: int,
+        limit: int,
+        lease_micros: int,
+    ) -> list[tuple[Message, Action]]:
+        """Messages that wait for the gates and are due; no other worker gets them before the lease ends."""
+
+    async def claim_lost(self, wall_micros: int, limit: int) -> list[Message]:
+        """Messages being handed over whose lease has ended: their sender died. Locked."""
+
+    async def claim_expired(self, now_micros: int, limit: int) -> list[Message]:
+        """Planned messages whose validity has ended. Locked."""
+
+    async def handed_over(self, provider: str, provider_ids: Mapping[str, Message]) -> dict[str, Receipt]:
+        """Remembers which message a provider id names; receipts that came before, by message id."""
+
+    async def received(self, receipts: Sequence[Receipt]) -> list[tuple[Receipt, Message]]:
+        """Remembers receipts; those whose message is known, with the message, locked."""
+
+    async def publish(self, events: Sequence[OwnEvent]) -> None:
+        """Puts events on OUTCOMES."""
+
+    async def count(self, totals: Mapping[str, int]) -> None:
+        """Adds to exact counters."""
+
+
+class MessageStore(Protocol):
+    """The service's database."""
+
+    def transaction(self) -> AbstractAsyncContextManager[MessageTransaction]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+
+    async def know_customers(self, customers: Sequence[int]) -> None:
+        """Makes rows to lock for customers that have none; in a transaction of its own."""
+
+    async def find(self, message_id: str) -> tuple[Message, list[Change]] | None:
+        """A message with its history, oldest step first; None: there is none."""
+
+    async def list(self, wanted: MessageFilter, before: int, limit: int) -> list[tuple[int, Message]]:
+        """Messages with their numbers, newest first, below the number `before` (0: from the newest)."""
+
+    async def progress(self, now_micros: int) -> Progress:
+        """How much is on its way."""

@@ -1,0 +1,59 @@
+"""What the profile says about reaching a customer, and who was reached before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from services.vocabulary.words import CATEGORY_FACTS, CapsClass, Category, Channel, RefusalReason
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Permission for one category on one channel."""
+
+    allowed: bool
+    reason: RefusalReason | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The profile's answer about one customer and category, as it was when asked."""
+
+    known: bool
+    asked_wall_micros: int
+    """The wall's time just before the question: the answer is at least that fresh."""
+    permissions: Mapping[Channel, Permission] = field(default_factory=dict)
+    zone: str = "UTC"
+    language: str = ""
+    preferred: Channel | None = None
+    service_blocked: bool = False
+    traits: Mapping[str, str] = field(default_factory=dict)
+    merged: tuple[int, ...] = ()
+    """Other customer ids of the same person, whose contacts count too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One taken slot: a message that was, or is about to be, said to a customer."""
+
+    customer: int
+    message_id: str
+    channel: Channel
+    category: Category
+    name: str
+    time_micros: int
+
+    @property
+    def caps_class(self) -> CapsClass:
+        """The class of caps it counts for."""
+        return CATEGORY_FACTS[self.category].caps
+
+
+class SuppressedFor(StrEnum):
+    """Why a customer's channel is on the suppression list."""
+
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    MANUAL = "manual"

@@ -1,0 +1,17 @@
+"""What can go wrong in the channel service."""
+
+
+class ChannelError(Exception):
+    """The channel service could not do what was asked."""
+
+
+class IllegalTransitionError(ChannelError):
+    """A message cannot go from the state it is in to the one asked for."""
+
+
+class ProfileUnavailableError(ChannelError):
+    """The profile service did not answer; nothing may be sent on what it might have said."""
+
+
+class PolicyError(ChannelError):
+    """A policy file is not as it should be; the message says where, and what would be right."""

@@ -1,0 +1,19 @@
+"""Gate 7: nobody is contacted too often."""
+
+from services.channel.domain.actions import Action
+from services.channel.domain.caps import exceeded
+from services.channel.domain.gates.verdict import PASSED, GateState, Refused, Verdict, is_contact
+from services.vocabulary.values import format_duration
+from services.vocabulary.words import RefusalReason
+
+
+def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
+    """Refuses when any cap has no room; names the one without room for longest, its threshold and count."""
+    if not is_contact(action, state.channel):
+        return PASSED
+    found = exceeded(state.caps, state.contacts, action.category, state.channel, action.name, now_micros)
+    if found is None:
+        return PASSED
+    cap = found.cap
+    detail = f"cap {cap.name}: {found.count} of at most {cap.most} in {format_duration(cap.window_micros)}"
+    return Refused(RefusalReason.CAPPED, detail, found.next_micros)

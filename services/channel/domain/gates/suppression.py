@@ -1,0 +1,22 @@
+"""Gate 3: the channel is not on the customer's suppression list."""
+
+from services.channel.domain.actions import Action
+from services.channel.domain.contact import SuppressedFor
+from services.channel.domain.gates.verdict import PASSED, GateState, Refused, Verdict, is_contact
+from services.vocabulary.words import CATEGORY_FACTS, OnStop, RefusalReason
+
+_STOPPED_BY: dict[OnStop, frozenset[SuppressedFor]] = {
+    OnStop.PASSES: frozenset({SuppressedFor.BOUNCED, SuppressedFor.MANUAL}),
+    OnStop.OWN_SWITCH: frozenset({SuppressedFor.BOUNCED, SuppressedFor.MANUAL, SuppressedFor.COMPLAINED}),
+    OnStop.STOPS: frozenset(SuppressedFor),
+}
+
+
+def judge(action: Action, state: GateState, now_micros: int) -> Verdict:  # noqa: ARG001 - the gates' interface
+    """Refuses a suppressed channel; an opt-out leaves mandatory and service messages, a bounce nothing."""
+    if state.suppressed is not None and is_contact(action, state.channel):
+        on_stop = CATEGORY_FACTS[action.category].on_stop
+        if state.suppressed in _STOPPED_BY[on_stop]:
+            detail = f"{state.channel.value} is suppressed for this customer: {state.suppressed.value}"
+            return Refused(RefusalReason.SUPPRESSED, detail)
+    return PASSED

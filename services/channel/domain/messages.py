@@ -1,0 +1,262 @@
+"""A message and the states it goes through; it keeps account of every change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.channel.domain.actions import Action
+from services.channel.domain.contact import Contact
+from services.channel.domain.errors import IllegalTransitionError
+from services.vocabulary import ids
+from services.vocabulary.words import (
+    CATEGORY_FACTS,
+    ActionKind,
+    Category,
+    Channel,
+    MessageState,
+    RefusalReason,
+)
+
+_S = MessageState
+
+TRANSITIONS: Mapping[MessageState, frozenset[MessageState]] = {
+    _S.ACCEPTED: frozenset({_S.PLANNED, _S.DEFERRED, _S.SENT, _S.EXPIRED, _S.REFUSED}),
+    _S.DEFERRED: frozenset({_S.PLANNED, _S.DEFERRED, _S.SENT, _S.EXPIRED, _S.REFUSED}),
+    _S.PLANNED: frozenset({_S.SENDING, _S.DEFERRED, _S.EXPIRED, _S.REFUSED}),
+    _S.SENDING: frozenset({_S.SENT, _S.PLANNED, _S.FAILED}),
+    _S.SENT: frozenset({_S.DELIVERED, _S.FAILED, _S.EXPIRED}),
+    _S.DELIVERED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.EXPIRED: frozenset(),
+    _S.REFUSED: frozenset(),
+}
+"""Which state may follow which."""
+
+FINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
+"""Nothing follows."""
+
+WAITING = frozenset({_S.ACCEPTED, _S.DEFERRED})
+"""Not through the gates yet: they are asked again when it is due. Such a message holds no slot."""
+
+HOLDS_SLOT = frozenset({_S.PLANNED, _S.SENDING, _S.SENT, _S.DELIVERED})
+"""Through the gates: it counts for caps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step of a message's history."""
+
+    position: int
+    """From 1."""
+    time_micros: int
+    """Business time."""
+    state: MessageState
+    reason: RefusalReason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What the customer reads, and where it goes."""
+
+    text: str = ""
+    subject: str = ""
+    html: str = ""
+    sender: str = ""
+    address: str = ""
+
+
+@dataclass(slots=True)
+class Message:
+    """One message to one customer. Times are microseconds since 1970 (UTC), of business time unless said."""
+
+    message_id: str
+    action_id: str
+    customer: int
+    category: Category
+    kind: ActionKind
+    name: str
+    decision_id: str = ""
+    rule_set: str = ""
+    rule: str = ""
+    priority: int = 0
+    hops: int = 0
+    line: str = ""
+    to_payer: bool = False
+    accepted_micros: int = 0
+    expires_micros: int = 0
+    state: MessageState = MessageState.ACCEPTED
+    reason: RefusalReason | None = None
+    detail: str = ""
+    channel: Channel | None = None
+    due_micros: int = 0
+    """When it was, or will be, tried."""
+    retry_wall_micros: int = 0
+    """Not handed over before this moment of the wall's clock."""
+    sent_micros: int = 0
+    receipt_micros: int = 0
+    attempts: int = 0
+    resent: bool = False
+    """Handed over before with an outcome that nobody knows."""
+    asked_wall_micros: int = 0
+    """When the profile was last asked whether it may be sent, on the wall's clock."""
+    zone: str = ""
+    changes: int = 0
+    """How many steps its history has."""
+    wording: Wording | None = None
+    """None: not rendered yet, or not read along."""
+    new_changes: list[Change] = field(default_factory=list)
+    """Steps not stored yet."""
+
+    @property
+    def is_task(self) -> bool:
+        """Work for a care agent."""
+        return self.kind is ActionKind.TASK
+
+    @property
+    def was_sent(self) -> bool:
+        """A provider took it."""
+        return self.sent_micros > 0
+
+    @property
+    def waits(self) -> bool:
+        """Not through the gates yet."""
+        return self.state in WAITING
+
+    def plan(self, now_micros: int, channel: Channel, asked_wall_micros: int, zone: str) -> None:
+        """Through the gates; waits for a sender."""
+        self.channel = channel
+        self.asked_wall_micros = asked_wall_micros
+        self.zone = zone
+        self.due_micros = now_micros
+        self.retry_wall_micros = 0
+        self._to(MessageState.PLANNED, now_micros)
+
+    def hand_to_agent(self, now_micros: int, channel: Channel, detail: str = "") -> None:
+        """Needs no provider: a task, or what the caller presents itself."""
+        self.channel = channel
+        self.due_micros = now_micros
+        self.sent_micros = now_micros
+        self._to(MessageState.SENT, now_micros, detail=detail)
+
+    def wait(
+        self,
+        now_micros: int,
+        until_micros: int,
+        channel: Channel | None,
+        reason: RefusalReason | None,
+        detail: str,
+    ) -> None:
+        """Not now; the gates are asked again then. Waiting on for the same reason is no new step.
+
+        While the profile cannot be asked a message stays as it is: nothing has been found out about it.
+        """
+        self.due_micros = until_micros
+        self.channel = channel
+        if reason is RefusalReason.CONSENT_UNKNOWN and self.state in WAITING:
+            self.reason, self.detail = reason, detail
+        elif self.state is not MessageState.DEFERRED or (self.reason, self.detail) != (reason, detail):
+            self._to(MessageState.DEFERRED, now_micros, reason, detail)
+
+    def refuse(self, now_micros: int, channel: Channel | None, reason: RefusalReason, detail: str) -> None:
+        """A gate said no. What a gate refuses because its time is over has expired."""
+        self.channel = channel
+        state = MessageState.EXPIRED if reason is RefusalReason.EXPIRED else MessageState.REFUSED
+        self._to(state, now_micros, reason, detail)
+
+    def start_hand_over(self, now_micros: int, wall_micros: int, lease_micros: int) -> None:
+        """About to be handed over; after the lease, without an answer, the sender must have died."""
+        self.attempts += 1
+        self.retry_wall_micros = wall_micros + lease_micros
+        self._to(MessageState.SENDING, now_micros)
+
+    def taken_by_provider(self, now_micros: int) -> None:
+        """The provider took it."""
+        self.sent_micros = now_micros
+        self.retry_wall_micros = 0
+        self._to(MessageState.SENT, now_micros)
+
+    def try_again(self, now_micros: int, retry_wall_micros: int, detail: str) -> None:
+        """The provider did not take it and may later; its slot stays its own."""
+        self.retry_wall_micros = retry_wall_micros
+        self._to(MessageState.PLANNED, now_micros, detail=detail)
+
+    def rejected(self, now_micros: int, detail: str) -> None:
+        """The provider will never take it."""
+        self._to(MessageState.FAILED, now_micros, RefusalReason.PROVIDER_REJECTED, detail)
+
+    def lost_sight(self, now_micros: int, detail: str) -> None:
+        """Nobody knows whether the provider took it.
+
+        Mandatory and service messages are handed over again; the others are not, and keep their slot.
+        """
+        if CATEGORY_FACTS[self.category].resend_when_unknown:
+            self.resent = True
+            self.retry_wall_micros = 0
+            self._to(MessageState.PLANNED, now_micros, RefusalReason.HANDOVER_UNKNOWN, detail)
+        else:
+            self._to(MessageState.FAILED, now_micros, RefusalReason.HANDOVER_UNKNOWN, detail)
+
+    def receipt(self, now_micros: int, state: MessageState, detail: str) -> bool:
+        """The provider's final word; False when nothing follows (a second receipt, a state passed by)."""
+        if state not in TRANSITIONS[self.state]:
+            return False
+        self.receipt_micros = now_micros
+        reason = RefusalReason.PROVIDER_REJECTED if state is MessageState.FAILED else None
+        self._to(state, now_micros, reason, detail)
+        return True
+
+    def _to(
+        self,
+        state: MessageState,
+        now_micros: int,
+        reason: RefusalReason | None = None,
+        detail: str = "",
+    ) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise IllegalTransitionError(f"a message that is {self.state.value} cannot become {state.value}")
+        self.state = state
+        self.reason = reason
+        self.detail = detail
+        self._record(now_micros)
+
+    def _record(self, now_micros: int) -> None:
+        self.changes += 1
+        self.new_changes.append(Change(self.changes, now_micros, self.state, self.reason, self.detail))
+
+
+def accept(action: Action, now_micros: int) -> Message:
+    """Takes an action: the first step of its message."""
+    message = Message(
+        message_id=ids.message_id(action.action_id),
+        action_id=action.action_id,
+        customer=action.customer,
+        category=action.category,
+        kind=action.kind,
+        name=action.name,
+        decision_id=action.decision_id,
+        rule_set=action.rule_set,
+        rule=action.rule,
+        priority=action.priority,
+        hops=action.hops,
+        line=action.line,
+        to_payer=action.to_payer,
+        accepted_micros=now_micros,
+        expires_micros=action.expires_micros,
+        due_micros=now_micros,
+    )
+    message._record(now_micros)  # noqa: SLF001 - its own maker
+    return message
+
+
+def contact_of(message: Message, now_micros: int) -> Contact:
+    """The slot that a message takes when it passes the gates."""
+    if message.channel is None:
+        raise IllegalTransitionError("a message without a channel takes no slot")
+    return Contact(
+        message.customer,
+        message.message_id,
+        message.channel,
+        message.category,
+        message.name,
+        now_micros,
+    )

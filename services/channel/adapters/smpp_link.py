@@ -1,0 +1,285 @@
+"""One bound SMPP 3.4 session: a window of submits, enquire_link both ways, deliver_sm answered when told.
+
+The codec is smpp34's; the session is our own, because that library's answers every deliver_sm before the
+receipt is committed, and reports a lost link, a late answer and a submit never written as one and the same.
+"""
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+_HEADER = struct.Struct(">IIII")
+_HEADER_OCTETS = 16
+_MAX_FRAME_OCTETS = 70_000
+_RESPONSE = 0x8000_0000
+_GENERIC_NACK = 0x8000_0000
+_BIND_TRANSCEIVER = 0x09
+_SUBMIT_SM = 0x04
+_DELIVER_SM = 0x05
+_UNBIND = 0x06
+_ENQUIRE_LINK = 0x15
+_ALERT_NOTIFICATION = 0x102
+_INVALID_COMMAND = 0x03
+_VERSION = b"\x34"
+_LAST_SEQUENCE = 0x7FFF_FFFF
+
+QUEUE_FULL = 0x14
+"""Answer to a deliver_sm for which there is no room; the SMSC sends it again."""
+_SLOW_DOWN = frozenset({QUEUE_FULL, 0x58})
+REFUSED = 0x66
+"""Answer to a deliver_sm that nobody here takes (ESME_RX_R_APPN)."""
+
+
+class LinkLost(ConnectionError):  # noqa: N818 - the event's name in the field
+    """The link is gone or was never bound; nothing more can be written to it."""
+
+
+class BindRefused(ConnectionError):  # noqa: N818 - the event's name in the field
+    """The SMSC answered the bind with a command status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"bind answered with command status 0x{status:02X}")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The SMSC's answer to a submit; `status` None: it was written and no answer came."""
+
+    status: int | None
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """Bounds of a session, in seconds where not said otherwise."""
+
+    window: int = 50
+    """Submits under way at a time."""
+    answer: float = 8.0
+    """How long an answer to a submit may take before it counts as not coming."""
+    bind: float = 5.0
+    idle: float = 15.0
+    """Silence after which the SMSC is asked whether it is there (enquire_link)."""
+    enquire: float = 5.0
+    """How long it may take to say so before the link is given up."""
+
+
+NO_ANSWER = Answer(None)
+
+
+class SmppLink(asyncio.Protocol):
+    """The session. `on_deliver(frame, sequence)` is called for each deliver_sm; it must not block."""
+
+    def __init__(self, limits: LinkLimits, on_deliver: Callable[["SmppLink", bytes, int], None]) -> None:
+        self._limits = limits
+        self._on_deliver = on_deliver
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._out: list[bytes] = []
+        self._sequence = 0
+        self._bind: asyncio.Future[int] | None = None
+        self._bound = False
+        self._unbound: asyncio.Future[None] | None = None
+        # Submits under way in the order they were written, so that the oldest is the first to be overdue.
+        self._submits: dict[int, tuple[float, asyncio.Future[Answer]]] = {}
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._heard = self._loop.time()
+        self._asked: float | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self.lost: asyncio.Future[str] = self._loop.create_future()
+        """Done when the link is gone, with the reason for people."""
+        self.slow_downs = 0
+        """Answers so far that asked to slow down (queue full, throttled)."""
+
+    @property
+    def bound(self) -> bool:
+        """Whether submits can be written."""
+        return self._bound and not self.lost.done()
+
+    @property
+    def under_way(self) -> int:
+        """Submits written and not answered."""
+        return len(self._submits)
+
+    async def bind(self, system_id: str, password: str, system_type: str) -> None:
+        """Bind as transceiver; raises BindRefused, LinkLost or TimeoutError."""
+        self._bind = self._loop.create_future()
+        body = b"".join(
+            (
+                *(field.encode("latin-1", "replace") + b"\0" for field in (system_id, password, system_type)),
+                _VERSION,
+                b"\0\0\0",  # type and plan of addresses served, any address
+            )
+        )
+        self._write(_frame(_BIND_TRANSCEIVER, self._next_sequence(), 0, body))
+        async with asyncio.timeout(self._limits.bind):
+            status = await self._bind
+        if status:
+            raise BindRefused(status)
+        self._bound = True
+        self._watch = self._loop.call_later(1.0, self._look)
+
+    async def room(self) -> None:
+        """Wait for a place in the window; raises LinkLost."""
+        while self.bound and len(self._submits) >= self._limits.window:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._room.append(waiter)
+            await waiter
+        if not self.bound:
+            raise LinkLost("the link was lost")
+
+    def submit(self, pdu: bytes) -> asyncio.Future[Answer]:
+        """Write a submit_sm; the future never fails. Raises LinkLost when nothing was written."""
+        if not self.bound:
+            raise LinkLost("the link was lost")
+        sequence = self._next_sequence()
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._submits[sequence] = (self._loop.time() + self._limits.answer, future)
+        self._write(pdu[:12] + sequence.to_bytes(4, "big") + pdu[_HEADER_OCTETS:])
+        return future
+
+    def answer_deliver(self, sequence: int, status: int = 0) -> None:
+        """Tell the SMSC that a deliver_sm was taken, or not; on a lost link it will send it again."""
+        if not self.lost.done():
+            self._write(_frame(_RESPONSE | _DELIVER_SM, sequence, status, b"\0"))
+
+    async def unbind(self, patience: float) -> None:
+        """Wait for the submits under way, say goodbye, close; at most `patience` seconds in all."""
+        try:
+            async with asyncio.timeout(patience):
+                if self._submits:
+                    await asyncio.wait([future for _, future in self._submits.values()])
+                if self.bound:
+                    self._unbound = self._loop.create_future()
+                    self._write(_frame(_UNBIND, self._next_sequence(), 0, b""))
+                    ends: list[asyncio.Future[Any]] = [self._unbound, self.lost]
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            pass
+        self._give_up("closed")
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands; nothing is bound yet."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._give_up("closed by the SMSC" if exc is None else type(exc).__name__)
+
+    def data_received(self, data: bytes) -> None:
+        """Octets came."""
+        self._heard = self._loop.time()
+        self._asked = None
+        self._buffer += data
+        start = 0
+        while len(self._buffer) - start >= _HEADER_OCTETS:
+            length, command, status, sequence = _HEADER.unpack_from(self._buffer, start)
+            if not _HEADER_OCTETS <= length <= _MAX_FRAME_OCTETS:
+                self._give_up("the SMSC sent what is no SMPP")
+                return
+            if len(self._buffer) - start < length:
+                break
+            frame = bytes(self._buffer[start : start + length])
+            start += length
+            self._take(command, status, sequence, frame)
+        del self._buffer[:start]
+
+    # The session's own.
+
+    def _take(self, command: int, status: int, sequence: int, frame: bytes) -> None:
+        if command in {_RESPONSE | _SUBMIT_SM, _GENERIC_NACK}:
+            self._answered(sequence, status, frame)
+        elif command == _DELIVER_SM:
+            self._on_deliver(self, frame, sequence)
+        elif command == _RESPONSE | _BIND_TRANSCEIVER:
+            if self._bind is not None and not self._bind.done():
+                self._bind.set_result(status)
+        elif command == _ENQUIRE_LINK:
+            self._write(_frame(_RESPONSE | _ENQUIRE_LINK, sequence, 0, b""))
+        elif command == _UNBIND:
+            self._write(_frame(_RESPONSE | _UNBIND, sequence, 0, b""))
+            self._flush()
+            self._give_up("unbound by the SMSC")
+        elif command == _RESPONSE | _UNBIND:
+            if self._unbound is not None and not self._unbound.done():
+                self._unbound.set_result(None)
+        elif not command & _RESPONSE and command != _ALERT_NOTIFICATION:
+            self._write(_frame(_GENERIC_NACK, sequence, _INVALID_COMMAND, b""))
+
+    def _answered(self, sequence: int, status: int, frame: bytes) -> None:
+        if self._bind is not None and not self._bind.done():
+            self._bind.set_result(status)  # a generic_nack to the bind itself
+            return
+        waiting = self._submits.pop(sequence, None)
+        if waiting is None:
+            return  # came after its time was over; it was reported as unknown
+        self.slow_downs += status in _SLOW_DOWN
+        message_id = frame[_HEADER_OCTETS:].split(b"\0", 1)[0].decode("latin-1")
+        waiting[1].set_result(Answer(status, message_id))
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        while self._room:
+            waiter = self._room.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _look(self) -> None:
+        """Once a second: answers overdue, silence."""
+        now = self._loop.time()
+        overdue = [sequence for sequence, (deadline, _) in self._submits.items() if deadline <= now]
+        for sequence in overdue:
+            _, future = self._submits.pop(sequence)
+            future.set_result(NO_ANSWER)
+            self._wake_one()
+        if self._asked is not None and now - self._asked >= self._limits.enquire:
+            self._give_up("the SMSC did not answer enquire_link")
+            return
+        if self._asked is None and (overdue or now - self._heard >= self._limits.idle):
+            self._asked = now
+            self._write(_frame(_ENQUIRE_LINK, self._next_sequence(), 0, b""))
+        self._watch = self._loop.call_later(min(1.0, self._limits.enquire / 2), self._look)
+
+    def _give_up(self, reason: str) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        self._bound = False
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._bind is not None and not self._bind.done():
+            self._bind.set_exception(LinkLost(reason))
+        submits, self._submits = self._submits, {}
+        for _, future in submits.values():
+            future.set_result(NO_ANSWER)
+        while self._room:
+            self._wake_one()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _next_sequence(self) -> int:
+        self._sequence = self._sequence % _LAST_SEQUENCE + 1
+        return self._sequence
+
+    def _write(self, frame: bytes) -> None:
+        # All that is written in one turn of the loop leaves in one call to the operating system.
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(frame)
+
+    def _flush(self) -> None:
+        if self._out and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+
+def _frame(command: int, sequence: int, status: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER_OCTETS + len(body), command, status, sequence) + body

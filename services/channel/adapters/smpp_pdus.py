@@ -1,0 +1,222 @@
+"""Messages as SMPP 3.4 PDUs: submits with parts and references, command statuses, delivery receipts."""
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import smpp34
+
+from services.channel.app.ports import HandOver, Outgoing, Receipt, ReceiptState
+from services.vocabulary.short_message import Coding, split
+from services.vocabulary.values import DAY, SECOND, time_to_micros
+
+MAX_PARTS = 255
+"""The concatenation header counts parts in one octet."""
+
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_DIGITS = re.compile(r"[0-9]{3,8}")
+_ALPHANUMERIC = re.compile(r"[A-Za-z0-9 _.\-&]{1,11}")
+_LONGEST_VALIDITY_MICROS = 28 * DAY
+
+# Optional parameters (SMPP 3.4 §5.3.2).
+_TLV_RECEIPTED_MESSAGE_ID = 0x001E
+_TLV_USER_MESSAGE_REFERENCE = 0x0204
+_TLV_MESSAGE_PAYLOAD = 0x0424
+_TLV_MESSAGE_STATE = 0x0427
+
+_UDH_INDICATOR = 0x40
+_DATA_CODING = {Coding.GSM7: 0x00, Coding.UCS2: 0x08}
+_MESSAGE_TYPE_MASK = 0x3C
+_DELIVERY_RECEIPT = 0x04
+
+# Command statuses after which the same submit may succeed later (SMPP 3.4 §5.1.3); all others are final.
+_TRANSIENT: Mapping[int, str] = {
+    0x04: "ESME_RINVBNDSTS, not bound for this",
+    0x08: "ESME_RSYSERR, system error of the SMSC",
+    0x14: "ESME_RMSGQFUL, message queue full",
+    0x58: "ESME_RTHROTTLED, sending too fast",
+    0x64: "ESME_RX_T_APPN, temporary error of the receiver",
+    0xFF: "ESME_RUNKNOWNERR, unknown error",
+}
+_PERMANENT: Mapping[int, str] = {
+    0x01: "ESME_RINVMSGLEN, message length is invalid",
+    0x02: "ESME_RINVCMDLEN, command length is invalid",
+    0x03: "ESME_RINVCMDID, command is not known",
+    0x0A: "ESME_RINVSRCADR, source address is invalid",
+    0x0B: "ESME_RINVDSTADR, destination address is invalid",
+    0x0D: "ESME_RBINDFAIL, bind failed",
+    0x0E: "ESME_RINVPASWD, password is wrong",
+    0x0F: "ESME_RINVSYSID, system id is wrong",
+    0x45: "ESME_RSUBMITFAIL, submit failed",
+    0x48: "ESME_RINVSRCTON, source type of number is invalid",
+    0x50: "ESME_RINVDSTTON, destination type of number is invalid",
+    0x62: "ESME_RINVEXPIRY, validity period is invalid",
+    0x65: "ESME_RX_P_APPN, permanent error of the receiver",
+    0x66: "ESME_RX_R_APPN, refused by the receiver",
+}
+
+
+class NotSendable(ValueError):  # noqa: N818 - a mistake in the message, not a failure of ours
+    """The message can never be submitted; the text says why, without address or text of the message."""
+
+
+def outcome_of(status: int) -> HandOver:
+    """What a command status says about the submit it answers."""
+    if status == 0:
+        return HandOver.ACCEPTED
+    return HandOver.TRANSIENT if status in _TRANSIENT else HandOver.PERMANENT
+
+
+def name_of(status: int) -> str:
+    """A command status for people."""
+    known = _TRANSIENT.get(status) or _PERMANENT.get(status) or "a status of this SMSC's own"
+    return f"command status 0x{status:02X} ({known})"
+
+
+def submits_of(message: Outgoing, default_sender: str, reference_tag: int = 0) -> tuple[bytes, ...]:
+    """The submit_sm PDUs of one message, in the order of its parts, with sequence number 0.
+
+    Only the last part asks for a receipt: it stands for the message. The concatenation reference derives
+    from the message id, so that a second try completes, or repeats, the same message on the handset.
+    `reference_tag`: a vendor parameter (0x1400 to 0x3FFF) that carries the message id; 0: none.
+    Raises NotSendable.
+    """
+    if _E164.fullmatch(message.address) is None:
+        raise NotSendable("the address is not an E.164 number such as +33612345678")
+    parts = split(message.text)
+    if len(parts.payloads) > MAX_PARTS:
+        raise NotSendable(f"the text takes {len(parts.payloads)} parts; at most {MAX_PARTS} can be sent")
+    source, source_ton, source_npi = _source(message.sender or default_sender)
+    digest = zlib.crc32(message.message_id.encode())
+    tlvs = [smpp34.Tlv(_TLV_USER_MESSAGE_REFERENCE, (digest & 0xFFFF).to_bytes(2, "big"))]
+    if reference_tag:
+        tlvs.append(smpp34.Tlv(reference_tag, message.message_id.encode("ascii", "replace")))
+    total = len(parts.payloads)
+    pdus: list[bytes] = []
+    for number, payload in enumerate(parts.payloads, start=1):
+        header = bytes((5, 0, 3, digest & 0xFF, total, number)) if total > 1 else b""
+        pdu = smpp34.SubmitSm(
+            source,
+            message.address[1:],
+            header + payload,
+            source_addr_ton=source_ton,
+            source_addr_npi=source_npi,
+            dest_addr_ton=1,
+            dest_addr_npi=1,
+            esm_class=_UDH_INDICATOR if header else 0,
+            validity_period=validity_period(message.validity_micros),
+            registered_delivery=1 if number == total else 0,
+            data_coding=_DATA_CODING[parts.coding],
+            tlvs=tlvs,
+        )
+        pdus.append(bytes(pdu.encode()))
+    return tuple(pdus)
+
+
+def _source(sender: str) -> tuple[str, int, int]:
+    """Address, type of number and numbering plan of a sender (SMPP 3.4 §5.2.5, §5.2.6)."""
+    if _E164.fullmatch(sender):
+        return sender[1:], 1, 1
+    if _DIGITS.fullmatch(sender):
+        return sender, 3, 0
+    if not sender:
+        return "", 0, 0
+    if _ALPHANUMERIC.fullmatch(sender):
+        return sender, 5, 0
+    raise NotSendable("the sender is neither a number nor 1 to 11 letters, digits, spaces or _.-&")
+
+
+def validity_period(micros: int) -> str:
+    """A length of time as SMPP writes it, relative (§7.1.1), 1 second to 28 days; 0: the SMSC's default."""
+    if micros <= 0:
+        return ""
+    seconds = -(-min(micros, _LONGEST_VALIDITY_MICROS) // SECOND)
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    day, hour = divmod(hours, 24)
+    return f"0000{day:02d}{hour:02d}{minute:02d}{second:02d}000R"
+
+
+def numbered(pdu: bytes, sequence: int) -> bytes:
+    """The PDU under another sequence number."""
+    return pdu[:12] + sequence.to_bytes(4, "big") + pdu[16:]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A deliver_sm: a receipt that is final, one that is not, or a message of a subscriber."""
+
+    receipt: Receipt | None
+    is_receipt: bool
+
+
+_ID = re.compile(r"\bid:\s*(\S+)", re.IGNORECASE)
+_STAT = re.compile(r"\bstat:\s*([A-Za-z]+)", re.IGNORECASE)
+_ERR = re.compile(r"\berr:\s*([0-9A-Za-z]{1,8})\b", re.IGNORECASE)
+_DONE = re.compile(r"\bdone date:\s*([0-9]{10}(?:[0-9]{2}){0,2})\b", re.IGNORECASE)
+
+_FINAL_TEXTS: Mapping[str, ReceiptState] = {
+    "DELIVRD": ReceiptState.DELIVERED,
+    "EXPIRED": ReceiptState.EXPIRED,
+    "DELETED": ReceiptState.FAILED,
+    "UNDELIV": ReceiptState.FAILED,
+    "REJECTD": ReceiptState.FAILED,
+}
+_FINAL_STATES: Mapping[int, ReceiptState] = {
+    2: ReceiptState.DELIVERED,
+    3: ReceiptState.EXPIRED,
+    4: ReceiptState.FAILED,
+    5: ReceiptState.FAILED,
+    8: ReceiptState.FAILED,
+}
+
+
+def read_delivered(frame: bytes, provider: str) -> Delivered:
+    """Read a deliver_sm; raises smpp34.SmppError when it is no PDU.
+
+    The parameters receipted_message_id and message_state go before the text of the receipt, whose form
+    differs between SMSCs (SMPP 3.4 appendix B: decimal where the answer to the submit was hexadecimal).
+    """
+    pdu = smpp34.decode(frame)
+    if not isinstance(pdu, smpp34.DeliverSm) or pdu.esm_class & _MESSAGE_TYPE_MASK != _DELIVERY_RECEIPT:
+        return Delivered(None, is_receipt=False)
+    values = {tlv.tag: tlv.value for tlv in pdu.tlvs}
+    octets = pdu.short_message or values.get(_TLV_MESSAGE_PAYLOAD, b"")
+    return Delivered(_receipt(octets.decode("latin-1"), values, provider), is_receipt=True)
+
+
+def _receipt(text: str, values: Mapping[int, bytes], provider: str) -> Receipt | None:
+    identifier = values.get(_TLV_RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("latin-1")
+    if not identifier:
+        found = _ID.search(text)
+        identifier = found[1] if found else ""
+    stat_match = _STAT.search(text)
+    stat = stat_match[1].upper() if stat_match else ""
+    state_octet = values.get(_TLV_MESSAGE_STATE, b"")
+    state = _FINAL_STATES.get(state_octet[0]) if len(state_octet) == 1 else _FINAL_TEXTS.get(stat)
+    if not identifier or state is None:
+        return None
+    error = _ERR.search(text)
+    detail = ""
+    if state is not ReceiptState.DELIVERED:
+        detail = f"receipt {stat or state.value}" + (f", error {error[1]}" if error else "")
+    return Receipt(provider, identifier, state, time_micros=_done_micros(text), detail=detail)
+
+
+def _done_micros(text: str) -> int:
+    """The `done date`, read as UTC because receipts name no zone; 0 when there is none that exists."""
+    found = _DONE.search(text)
+    if found is None:
+        return 0
+    digits = found[1]
+    try:
+        if len(digits) == 14:
+            moment = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        else:
+            form = "%y%m%d%H%M%S" if len(digits) == 12 else "%y%m%d%H%M"
+            moment = datetime.strptime(digits, form).replace(tzinfo=UTC)
+    except ValueError:
+        return 0
+    return time_to_micros(moment)

@@ -47,7 +47,12 @@ def postgres_server(servers_folder: Path) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def nats_server(servers_folder: Path) -> Iterator[NatsServer]:
     """A running nats-server with JetStream, not durable."""
-    server = NatsServer(servers_folder / "nats", log=servers_folder / "nats.log", durable=False)
+    server = NatsServer(
+        servers_folder / "nats",
+        password_file=servers_folder / "secrets" / "nats",
+        log=servers_folder / "nats.log",
+        durable=False,
+    )
     server.start()
     yield server
     server.stop()

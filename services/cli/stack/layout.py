@@ -92,7 +92,8 @@ class Layout:
                     return place / digest / "postgres"
         raise StackError(
             f"The account {account.name} that PostgreSQL runs under can enter neither {self.folder} "
-            f"nor a folder under {_SYSTEM_STATE} or {tempfile.gettempdir()}. Name with --folder one that it can enter."
+            f"nor a folder under {_SYSTEM_STATE} or {tempfile.gettempdir()}. "
+            "Name with --folder one that it can enter."
         )
 
     @staticmethod

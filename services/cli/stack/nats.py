@@ -44,12 +44,14 @@ class NatsServer:
     not of the server, can lose the last messages.
     """
 
-    def __init__(self, home: Path, *, log: Path, port: int | None = None, durable: bool = True) -> None:
+    def __init__(
+        self, home: Path, *, password_file: Path, log: Path, port: int | None = None, durable: bool = True
+    ) -> None:
         self.home = home
         self.port = port or free_port()
         self.durable = durable
         self.user = USER
-        self.password_file = home / "password"
+        self.password_file = password_file
         self.configuration = home / "server.conf"
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None

@@ -23,12 +23,16 @@ def read_password(path: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
-def write_private(path: Path, text: str) -> None:
-    """Puts the text into a file of mode 0600 in one step: nobody sees half of it, nobody else sees any."""
+def write_private(path: Path, text: str, *, flush: bool = True) -> None:
+    """Puts the text into a file of mode 0600 in one step: nobody sees half of it, nobody else sees any.
+
+    `flush` waits until the disk has it.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        if flush:
+            file.flush()
+            os.fsync(file.fileno())
     draft.replace(path)

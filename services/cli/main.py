@@ -1,0 +1,78 @@
+"""The `rapport` command: a group whose commands are loaded only when they are used."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from services.cli.stack.errors import FolderInUseError, PortTakenError, StackError
+
+# name: (module:attribute of its click command, one line of help)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("services.cli.stack.up:up", "Start everything on this machine and leave it running."),
+    "down": ("services.cli.stack.down:down", "Stop what `rapport up` started."),
+    "status": ("services.cli.stack.status:status", "Show what runs, and how much is on its way."),
+}
+
+_EXIT_CODES: dict[type[StackError], int] = {StackError: 1, FolderInUseError: 3, PortTakenError: 4}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used, not when help is shown."""
+
+    def __init__(
+        self, *arguments: Any, table: dict[str, tuple[str, str]] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._table = table or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the table's order."""
+        return [*self._table, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, loaded now."""
+        if cmd_name not in self._table:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._table[cmd_name][0].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names and lines of help, without loading anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self._table.items()])
+        super_names = [name for name in super().list_commands(ctx) if name not in self._table]
+        assert not super_names, "every command stands in the table"
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; what the local stack cannot do ends in a message and an exit code of its own."""
+        try:
+            return super().invoke(ctx)
+        except StackError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(_EXIT_CODES.get(type(error), 1))
+
+
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def main() -> None:
+    """Rapport decides whether to say something to a customer, what, and over which channel, and proves why.
+
+    Exit codes: 0 done; 1 not done, the message says why; 2 wrong use; 3 the folder is in use by another
+    `rapport up`; 4 a port is taken.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command with these arguments, by default those of the process."""
+    main(args=None if arguments is None else list(arguments), prog_name="rapport")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,58 @@
+"""What a local stack is asked to be, as `rapport up` hands it to the supervisor."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+SERVICES = ("profile", "decision", "channel")
+PORT_NAMES = (*SERVICES, "nats", "smsc", "smtp-sink")
+PROGRAM_NAMES = (
+    "postgres",
+    "nats",
+    "smsc",
+    "smtp-sink",
+    *(f"{service}-server" for service in SERVICES),
+    *(f"{service}-worker" for service in SERVICES),
+)
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """How to run the local stack; paths are absolute."""
+
+    folder: Path
+    rules: Path
+    clock: str | None = None
+    """wall or events; None: the one that the folder was first used with, for a new one wall."""
+    without: tuple[str, ...] = ()
+    """Programs left out; their ports are kept for them, and the others are told of these."""
+    port_base: int | None = None
+    """The first of six ports in a row; None: those of the last run that are free, else free ones."""
+    database_user: str | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    """More RAPPORT_<NAME> settings for every role of every service."""
+
+    def services(self) -> list[str]:
+        """The services of which at least one role is to run."""
+        return [
+            service
+            for service in SERVICES
+            if not {f"{service}-server", f"{service}-worker"} <= set(self.without)
+        ]
+
+    def to_json(self) -> str:
+        """As text for the supervisor's command line; it holds no secret."""
+        return json.dumps({**asdict(self), "folder": str(self.folder), "rules": str(self.rules)})
+
+    @classmethod
+    def from_json(cls, text: str) -> "StackOptions":
+        """What `to_json` wrote."""
+        told = json.loads(text)
+        return cls(
+            **{
+                **told,
+                "folder": Path(told["folder"]),
+                "rules": Path(told["rules"]),
+                "without": tuple(told["without"]),
+            }
+        )

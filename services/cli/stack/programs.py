@@ -1,0 +1,190 @@
+"""The programs of the local stack: how each is started, when it is ready, how it is asked to stop."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.cli.stack import nats as nats_stack
+from services.cli.stack import postgres as postgres_stack
+from services.cli.stack.account import Account
+from services.cli.stack.calls import open_channel
+from services.cli.stack.layout import CHECKOUT, Layout
+from services.cli.stack.nats import NatsServer
+from services.cli.stack.options import SERVICES, StackOptions
+from services.cli.stack.passwords import ensure_password
+from services.cli.stack.ports import LOOPBACK, listens
+from services.cli.stack.postgres import PostgresServer
+
+SMSC_SYSTEM_ID = "rapport"
+SMTP_USER = "rapport"
+SMTP_FROM = "service@operator.example"
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program; programs of a lower stage are ready before those of a higher one are started."""
+
+    name: str
+    stage: int
+    command: tuple[str, ...]
+    ready: Callable[[int], bool]
+    """Whether it does its work; given is the size that its log had when it was started."""
+    environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.defpath})
+    account: Account | None = None
+    port: int | None = None
+    stop_signal: int = signal.SIGTERM
+    stop_seconds: float = 25.0
+    """How long it may take to stop before it is ended."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Everything that the programs of one stack are told about each other."""
+
+    options: StackOptions
+    layout: Layout
+    clock: str
+    ports: Mapping[str, int]
+    postgres: PostgresServer
+    nats: NatsServer
+
+    def programs(self) -> list[Program]:
+        """All programs of this stack but those left out."""
+        everything = [
+            Program(
+                name="postgres",
+                stage=0,
+                command=tuple(self.postgres.command()),
+                ready=lambda _start: self.postgres.is_ready(),
+                account=self.postgres.account,
+                stop_signal=postgres_stack.STOP_SIGNAL,
+                stop_seconds=60.0,
+            ),
+            Program(
+                name="nats",
+                stage=0,
+                command=tuple(self.nats.command()),
+                ready=lambda _start: self.nats.is_ready(),
+                port=self.ports["nats"],
+                stop_signal=nats_stack.STOP_SIGNAL,
+            ),
+            self._provider("smsc", "smsc", "--system-id", SMSC_SYSTEM_ID),
+            self._provider("smtp-sink", "smtp_sink", "--user", SMTP_USER),
+            *(self._server(service) for service in SERVICES),
+            *(self._worker(service) for service in SERVICES),
+        ]
+        return [program for program in everything if program.name not in self.options.without]
+
+    def migration(self, service: str) -> tuple[list[str], dict[str, str]]:
+        """The command that brings a service's database up to date, and its environment."""
+        return python_command(f"services.{service}.main", "migrate"), self._service_environment(service)
+
+    def database_password(self, service: str) -> Path:
+        """The file with the password of a service's database role."""
+        return self.layout.secret(f"database-{service}")
+
+    def _server(self, service: str) -> Program:
+        port = self.ports[service]
+        return Program(
+            name=f"{service}-server",
+            stage=2,
+            command=tuple(python_command(f"services.{service}.main", "server")),
+            ready=lambda _start: answers_health(f"{LOOPBACK}:{port}"),
+            environment={**self._service_environment(service), "RAPPORT_LISTEN": f"{LOOPBACK}:{port}"},
+            port=port,
+        )
+
+    def _worker(self, service: str) -> Program:
+        name = f"{service}-worker"
+        return Program(
+            name=name,
+            stage=2,
+            command=tuple(python_command(f"services.{service}.main", "worker")),
+            ready=partial(says_ready, self.layout.log(name)),
+            environment=self._service_environment(service),
+        )
+
+    def _provider(self, name: str, module: str, *arguments: str) -> Program:
+        port = self.ports[name]
+        ensure_password(self.layout.secret(name), octets=6)  # SMPP 3.4 allows 8 characters
+        return Program(
+            name=name,
+            stage=1,
+            command=tuple(
+                python_command(
+                    f"services.cli.providers.{module}",
+                    *("--listen", f"{LOOPBACK}:{port}"),
+                    *("--record", str(self.layout.record(name))),
+                    *("--faults", str(self.layout.faults(name))),
+                    *("--password-file", str(self.layout.secret(name))),
+                    *arguments,
+                )
+            ),
+            ready=lambda _start: listens(port),
+            environment=python_environment(),
+            port=port,
+            stop_seconds=5.0,
+        )
+
+    def _service_environment(self, service: str) -> dict[str, str]:
+        told = {
+            "DATABASE_URL": self.postgres.url(service, user=service),
+            "DATABASE_PASSWORD_FILE": str(self.database_password(service)),
+            "NATS_URL": self.nats.address,
+            "NATS_USER": self.nats.user,
+            "NATS_PASSWORD_FILE": str(self.nats.password_file),
+            **{f"{peer.upper()}_TARGET": f"{LOOPBACK}:{self.ports[peer]}" for peer in SERVICES},
+            "CLOCK": self.clock,
+            "RULES_FOLDER": str(self.options.rules),
+            "SMSC": f"{LOOPBACK}:{self.ports['smsc']}",
+            "SMSC_SYSTEM_ID": SMSC_SYSTEM_ID,
+            "SMSC_PASSWORD_FILE": str(self.layout.secret("smsc")),
+            "SMTP": f"{LOOPBACK}:{self.ports['smtp-sink']}",
+            "SMTP_USER": SMTP_USER,
+            "SMTP_PASSWORD_FILE": str(self.layout.secret("smtp-sink")),
+            "SMTP_FROM": SMTP_FROM,
+            **{name.upper(): value for name, value in self.options.settings.items()},
+        }
+        return {**python_environment(), **{f"RAPPORT_{name}": value for name, value in told.items()}}
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of ours with this Python."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def python_environment() -> dict[str, str]:
+    """All that our own programs need of the environment; nothing of ours is inherited by chance."""
+    return {
+        "PATH": os.defpath,
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "proto")]),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def answers_health(target: str) -> bool:
+    """Whether a gRPC server answers there and says that it serves."""
+    with open_channel(target) as grpc_channel:
+        stub = health_pb2_grpc.HealthStub(grpc_channel)
+        try:
+            answer = stub.Check(  # type: ignore[attr-defined]  # the stub file leaves it out
+                health_pb2.HealthCheckRequest(), timeout=2
+            )
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def says_ready(log: Path, start: int) -> bool:
+    """Whether a worker wrote its ready line to the log after this many bytes."""
+    with log.open("rb") as file:
+        file.seek(start)
+        return any(line.startswith(b'{"ready": true') for line in file)

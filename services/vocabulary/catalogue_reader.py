@@ -139,7 +139,7 @@ class _Reader:
     def _files(self, catalogue: Path) -> dict[str, list[Section]]:
         """By what they describe: ``events.yaml`` and ``events-anything.yaml`` both hold event types."""
         files: dict[str, list[Section]] = {name: [] for name in _SECTIONS}
-        for path in sorted(catalogue.glob("*.yaml")):
+        for path in sorted(catalogue.glob("*.yaml"), key=lambda path: path.stem):
             shown = str(path.relative_to(self.rules.parent))
             self._digest(path)
             kind = path.stem.partition("-")[0]

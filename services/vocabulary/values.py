@@ -19,6 +19,7 @@ WEEK = 7 * DAY
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _INT64_MAX = 2**63 - 1
+_LONGEST = 36_525 * DAY
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _DURATION = re.compile(r"([0-9]{1,9})\s?([smhdw])")
 _TIME = re.compile(
@@ -138,7 +139,10 @@ def parse_duration(text: str) -> int:
         raise ValueMistake(
             "is not a length of time", "write a number and one of s, m (minutes), h, d, w: 24h"
         )
-    return int(match[1]) * _UNITS[match[2]]
+    micros = int(match[1]) * _UNITS[match[2]]
+    if micros > _LONGEST:
+        raise ValueMistake("is longer than a hundred years", "write a shorter time")
+    return micros
 
 
 def format_duration(micros: int) -> str:
@@ -195,7 +199,7 @@ def _type_name(raw: object) -> str:
 
 def check_text(raw: object) -> str:
     """Text without NUL (PostgreSQL stores none)."""
-    if type(raw) is not str and not isinstance(raw, str):
+    if not isinstance(raw, str):
         raise ValueMistake(f"is {_type_name(raw)}, not text", "write it in quotes")
     if "\0" in raw:
         raise ValueMistake("has a NUL character", "leave it out")
@@ -365,15 +369,3 @@ def to_json(value: FieldValue, value_type: ValueType | None = None) -> object:
     if value_type is ValueType.DURATION and isinstance(value, int):
         return format_duration(value)
     return value
-
-
-def numeric(value: Value) -> float | None:
-    """What activity keeps of a value: numbers, amounts, 0 or 1; None for text, dates and lists.
-
-    Times and durations stay whole microseconds.
-    """
-    if isinstance(value, Money):
-        return float(value.amount)
-    if isinstance(value, bool | int | float):
-        return float(value)
-    return None

@@ -36,6 +36,7 @@ class WordTable(Generic[Word, Number]):
 
     def __init__(self, words: type[Word], numbers: _EnumTypeWrapper[Number], prefix: str) -> None:
         """Raises ValueError when the two lists differ, so that a word added to one only is found at start."""
+        self.words = tuple(words)
         self._number = {word: numbers.Value(prefix + word.name) for word in words}
         self._word = {int(number): word for word, number in self._number.items()}
         self._zero = numbers.Value(prefix + "UNSPECIFIED")

@@ -1,7 +1,5 @@
 """The closed word lists that every service, proto and rule set shares, and what each category implies."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -193,7 +191,6 @@ class OverCap(StrEnum):
 
     DROP = "drop"
     DEFER = "defer"
-    PASS = "pass"  # noqa: S105 - a word, not a password
 
 
 class InQuietHours(StrEnum):
@@ -252,7 +249,7 @@ CATEGORY_FACTS: dict[Category, CategoryFacts] = {
         purpose=None,
         unknown_means_yes=True,
         caps=CapsClass.MANDATORY,
-        over_cap=OverCap.PASS,
+        over_cap=OverCap.DROP,  # only its repeat limit can be used up
         in_quiet_hours=InQuietHours.GROUND_DECIDES,
         on_stop=OnStop.PASSES,
         tier=0,

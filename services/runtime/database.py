@@ -12,11 +12,15 @@ import structlog
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from services.runtime.errors import UnavailableError
 from services.runtime.log import describe_failure
 
 Params = Sequence[Any] | Mapping[str, Any]
+_AWAY = "the database does not answer"
 _log = structlog.get_logger(__name__)
 
 # an abandoned transaction must not hold customer rows; parallel plans and JIT only cost on short statements
@@ -135,20 +139,31 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """One transaction (READ COMMITTED): committed when the block ends, rolled back when it raises."""
-        async with self._engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            driver: Any = raw.driver_connection
+        """One transaction (READ COMMITTED): committed when the block ends, rolled back when it raises.
+
+        UnavailableError when the database is away, or went away before the commit was confirmed.
+        """
+        async with contextlib.AsyncExitStack() as stack:
             try:
-                async with connection.begin():
-                    transaction = Transaction(connection, driver)
-                    yield transaction
-                    await transaction.before_commit()
-            except BaseException:
-                if driver.closed:
-                    # the others of the pool most likely died with it: let each be opened anew
-                    await connection.invalidate()
-                    await self._engine.dispose(close=False)
+                connection = await stack.enter_async_context(self._engine.connect())
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+            except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+                raise UnavailableError(_AWAY) from error
+            control = await connection.begin()
+            transaction = Transaction(connection, driver)
+            try:
+                yield transaction
+                await transaction.before_commit()
+                await control.commit()
+            except BaseException as error:
+                lost = driver.closed
+                if lost:
+                    # SQLAlchemy has to see it too: then it opens the others of the pool anew as well
+                    with contextlib.suppress(DBAPIError):
+                        await connection.exec_driver_sql("SELECT 1")
+                await control.rollback()
+                if lost and isinstance(error, (psycopg.Error, DBAPIError)):
+                    raise UnavailableError(_AWAY) from error
                 raise
         transaction.committed()
 
@@ -204,16 +219,10 @@ class Database:
 
     async def connect_driver(self) -> psycopg.AsyncConnection[Any]:
         """A psycopg connection of one's own, each statement its own transaction; the caller closes it."""
-        url = self._url
+        dialect = self._url.get_dialect()()
+        _, arguments = dialect.create_connect_args(self._url)
         driver = await psycopg.AsyncConnection.connect(
-            host=url.host or _one(url.query.get("host")),  # a socket folder may stand in the query
-            port=url.port or _one(url.query.get("port")),
-            user=url.username,
-            password=url.password,
-            dbname=url.database,
-            autocommit=True,
-            options=_SERVER_SETTINGS,
-            **_CONNECT,  # type: ignore[arg-type]
+            **{**arguments, **_CONNECT}, autocommit=True, options=_SERVER_SETTINGS
         )
         driver.adapters.register_dumper(list, ListBinaryDumper)
         return driver
@@ -228,8 +237,19 @@ class Database:
         await self._engine.dispose()
 
 
-def _one(value: str | tuple[str, ...] | None) -> str | None:
-    return value[0] if isinstance(value, tuple) else value
+def is_transient(error: BaseException) -> bool:
+    """Whether the same work may pass later unchanged: never a reason to set an item aside."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return isinstance(
+        cause,
+        (
+            UnavailableError,
+            TimeoutError,
+            PoolTimeoutError,
+            psycopg.OperationalError,
+            psycopg.errors.InFailedSqlTransaction,
+        ),
+    )
 
 
 def backoff_seconds(failures: int, *, first: float = 0.1, most: float = 10.0) -> float:

@@ -56,7 +56,9 @@ GOOD = {
             items: list(text)
         """,
     "catalogue/tariffs.yaml": "m: {title: M, price: 19.99 EUR, data_mb: 20000, minutes: 60}\n",
-    "catalogue/templates.yaml": "notice: {topic: data, ground: the law, breaks_quiet_hours: true, parameters: [gb]}\n",
+    "catalogue/templates.yaml": """
+        notice: {topic: data, ground: the law, breaks_quiet_hours: true, parameters: [gb]}
+        """,
     "catalogue/offers.yaml": """
         more:
           title: More
@@ -291,6 +293,8 @@ MISTAKES = [
     ("events", "a.b:\n  stage: use\n  stage: use\n", 3, "a key is given twice"),
     ("events", "a.b:\n  stage: [use\n", 3, "is no YAML"),
     ("events", "- a.b\n", 1, "must hold a mapping"),
+    ("events", "a.b:\n  stage: use\n  fields:\n    x: {type: map}\n", 4, "is a map"),
+    ("traits", "shoe: map\n", 1, "is a map"),
     ("traits", "shoe: siz\n", 1, "unknown type 'siz'"),
     ("traits", "shoe: {sensitive: maybe}\n", 1, "must be true or false"),
     ("traits", "shoe: {type: int, least: low}\n", 1, "must be a number"),
@@ -335,10 +339,9 @@ def test_all_mistakes_are_named_at_once(rules):
 
 def test_a_template_needs_a_text_in_the_operators_language(rules):
     (rules / "templates/notice/fr.sms.j2").unlink()
-    assert mistakes_of(rules) == [
-        "rules/catalogue/templates.yaml:1: notice has no text in fr for sms, the language of the operator; "
-        "add templates/notice/fr.sms.j2"
-    ]
+    (found,) = mistakes_of(rules)
+    assert found.startswith("rules/catalogue/templates.yaml:1: notice has no text in fr for sms")
+    assert found.endswith("add templates/notice/fr.sms.j2")
 
 
 def test_a_text_with_an_unknown_channel_or_without_a_description_is_found(rules):

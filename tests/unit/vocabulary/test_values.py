@@ -172,7 +172,13 @@ def test_a_length_of_time_is_read_back_as_written(seconds):
     assert parse_duration(format_duration(seconds * 1_000_000)) == seconds * 1_000_000
 
 
-@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2200, 1, 1), timezones=st.just(UTC)))
+@given(
+    st.datetimes(
+        min_value=datetime(1900, 1, 1),  # noqa: DTZ001 - the zone is given beside it
+        max_value=datetime(2200, 1, 1),  # noqa: DTZ001
+        timezones=st.just(UTC),
+    )
+)
 def test_a_time_is_exact_to_the_microsecond(moment):
     micros = time_to_micros(moment)
     assert micros_to_time(micros) == moment

@@ -63,7 +63,7 @@ class Parts:
 
 def coding_of(text: str) -> Coding:
     """GSM 7-bit when the default alphabet and its extension hold every character, else UCS-2."""
-    return Coding.GSM7 if all(character in _TO_OCTETS for character in text) else Coding.UCS2
+    return Coding.GSM7 if _TO_OCTETS.keys() >= set(text) else Coding.UCS2
 
 
 def encode_gsm7(text: str) -> bytes:
@@ -108,16 +108,13 @@ def split(text: str) -> Parts:
     """Cut a text into as few short messages as hold it; no character is torn apart."""
     coding = coding_of(text)
     whole, part = _ROOM[coding]
-    if coding is Coding.GSM7:
-        pieces = [_TO_OCTETS[character] for character in text]
-    else:
-        pieces = [encode_ucs2(character) for character in text]
-    total = sum(map(len, pieces))
-    if total <= whole:
-        return Parts(coding, (b"".join(pieces),))
+    encode = encode_gsm7 if coding is Coding.GSM7 else encode_ucs2
+    octets = encode(text)
+    if len(octets) <= whole:
+        return Parts(coding, (octets,))
     payloads: list[bytes] = []
     current = bytearray()
-    for piece in pieces:
+    for piece in map(encode, text):
         if len(current) + len(piece) > part:
             payloads.append(bytes(current))
             current.clear()

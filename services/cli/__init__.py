@@ -1,0 +1,1 @@
+"""The `rapport` command: the local stack, feeding it, looking into it."""

@@ -13,6 +13,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("services.cli.stack.up:up", "Start everything on this machine and leave it running."),
     "down": ("services.cli.stack.down:down", "Stop what `rapport up` started."),
     "status": ("services.cli.stack.status:status", "Show what runs, and how much is on its way."),
+    "demo": ("services.cli.demo.command:demo", "Run a small town through it, explain, draw, reconcile."),
+    "ingest": ("services.cli.commands.ingest:ingest", "Take a file of events."),
+    "profile": ("services.cli.commands.customers:profile", "Look at customers."),
+    "consent": ("services.cli.commands.customers:consent", "Record what customers agree to."),
+    "rules": ("services.cli.commands.rules:rules", "Check, test and activate rule sets."),
+    "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
+    "messages": ("services.cli.commands.messages:messages", "Look at messages."),
+    "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),
+    "dead": ("services.cli.commands.dead:dead", "Look at what was set aside, and send it again."),
 }
 
 _EXIT_CODES: dict[type[StackError], int] = {StackError: 1, FolderInUseError: 3, PortTakenError: 4}

@@ -1,0 +1,173 @@
+"""`rapport decisions`: what was decided, and why."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rapport.decision.v1 import decision_pb2
+from rapport.profile.v1 import profile_pb2
+
+from services.cli.commands.support import (
+    folder_option,
+    iso,
+    json_option,
+    limit_option,
+    print_json,
+    print_table,
+    runs,
+)
+from services.cli.connections import Connections, connected
+from services.vocabulary import wire
+from services.vocabulary.words import RefusalReason
+
+
+@click.group()
+def decisions() -> None:
+    """Look at decisions."""
+
+
+@decisions.command("list")
+@click.option(
+    "--subject", default="", metavar="ID", help="Only this customer's: any identity, or customer:7."
+)
+@click.option("--rule-set", default="", help="Only those in which this rule set asked for something.")
+@click.option(
+    "--reason", type=click.Choice([word.value for word in RefusalReason]), help="Only with such a refusal."
+)
+@click.option("--event-type", default="", help="Only on this event type.")
+@limit_option
+@click.option("--all", "everything", is_flag=True, help="All of them, whatever --limit says.")
+@json_option
+@folder_option
+@runs
+async def list_decisions(
+    subject: str,
+    rule_set: str,
+    reason: str | None,
+    event_type: str,
+    limit: int,
+    folder: Path,
+    *,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """List decisions, newest first."""
+    request = decision_pb2.ListDecisionsRequest(
+        subject=subject,
+        rule_set=rule_set,
+        reason=wire.REFUSAL_REASONS.to_wire(RefusalReason(reason) if reason else None),
+        event_type=event_type,
+    )
+    rows: list[tuple[object, ...]] = []
+    async with connected(folder) as connections:
+        async for decision, identities in _pages(
+            connections, request, None if everything else limit, json=as_json
+        ):
+            if as_json:
+                print_json(decision_json(decision, identities))
+                continue
+            actions = ", ".join(
+                f"{action['name']} {action['outcome']}{' ' + action['reason'] if action['reason'] else ''}"
+                for action in map(action_json, decision.actions)
+            )
+            rows.append(
+                (
+                    decision.decision_id,
+                    decision.customer,
+                    decision.event_type,
+                    iso(decision.event_time),
+                    actions,
+                )
+            )
+    if not as_json:
+        print_table(("decision", "customer", "event", "time", "actions"), rows, empty="no decisions")
+
+
+@decisions.command("explain")
+@click.argument("decision_id", metavar="ID")
+@json_option
+@folder_option
+@runs
+async def explain(decision_id: str, folder: Path, *, as_json: bool) -> None:
+    """Explain a decision, by its id or by the id of one of its actions."""
+    async with connected(folder) as connections:
+        answer = await connections.decision.ExplainDecision(
+            decision_pb2.ExplainDecisionRequest(decision_id=decision_id)
+        )
+    if as_json:
+        print_json(
+            {
+                **decision_json(answer.decision, []),
+                "sentence": answer.sentence,
+                "steps": [
+                    {"kind": s.kind, "rule_set": s.rule_set, "name": s.name, "text": s.text, "held": s.held}
+                    for s in answer.steps
+                ],
+                "reproduced": answer.reproduced,
+            }
+        )
+        return
+    click.echo(answer.sentence)
+    for step in answer.steps:
+        click.echo(f"  {'✓' if step.held else '✗'} {step.kind:<7} {step.text}")
+    again = "the same" if answer.reproduced else "NOT the same"
+    click.echo(f"Run again from its recorded input, it comes out {again}.")
+
+
+async def _pages(
+    connections: Connections, request: decision_pb2.ListDecisionsRequest, limit: int | None, *, json: bool
+) -> AsyncIterator[tuple[decision_pb2.Decision, list[str]]]:
+    """Decisions with their customer's identities (asked only where they are printed)."""
+    known: dict[int, list[str]] = {}
+    given = 0
+    while limit is None or given < limit:
+        request.page_size = 1000 if limit is None else min(1000, limit - given)
+        answer = await connections.decision.ListDecisions(request)
+        for decision in answer.decisions:
+            if json and decision.customer not in known:
+                known[decision.customer] = await _identities(connections, decision.customer)
+            yield decision, known.get(decision.customer, [])
+            given += 1
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
+
+
+async def _identities(connections: Connections, customer: int) -> list[str]:
+    request = profile_pb2.GetProfileRequest(subject=f"customer:{customer}")
+    answer = await connections.profile.GetProfile(request)
+    return [f"{identity.kind}:{identity.value}" for identity in answer.profile.identities]
+
+
+def decision_json(decision: decision_pb2.Decision, identities: list[str]) -> dict[str, Any]:
+    """A decision as listings give it."""
+    return {
+        "decision_id": decision.decision_id,
+        "event_id": decision.event_id,
+        "event_type": decision.event_type,
+        "event_time": iso(decision.event_time),
+        "decided_time": iso(decision.decided_time),
+        "customer": decision.customer,
+        "identities": identities,
+        "facts": list(decision.facts),
+        "actions": [action_json(action) for action in decision.actions],
+    }
+
+
+def action_json(action: decision_pb2.DecidedAction) -> dict[str, Any]:
+    """An action as listings give it."""
+    return {
+        "action_id": action.action_id,
+        "rule_set": action.rule_set,
+        "version": action.version,
+        "rule": action.rule,
+        "kind": wire.ACTION_KINDS.from_wire(action.kind),
+        "name": action.name,
+        "category": wire.CATEGORIES.from_wire(action.category),
+        "outcome": wire.ACTION_OUTCOMES.from_wire(action.outcome),
+        "reason": wire.REFUSAL_REASONS.from_wire(action.reason),
+        "score": action.score,
+        "because": list(action.because),
+        "arm": action.arm,
+    }

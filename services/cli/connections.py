@@ -1,0 +1,52 @@
+"""The running stack's services as stubs, for every command that talks to them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rapport.channel.v1.channel_pb2_grpc import ChannelServiceAsyncStub, ChannelServiceStub
+from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub, DecisionServiceStub
+from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub, RuleSetServiceStub
+from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub, OperationsServiceStub
+from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub, ProfileServiceStub
+
+from services.cli.stack.state import Stack, find_stack
+from services.runtime.client import connect
+
+SERVICES = ("profile", "decision", "channel")
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """Stubs of everything that answers."""
+
+    stack: Stack
+    profile: "ProfileServiceAsyncStub"
+    decision: "DecisionServiceAsyncStub"
+    rule_sets: "RuleSetServiceAsyncStub"
+    channel: "ChannelServiceAsyncStub"
+    operations: dict[str, "OperationsServiceAsyncStub"]
+    """By service: profile, decision, channel."""
+
+
+@asynccontextmanager
+async def connected(folder: Path | str | None = None) -> AsyncIterator[Connections]:
+    """Connects to the stack that runs in this folder; raises StackError when none does."""
+    stack = find_stack(folder)
+    async with (
+        connect(stack.profile_target, deadline_seconds=30) as profile,
+        connect(stack.decision_target, deadline_seconds=60) as decision,
+        connect(stack.channel_target, deadline_seconds=30) as channel,
+    ):
+        yield Connections(
+            stack=stack,
+            profile=ProfileServiceStub(profile),
+            decision=DecisionServiceStub(decision),
+            rule_sets=RuleSetServiceStub(decision),
+            channel=ChannelServiceStub(channel),
+            operations={
+                name: OperationsServiceStub(grpc_channel)
+                for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
+            },
+        )

@@ -123,6 +123,8 @@ def parse_thing(text: str, thing_kinds: Collection[str] = THING_KINDS) -> Thing:
 
 def normalise_msisdn(value: str) -> str:
     """E.164: a plus and 7 to 15 digits; ``00`` in front is read as the plus; raises FieldError."""
+    if _MSISDN.fullmatch(value) is not None:
+        return value
     number = value.translate(_PHONE_PUNCTUATION)
     if number.startswith("00"):
         number = "+" + number[2:]

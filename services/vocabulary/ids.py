@@ -20,8 +20,9 @@ _SEPARATOR = "\x1f"
 def derived_id(kind: str, *parts: str | int) -> str:
     """UUIDv5 (RFC 9562) of the kind and the parts, in this order, under the namespace of Rapport."""
     name = _SEPARATOR.join([kind, *[str(part) for part in parts]])
-    digest = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).digest()
-    return str(UUID(bytes=digest[:16], version=5))
+    text = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def decision_id(source: str, event_id: str, customer: int) -> DecisionId:

@@ -1,11 +1,12 @@
 """Ids: the same cause gives the same id, another cause another."""
 
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.vocabulary.ids import (
+    _NAMESPACE,
     action_id,
     decision_id,
     derived_id,
@@ -30,6 +31,12 @@ def test_ids_are_uuids_of_version_5():
     for text in ids:
         assert UUID(text).version == 5
         assert str(UUID(text)) == text
+
+
+@given(st.text(max_size=20), st.integers())
+def test_an_id_is_what_the_standard_library_makes_of_the_same_name(source, customer):
+    name = "\x1f".join(["decision", source, "e", str(customer)])
+    assert decision_id(source, "e", customer) == str(uuid5(UUID(bytes=_NAMESPACE), name))
 
 
 def test_every_part_of_the_cause_counts():

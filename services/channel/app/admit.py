@@ -207,12 +207,18 @@ class Admission:
         now_micros = gathered.now_micros
         match choice:
             case Chosen(channel):
-                message.wording = self._wording(one, channel)
+                message.word(self._wording(one, channel))
                 if one.action.is_task:
                     message.hand_to_agent(now_micros, channel)
                     return
                 assert one.reach is not None, "the consent gate passes no contact without the profile's word"
-                message.plan(now_micros, channel, one.reach.asked_wall_micros, one.reach.zone)
+                message.plan(
+                    now_micros,
+                    channel,
+                    one.reach.asked_wall_micros,
+                    one.reach.zone,
+                    any_hour=self._speech.breaks_quiet_hours(one.action, channel),
+                )
                 gathered.take_slot(message)
             case Waits(channel, reason, detail, until_micros):
                 message.wait(now_micros, until_micros, channel, reason, detail)

@@ -26,25 +26,14 @@ class MessageFilter:
     reason: RefusalReason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How much is on its way through this service."""
-
-    due: int
-    """Not final, and its business time has come."""
-    later: int
-    """Deferred to a later business time."""
-    awaiting_receipt: int
-
-
 class MessageTransaction(Protocol):
     """One transaction. Rows of customers are locked in id order before anything of theirs is read."""
 
     async def lock_customers(self, customers: Sequence[int]) -> None:
         """Locks these customers' gates until the end; they must have been made known before."""
 
-    async def messages(self, keys: Sequence[MessageKey]) -> dict[str, Message]:
-        """Stored messages by id, with what the customer reads."""
+    async def messages(self, keys: Sequence[MessageKey], *, lock: bool = False) -> dict[str, Message]:
+        """Stored messages by id, with what the customer reads; locked in key order where asked for."""
 
     async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
         """Slots taken after that time, by customer."""
@@ -119,6 +108,3 @@ class MessageStore(Protocol):
 
     async def list(self, wanted: MessageFilter, before: int, limit: int) -> list[tuple[int, Message]]:
         """Messages with their numbers, newest first, below the number `before` (0: from the newest)."""
-
-    async def progress(self, now_micros: int) -> Progress:
-        """How much is on its way."""

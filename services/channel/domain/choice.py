@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.gates.order import pass_gates
 from services.channel.domain.gates.verdict import GateState, Refused
-from services.vocabulary.words import CATEGORY_FACTS, Channel, OverCap, RefusalReason
+from services.vocabulary.words import CATEGORY_FACTS, Category, Channel, OverCap, RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def choose(
                 return Chosen(channel)
             verdict = Refused(RefusalReason.NO_TEMPLATE, missing)
         refusals.append((place, channel, verdict))
-        if verdict.next_micros is not None and may_wait(action, verdict):
+        if verdict.next_micros is not None and may_wait(action.category, verdict):
             waits.append(Waits(channel, verdict.reason, verdict.detail, verdict.next_micros))
     in_time = [wait for wait in waits if not 0 < action.expires_micros <= wait.until_micros]
     if in_time:
@@ -85,11 +85,11 @@ def choose(
     return Dropped(channel, refused.reason, detail, refused.next_micros)
 
 
-def may_wait(action: Action, refused: Refused) -> bool:
-    """Whether the action's category waits for the refusal's next time, or drops the action at once.
+def may_wait(category: Category, refused: Refused) -> bool:
+    """Whether an action of that category waits for the refusal's next time, or drops the action at once.
 
     What would have to be decided again after quiet hours waits too: every gate is asked anew then.
     """
     if refused.reason is RefusalReason.CAPPED:
-        return CATEGORY_FACTS[action.category].over_cap is OverCap.DEFER
+        return CATEGORY_FACTS[category].over_cap is OverCap.DEFER
     return refused.reason in _WAITS_FOR

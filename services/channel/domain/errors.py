@@ -13,5 +13,9 @@ class ProfileUnavailableError(ChannelError):
     """The profile service did not answer; nothing may be sent on what it might have said."""
 
 
+class StaleWriteError(ChannelError):
+    """The database holds something else than what was just read; the batch is to be done again."""
+
+
 class PolicyError(ChannelError):
     """A policy file is not as it should be; the message says where, and what would be right."""

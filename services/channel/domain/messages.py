@@ -100,10 +100,14 @@ class Message:
     asked_wall_micros: int = 0
     """When the profile was last asked whether it may be sent, on the wall's clock."""
     zone: str = ""
+    any_hour: bool = False
+    """Its legal ground lets it pass quiet hours."""
     changes: int = 0
     """How many steps its history has."""
     wording: Wording | None = None
-    """None: not rendered yet, or not read along."""
+    """None: not rendered yet."""
+    reworded: bool = False
+    """The wording is not stored yet."""
     new_changes: list[Change] = field(default_factory=list)
     """Steps not stored yet."""
 
@@ -117,19 +121,45 @@ class Message:
         """A provider took it."""
         return self.sent_micros > 0
 
+    def was_stored(self) -> None:
+        """What happens from now on is new to the database."""
+        self.new_changes.clear()
+        self.reworded = False
+
+    @property
+    def is_ready(self) -> bool:
+        """A sender may take it."""
+        return self.state is MessageState.PLANNED
+
+    @property
+    def gives_back_slot(self) -> bool:
+        """It did not reach the customer and will not: another may have its slot.
+
+        Where nobody knows whether it did, the slot stays taken.
+        """
+        return self.state not in HOLDS_SLOT and self.reason is not RefusalReason.HANDOVER_UNKNOWN
+
     @property
     def waits(self) -> bool:
         """Not through the gates yet."""
         return self.state in WAITING
 
-    def plan(self, now_micros: int, channel: Channel, asked_wall_micros: int, zone: str) -> None:
+    def plan(
+        self, now_micros: int, channel: Channel, asked_wall_micros: int, zone: str, *, any_hour: bool = False
+    ) -> None:
         """Through the gates; waits for a sender."""
+        self.any_hour = any_hour
         self.channel = channel
         self.asked_wall_micros = asked_wall_micros
         self.zone = zone
         self.due_micros = now_micros
         self.retry_wall_micros = 0
         self._to(MessageState.PLANNED, now_micros)
+
+    def word(self, wording: Wording) -> None:
+        """Says what the customer, or the agent, will read."""
+        self.wording = wording
+        self.reworded = True
 
     def hand_to_agent(self, now_micros: int, channel: Channel, detail: str = "") -> None:
         """Needs no provider: a task, or what the caller presents itself."""
@@ -184,14 +214,14 @@ class Message:
         """The provider will never take it."""
         self._to(MessageState.FAILED, now_micros, RefusalReason.PROVIDER_REJECTED, detail)
 
-    def lost_sight(self, now_micros: int, detail: str) -> None:
+    def lost_sight(self, now_micros: int, retry_wall_micros: int, detail: str) -> None:
         """Nobody knows whether the provider took it.
 
         Mandatory and service messages are handed over again; the others are not, and keep their slot.
         """
         if CATEGORY_FACTS[self.category].resend_when_unknown:
             self.resent = True
-            self.retry_wall_micros = 0
+            self.retry_wall_micros = retry_wall_micros
             self._to(MessageState.PLANNED, now_micros, RefusalReason.HANDOVER_UNKNOWN, detail)
         else:
             self._to(MessageState.FAILED, now_micros, RefusalReason.HANDOVER_UNKNOWN, detail)
@@ -246,6 +276,20 @@ def accept(action: Action, now_micros: int) -> Message:
     )
     message._record(now_micros)  # noqa: SLF001 - its own maker
     return message
+
+
+def action_of(message: Message) -> Action:
+    """As much of a planned message's action as the gates before the hand-over look at."""
+    return Action(
+        action_id=message.action_id,
+        customer=message.customer,
+        kind=message.kind,
+        name=message.name,
+        category=message.category,
+        expires_micros=message.expires_micros,
+        line=message.line,
+        to_payer=message.to_payer,
+    )
 
 
 def contact_of(message: Message, now_micros: int) -> Contact:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.channel.domain.messages import Change, Message
 from services.vocabulary import ids
-from services.vocabulary.words import MessageState
+from services.vocabulary.words import MessageState, RefusalReason
 
 SOURCE = "channel"
 
@@ -70,7 +70,8 @@ def own_event(message: Message, change: Change) -> OwnEvent:
 def totals(messages: Iterable[Message]) -> dict[str, int]:
     """Exact counters of the new steps: states reached, hand-overs by channel, refusals by reason.
 
-    `undelivered.…` counts those of `messages.failed` and `messages.expired` that had been sent before.
+    `undelivered.…` counts those of `messages.failed` and `messages.expired` that had been sent before, and
+    `handover.again` the hand-overs repeated because nobody knows what came of the one before.
     """
     counted: dict[str, int] = {}
 
@@ -84,6 +85,8 @@ def totals(messages: Iterable[Message]) -> dict[str, int]:
                 count(f"messages.{state.value}")
             if state is MessageState.SENT and message.channel is not None:
                 count(f"sent.{message.channel.value}")
+            if state is MessageState.PLANNED and change.reason is RefusalReason.HANDOVER_UNKNOWN:
+                count("handover.again")
             if state in {MessageState.REFUSED, MessageState.EXPIRED, MessageState.FAILED}:
                 if message.was_sent:
                     count(f"undelivered.{state.value}")

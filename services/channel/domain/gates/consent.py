@@ -12,8 +12,8 @@ def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
     """Refuses what the customer did not agree to; fails closed when the profile cannot be reached.
 
     It can be asked again at any moment, so what it could not say may still pass. Work that serves the
-    contract is not a contact and needs no consent; a task that sells does, for the agent would call: the consent for
-    calls counts, else that for any channel.
+    contract is not a contact and needs no consent; a task that sells does, for the agent would call: the
+    consent for calls counts, else that for any channel.
     """
     facts = CATEGORY_FACTS[action.category]
     if not is_contact(action, state.channel) and facts.unknown_means_yes:

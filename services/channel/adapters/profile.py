@@ -1,0 +1,77 @@
+"""Asks the profile service over gRPC; what it does not answer in time counts as not asked."""
+
+from collections.abc import Sequence
+
+import grpc
+from rapport.profile.v1 import profile_pb2, profile_pb2_grpc
+from rapport.types.v1 import vocabulary_pb2
+
+from services.channel.app.profile import ContactQuestion
+from services.channel.domain.contact import Permission, Reach
+from services.channel.domain.errors import ProfileUnavailableError
+from services.runtime.clock import Clock
+from services.vocabulary import wire
+
+TIMEOUT_SECONDS = 5.0
+
+
+class GrpcProfile:
+    """The profile service at the other end of a gRPC channel."""
+
+    def __init__(
+        self,
+        grpc_channel: grpc.aio.Channel,
+        clock: Clock,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._stub = profile_pb2_grpc.ProfileServiceStub(grpc_channel)
+        self._clock = clock
+        self._timeout = timeout_seconds
+
+    async def check_contact(self, questions: Sequence[ContactQuestion]) -> Sequence[Reach]:
+        """One answer per question; ProfileUnavailableError for whatever kept the profile from answering."""
+        asked_wall_micros = self._clock.wall_micros()
+        request = profile_pb2.CheckContactRequest(
+            questions=[
+                profile_pb2.ContactQuestion(
+                    customer=question.customer,
+                    category=wire.CATEGORIES.to_wire(question.category),
+                    to_payer=question.to_payer,
+                    line=question.line,
+                )
+                for question in questions
+            ],
+        )
+        try:
+            response = await self._stub.CheckContact(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+            raise ProfileUnavailableError(f"the profile service did not answer ({code})") from error
+        if len(response.answers) != len(questions):
+            raise ProfileUnavailableError("the profile service answered another number of questions")
+        return [_reach(answer, asked_wall_micros) for answer in response.answers]
+
+
+def _reach(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -> Reach:
+    permissions = {}
+    for one in answer.channels:
+        channel = wire.CHANNELS.from_wire(one.channel)
+        if channel is not None:
+            permissions[channel] = Permission(
+                allowed=one.allowed,
+                reason=wire.REFUSAL_REASONS.from_wire(one.reason),
+                address=one.address,
+            )
+    preferred = answer.preferred_channel != vocabulary_pb2.CHANNEL_UNSPECIFIED
+    return Reach(
+        known=answer.known,
+        asked_wall_micros=asked_wall_micros,
+        permissions=permissions,
+        zone=answer.zone,
+        language=answer.language,
+        preferred=wire.CHANNELS.from_wire(answer.preferred_channel) if preferred else None,
+        service_blocked=answer.service_blocked,
+        traits=dict(answer.shown_traits),
+        merged=tuple(answer.merged_customers),
+    )

@@ -1,0 +1,108 @@
+"""Messages as rows and back; the columns and their order are said here once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from services.channel.domain.messages import Change, Message, Wording
+from services.vocabulary.words import ActionKind, Category, Channel, MessageState, RefusalReason
+
+FIXED: dict[str, tuple[str, Callable[[Message], Any]]] = {
+    "customer": ("bigint", lambda message: message.customer),
+    "message_id": ("uuid", lambda message: UUID(message.message_id)),
+    "action_id": ("uuid", lambda message: UUID(message.action_id)),
+    "decision_id": ("text", lambda message: message.decision_id),
+    "rule_set": ("text", lambda message: message.rule_set),
+    "rule": ("text", lambda message: message.rule),
+    "kind": ("text", lambda message: message.kind.value),
+    "name": ("text", lambda message: message.name),
+    "category": ("text", lambda message: message.category.value),
+    "priority": ("int", lambda message: message.priority),
+    "hops": ("int", lambda message: message.hops),
+    "line": ("text", lambda message: message.line),
+    "to_payer": ("boolean", lambda message: message.to_payer),
+    "accepted_micros": ("bigint", lambda message: message.accepted_micros),
+    "expires_micros": ("bigint", lambda message: message.expires_micros),
+}
+"""Columns that never change: their type, and where their value comes from."""
+
+CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
+    "state": ("text", lambda message: message.state.value),
+    "reason": ("text", lambda message: message.reason.value if message.reason is not None else ""),
+    "detail": ("text", lambda message: message.detail),
+    "channel": ("text", lambda message: message.channel.value if message.channel is not None else ""),
+    "due_micros": ("bigint", lambda message: message.due_micros),
+    "retry_wall_micros": ("bigint", lambda message: message.retry_wall_micros),
+    "sent_micros": ("bigint", lambda message: message.sent_micros),
+    "receipt_micros": ("bigint", lambda message: message.receipt_micros),
+    "attempts": ("int", lambda message: message.attempts),
+    "resent": ("boolean", lambda message: message.resent),
+    "asked_wall_micros": ("bigint", lambda message: message.asked_wall_micros),
+    "zone": ("text", lambda message: message.zone),
+    "any_hour": ("boolean", lambda message: message.any_hour),
+    "changes": ("int", lambda message: message.changes),
+}
+"""Columns that change with the message's state."""
+
+_READ = (*FIXED, *CHANGING)
+_WORDING = ("text", "subject", "html", "sender", "address")
+COLUMNS = ", ".join([*(f"m.{name}" for name in _READ), *(f"coalesce(b.{name}, '')" for name in _WORDING)])
+"""What `read_message` reads, of `message m` and what there is of `message_body b`."""
+
+WIDTH = len(_READ) + len(_WORDING)
+
+_CHANNELS = {"": None, **{channel.value: channel for channel in Channel}}
+_REASONS = {"": None, **{reason.value: reason for reason in RefusalReason}}
+_STATES = {state.value: state for state in MessageState}
+_KINDS = {kind.value: kind for kind in ActionKind}
+_CATEGORIES = {category.value: category for category in Category}
+
+
+def columns_of(
+    messages: Sequence[Message],
+    columns: dict[str, tuple[str, Callable[[Message], Any]]],
+) -> dict[str, list[Any]]:
+    """One list per column, to be passed as binary arrays."""
+    return {name: [value(message) for message in messages] for name, (_, value) in columns.items()}
+
+
+def read_message(row: Sequence[Any]) -> Message:
+    """A message from a row of COLUMNS."""
+    values = dict(zip(_READ, row, strict=False))
+    values["message_id"] = str(values["message_id"])
+    values["action_id"] = str(values["action_id"])
+    values["kind"] = _KINDS[values["kind"]]
+    values["category"] = _CATEGORIES[values["category"]]
+    values["state"] = _STATES[values["state"]]
+    values["reason"] = _REASONS[values["reason"]]
+    values["channel"] = _CHANNELS[values["channel"]]
+    message = Message(**values)
+    message.wording = Wording(*row[len(_READ) : WIDTH])
+    return message
+
+
+def history_lines(message: Message) -> bytes:
+    """The new steps of a message, one JSON list a line."""
+    return b"".join(
+        orjson.dumps(
+            [
+                change.time_micros,
+                change.state.value,
+                change.reason.value if change.reason is not None else "",
+                change.detail,
+            ],
+            option=orjson.OPT_APPEND_NEWLINE,
+        )
+        for change in message.new_changes
+    )
+
+
+def read_history(lines: bytes) -> list[Change]:
+    """All steps of a message, oldest first."""
+    history = []
+    for position, line in enumerate(lines.splitlines(), start=1):
+        time_micros, state, reason, detail = orjson.loads(line)
+        history.append(Change(position, time_micros, _STATES[state], _REASONS[reason], detail))
+    return history

@@ -1,0 +1,339 @@
+"""One transaction of the channel service in PostgreSQL: batches in binary arrays, nothing row by row."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from services.channel.adapters.storage import outcomes, rows
+from services.channel.app.ports import Receipt, ReceiptState
+from services.channel.app.store import MessageKey
+from services.channel.domain.actions import Action
+from services.channel.domain.contact import Contact, SuppressedFor
+from services.channel.domain.errors import StaleWriteError
+from services.channel.domain.messages import FINAL, Message
+from services.channel.domain.outcomes import OwnEvent
+from services.runtime.database import Transaction
+from services.runtime.outbox import Outbox
+from services.runtime.streams import OUTCOMES
+from services.runtime.totals import add_totals
+from services.vocabulary.words import Category, Channel
+
+PLANNED_NOTICE = "channel_planned"
+"""NOTIFY channel on which senders hear of new work; the payload is empty."""
+
+_FROM = f"SELECT {rows.COLUMNS} FROM message m LEFT JOIN message_body b USING (customer, message_id) "  # noqa: S608
+_KEYS = "(SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[])) "
+
+
+def _unnest(columns: Mapping[str, tuple[str, Any]]) -> str:
+    return ", ".join(f"%({name})s::{kind}[]" for name, (kind, _) in columns.items())
+
+
+_ADDED = {**rows.FIXED, **rows.CHANGING}
+_INSERT = (
+    f"INSERT INTO message ({', '.join(_ADDED)}, history) "  # noqa: S608
+    f"SELECT * FROM unnest({_unnest(_ADDED)}, %(history)s::bytea[])"
+)
+_UPDATE = (
+    f"UPDATE message AS m SET {', '.join(f'{name} = c.{name}' for name in rows.CHANGING)}, "  # noqa: S608
+    "history = m.history || c.history "
+    f"FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[], {_unnest(rows.CHANGING)}, %(history)s::bytea[], "
+    f"%(before)s::int[]) AS c (customer, message_id, {', '.join(rows.CHANGING)}, history, before) "
+    "WHERE m.customer = c.customer AND m.message_id = c.message_id AND m.changes = c.before"
+)
+_BODY = """
+    INSERT INTO message_body (customer, message_id, record, text, subject, html, sender, address)
+    SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[], %(records)s::bytea[], %(texts)s::text[],
+                         %(subjects)s::text[], %(htmls)s::text[], %(senders)s::text[], %(addresses)s::text[])
+    ON CONFLICT (customer, message_id) DO UPDATE SET text = excluded.text, subject = excluded.subject,
+        html = excluded.html, sender = excluded.sender, address = excluded.address
+"""
+
+
+class PostgresTransaction:
+    """What the use cases do in one transaction; `raw` is the runtime's, for what other parts do in it."""
+
+    def __init__(
+        self,
+        raw: Transaction,
+        outbox: Outbox,
+        read_action: Callable[[bytes], Action],
+        partitions: int,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.raw = raw
+        self._outbox = outbox
+        self._read_action = read_action
+        self._partitions = partitions
+        self._notify = notify
+
+    async def lock_customers(self, customers: Sequence[int]) -> None:
+        """Locks the customers' gates in id order."""
+        wanted = sorted(set(customers))
+        locked = await self.raw.execute(
+            "SELECT 1 FROM customer_gate WHERE customer = ANY(%s::bigint[]) ORDER BY customer FOR UPDATE",
+            (wanted,),
+        )
+        if locked != len(wanted):
+            raise StaleWriteError(
+                f"{len(wanted) - locked} customers were not made known before they were locked"
+            )
+
+    async def messages(self, keys: Sequence[MessageKey], *, lock: bool = False) -> dict[str, Message]:
+        """Stored messages by id."""
+        if not keys:
+            return {}
+        ending = "ORDER BY m.customer, m.message_id FOR UPDATE OF m" if lock else ""
+        found = await self.raw.rows(
+            f"{_FROM} WHERE (m.customer, m.message_id) IN {_KEYS} {ending}", _keys(keys)
+        )
+        return {message.message_id: message for message in map(rows.read_message, found)}
+
+    async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
+        """Slots taken after that time."""
+        found = await self.raw.rows(
+            "SELECT customer, message_id, channel, category, name, time_micros FROM contact "
+            "WHERE customer = ANY(%s::bigint[]) AND time_micros > %s",
+            (list(customers), after_micros),
+        )
+        contacts: dict[int, list[Contact]] = {}
+        for customer, message_id, channel, category, name, time_micros in found:
+            contact = Contact(
+                customer,
+                str(message_id),
+                Channel(channel),
+                Category(category),
+                name,
+                time_micros,
+            )
+            contacts.setdefault(customer, []).append(contact)
+        return contacts
+
+    async def suppressed(self, customers: Sequence[int]) -> dict[tuple[int, Channel], SuppressedFor]:
+        """The suppression list of these customers."""
+        found = await self.raw.rows(
+            "SELECT customer, channel, reason FROM suppression WHERE customer = ANY(%s::bigint[])",
+            (list(customers),),
+        )
+        return {(customer, Channel(channel)): SuppressedFor(reason) for customer, channel, reason in found}
+
+    async def suppress(
+        self, customer: int, channel: Channel, reason: SuppressedFor, time_micros: int
+    ) -> None:
+        """Puts a channel on a customer's suppression list."""
+        await self.raw.execute(
+            "INSERT INTO suppression (customer, channel, reason, time_micros) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT DO NOTHING",
+            (customer, channel.value, reason.value, time_micros),
+        )
+
+    async def add(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
+        """Stores new messages."""
+        if not messages:
+            return
+        values = rows.columns_of(messages, _ADDED)
+        values["history"] = [rows.history_lines(message) for message in messages]
+        await self.raw.execute(_INSERT, values)
+        kept = {
+            message.message_id: records[message.message_id]
+            for message in messages
+            if message.state not in FINAL and message.message_id in records
+        }
+        await self._write_bodies(
+            [message for message in messages if message.reworded or message.message_id in kept],
+            kept,
+        )
+        self._told_of_work(messages)
+
+    async def save(self, messages: Sequence[Message]) -> None:
+        """Stores what changed."""
+        if not messages:
+            return
+        values = rows.columns_of(messages, rows.CHANGING)
+        values.update(_keys([(message.customer, message.message_id) for message in messages]))
+        values["history"] = [rows.history_lines(message) for message in messages]
+        values["before"] = [message.changes - len(message.new_changes) for message in messages]
+        written = await self.raw.execute(_UPDATE, values)
+        if written != len(messages):
+            raise StaleWriteError(f"{len(messages) - written} of {len(messages)} messages changed meanwhile")
+        await self._write_bodies([message for message in messages if message.reworded], {})
+        self._told_of_work(messages)
+
+    async def take_slots(self, contacts: Sequence[Contact]) -> None:
+        """Slots taken."""
+        if not contacts:
+            return
+        values = _keys([(contact.customer, contact.message_id) for contact in contacts])
+        await self.raw.execute(
+            "INSERT INTO contact (customer, message_id, channel, category, name, time_micros) "
+            "SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[], %(channels)s::text[], "
+            "%(categories)s::text[], %(names)s::text[], %(times)s::bigint[])",
+            {
+                **values,
+                "channels": [contact.channel.value for contact in contacts],
+                "categories": [contact.category.value for contact in contacts],
+                "names": [contact.name for contact in contacts],
+                "times": [contact.time_micros for contact in contacts],
+            },
+        )
+
+    async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
+        """Slots free again."""
+        if keys:
+            await self.raw.execute(
+                f"DELETE FROM contact WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
+                _keys(keys),
+            )
+
+    async def claim_planned(self, channel: Channel, wall_micros: int, limit: int) -> list[Message]:
+        """Messages planned on the channel and not resting, locked."""
+        return await self._claim(
+            "m.state = 'planned' AND m.channel = %(channel)s AND m.retry_wall_micros <= %(wall)s "
+            "ORDER BY m.retry_wall_micros, m.number",
+            {"channel": channel.value, "wall": wall_micros, "limit": limit},
+        )
+
+    async def claim_waiting(
+        self,
+        now_micros: int,
+        wall_micros: int,
+        limit: int,
+        lease_micros: int,
+    ) -> list[tuple[Message, Action]]:
+        """Messages that wait for the gates and are due, ours until the lease ends."""
+        found = await self._claim(
+            "m.state IN ('accepted', 'deferred') AND m.due_micros <= %(now)s "
+            "AND m.retry_wall_micros <= %(wall)s ORDER BY m.due_micros",
+            {"now": now_micros, "wall": wall_micros, "limit": limit},
+        )
+        if not found:
+            return []
+        by_id = {message.message_id: message for message in found}
+        keys = _keys([(message.customer, message.message_id) for message in found])
+        records = await self.raw.rows(
+            f"SELECT message_id, record FROM message_body WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
+            keys,
+        )
+        await self.raw.execute(
+            f"UPDATE message SET retry_wall_micros = %(until)s WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
+            {**keys, "until": wall_micros + lease_micros},
+        )
+        return [(by_id[str(message_id)], self._read_action(bytes(record))) for message_id, record in records]
+
+    async def claim_lost(self, wall_micros: int, limit: int) -> list[Message]:
+        """Messages being handed over whose lease has ended, locked."""
+        return await self._claim(
+            "m.state = 'sending' AND m.retry_wall_micros <= %(wall)s ORDER BY m.retry_wall_micros",
+            {"wall": wall_micros, "limit": limit},
+        )
+
+    async def claim_expired(self, now_micros: int, limit: int) -> list[Message]:
+        """Planned messages whose validity has ended, locked."""
+        return await self._claim(
+            "m.state = 'planned' AND m.expires_micros BETWEEN 1 AND %(now)s",
+            {"now": now_micros, "limit": limit},
+        )
+
+    async def handed_over(self, provider: str, provider_ids: Mapping[str, Message]) -> dict[str, Receipt]:
+        """Remembers which message a provider id names; an id used again names the newer message."""
+        if not provider_ids:
+            return {}
+        listed = sorted(provider_ids)
+        found = await self.raw.rows(
+            """
+            INSERT INTO receipt AS r (provider, provider_id, customer, message_id)
+            SELECT %(provider)s, *
+            FROM unnest(%(provider_ids)s::text[], %(customers)s::bigint[], %(ids)s::uuid[])
+            ON CONFLICT (provider, provider_id) DO UPDATE SET
+                customer = excluded.customer, message_id = excluded.message_id,
+                state = CASE WHEN r.message_id IS NULL THEN r.state ELSE '' END
+            RETURNING r.provider_id, r.message_id, r.state, r.time_micros, r.detail
+            """,
+            {
+                "provider": provider,
+                "provider_ids": listed,
+                **_keys([(provider_ids[name].customer, provider_ids[name].message_id) for name in listed]),
+            },
+        )
+        return {
+            str(message_id): Receipt(provider, provider_id, ReceiptState(state), time_micros, detail)
+            for provider_id, message_id, state, time_micros, detail in found
+            if state
+        }
+
+    async def received(self, receipts: Sequence[Receipt]) -> list[tuple[Receipt, Message]]:
+        """Remembers receipts, the first per id; those whose message is known come with it, locked."""
+        first: dict[tuple[str, str], Receipt] = {}
+        for receipt in receipts:
+            first.setdefault((receipt.provider, receipt.provider_id), receipt)
+        listed = [first[key] for key in sorted(first)]
+        found = await self.raw.rows(
+            """
+            INSERT INTO receipt AS r (provider, provider_id, state, time_micros, detail)
+            SELECT * FROM unnest(%(providers)s::text[], %(provider_ids)s::text[], %(states)s::text[],
+                                 %(times)s::bigint[], %(details)s::text[])
+            ON CONFLICT (provider, provider_id) DO UPDATE SET
+                state = CASE WHEN r.state = '' THEN excluded.state ELSE r.state END,
+                time_micros = excluded.time_micros, detail = excluded.detail
+            RETURNING r.provider, r.provider_id, r.customer, r.message_id
+            """,
+            {
+                "providers": [receipt.provider for receipt in listed],
+                "provider_ids": [receipt.provider_id for receipt in listed],
+                "states": [receipt.state.value for receipt in listed],
+                "times": [receipt.time_micros for receipt in listed],
+                "details": [receipt.detail for receipt in listed],
+            },
+        )
+        named = {
+            (provider, provider_id): (customer, str(message_id))
+            for provider, provider_id, customer, message_id in found
+            if message_id is not None
+        }
+        stored = await self.messages(list(named.values()), lock=True)
+        return [(first[key], stored[message_id]) for key, (_, message_id) in sorted(named.items())]
+
+    async def publish(self, events: Sequence[OwnEvent]) -> None:
+        """Puts events on OUTCOMES."""
+        await self._outbox.put(self.raw, OUTCOMES, list(outcomes.pack(events, self._partitions)))
+
+    async def count(self, totals: Mapping[str, int]) -> None:
+        """Adds to exact counters."""
+        await add_totals(self.raw, totals)
+
+    async def _claim(self, where: str, values: Mapping[str, Any]) -> list[Message]:
+        found = await self.raw.rows(
+            f"{_FROM} WHERE {where} LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED", values
+        )
+        return [rows.read_message(row) for row in found]
+
+    async def _write_bodies(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
+        if not messages:
+            return
+        wordings = [message.wording for message in messages]
+        await self.raw.execute(
+            _BODY,
+            {
+                **_keys([(message.customer, message.message_id) for message in messages]),
+                "records": [records.get(message.message_id, b"") for message in messages],
+                "texts": [wording.text if wording is not None else "" for wording in wordings],
+                "subjects": [wording.subject if wording is not None else "" for wording in wordings],
+                "htmls": [wording.html if wording is not None else "" for wording in wordings],
+                "senders": [wording.sender if wording is not None else "" for wording in wordings],
+                "addresses": [wording.address if wording is not None else "" for wording in wordings],
+            },
+        )
+
+    def _told_of_work(self, messages: Iterable[Message]) -> None:
+        if any(message.is_ready for message in messages):
+            self.raw.after_commit(self._tell_senders)
+
+    def _tell_senders(self) -> None:
+        self._notify(PLANNED_NOTICE)
+
+
+def _keys(keys: Sequence[MessageKey]) -> dict[str, list[Any]]:
+    return {
+        "customers": [customer for customer, _ in keys],
+        "ids": [UUID(message_id) for _, message_id in keys],
+    }

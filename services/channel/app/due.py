@@ -1,0 +1,20 @@
+"""Gives messages that waited for a better time their next turn at the gates."""
+
+from services.channel.app.admit import Admission
+from services.channel.app.store import MessageStore
+from services.runtime.clock import Clock
+
+BATCH = 256
+LEASE_MICROS = 30_000_000
+
+
+async def take_due(store: MessageStore, admission: Admission, clock: Clock, limit: int = BATCH) -> int:
+    """Asks the gates anew for what is due; how many messages there were."""
+    async with store.transaction() as tx:
+        waiting = await tx.claim_waiting(clock.now_micros(), clock.wall_micros(), limit, LEASE_MICROS)
+    if not waiting:
+        return 0
+    prepared = await admission.prepare([action for _, action in waiting])
+    async with store.transaction() as tx:
+        await admission.take_again(tx, prepared)
+    return len(waiting)

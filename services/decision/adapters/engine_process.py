@@ -1,0 +1,152 @@
+"""A child process that runs the rules engine, so that a crash in C costs nothing but a restart.
+
+Parent and child speak over two pipes: a length, then a pickled job or answer. Both ends are this program and
+the pipes are private to them, which is what makes pickle sound here. The child notes in memory shared with
+the parent which item it is working on, so that the parent knows which one killed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mmap
+import pickle
+import struct
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from services.decision.domain.errors import EngineDiedError, JobFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import IO
+
+HEADER = struct.Struct("<I")
+ITEM = struct.Struct("<q")
+NO_ITEM = -1
+FRAME_LIMIT = 512 * 1024 * 1024
+"""Bytes; the header could say more, no job does."""
+
+_log = structlog.get_logger(__name__)
+
+
+class EngineProcess:
+    """One child, started when first needed and again after it died; one job at a time.
+
+    ``command`` gets two more arguments: the file descriptor of the shared memory and nothing else it need
+    know. ``deadline`` is how long, in seconds, a job may take before the child counts as dead.
+    """
+
+    def __init__(self, command: Sequence[str], *, deadline: float = 30.0) -> None:
+        self._command = tuple(command)
+        self._deadline = deadline
+        self._lock = asyncio.Lock()
+        self._child: asyncio.subprocess.Process | None = None
+        self._file: IO[bytes] | None = None
+        self._memory: mmap.mmap | None = None
+        self._setup: tuple[str, tuple[Any, ...]] | None = None
+        self.starts = 0
+
+    async def set_up(self, job: str, *arguments: Any) -> Any:
+        """Runs a job now and again after every restart, before anything else (loading the live rules)."""
+        async with self._lock:
+            answer = await self._call(job, arguments)
+            self._setup = (job, arguments)
+            return answer
+
+    async def call(self, job: str, *arguments: Any) -> Any:
+        """Runs one job in the child and returns its answer.
+
+        Raises EngineDiedError when the child ended or overran its deadline (the next call starts it again),
+        and JobFailedError when the job raised.
+        """
+        async with self._lock:
+            return await self._call(job, arguments)
+
+    async def close(self) -> None:
+        """Ends the child."""
+        async with self._lock:
+            await self._end()
+            if self._memory is not None and self._file is not None:
+                self._memory.close()
+                self._file.close()
+                self._memory = self._file = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, None when it does not run."""
+        return None if self._child is None else self._child.pid
+
+    async def _call(self, job: str, arguments: tuple[Any, ...]) -> Any:
+        if self._child is None or self._child.returncode is not None:
+            await self._start()
+            if self._setup is not None:
+                await self._exchange(*self._setup)
+        return await self._exchange(job, arguments)
+
+    async def _exchange(self, job: str, arguments: tuple[Any, ...]) -> Any:
+        child, memory = self._child, self._memory
+        assert child is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert memory is not None
+        memory[: ITEM.size] = ITEM.pack(NO_ITEM)
+        frame = pickle.dumps((job, arguments), protocol=pickle.HIGHEST_PROTOCOL)
+        try:
+            async with asyncio.timeout(self._deadline):
+                child.stdin.writelines((HEADER.pack(len(frame)), frame))
+                await child.stdin.drain()
+                (length,) = HEADER.unpack(await child.stdout.readexactly(HEADER.size))
+                answer = await child.stdout.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
+            item = self._item()
+            overran = isinstance(error, TimeoutError)
+            code = await self._end()
+            why = f"overran its {self._deadline} s" if overran else f"ended with code {code}"
+            _log.warning("engine process lost", job=job, item=item, why=why)
+            raise EngineDiedError(f"the engine's process {why} in job {job}", item) from error
+        except BaseException:
+            # cancelled between question and answer: the pipe is out of step, so the child goes
+            await asyncio.shield(self._end())
+            raise
+        done, value = pickle.loads(answer)  # noqa: S301  written by our own child
+        if not done:
+            raise JobFailedError(value, self._item())
+        return value
+
+    def _item(self) -> int | None:
+        assert self._memory is not None
+        (item,) = ITEM.unpack(self._memory[: ITEM.size])
+        return None if item == NO_ITEM else int(item)
+
+    async def _start(self) -> None:
+        if self._memory is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
+            self._file.truncate(mmap.PAGESIZE)
+            self._memory = mmap.mmap(self._file.fileno(), mmap.PAGESIZE)
+        assert self._file is not None
+        descriptor = self._file.fileno()
+        self._child = await asyncio.create_subprocess_exec(
+            *self._command,
+            str(descriptor),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=(descriptor,),
+        )
+        self.starts += 1
+
+    async def _end(self) -> int | None:
+        """Ends the child, reaps it, and returns its exit code."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        if child.stdin is not None:
+            child.stdin.close()
+            with contextlib.suppress(ConnectionError):
+                await child.stdin.wait_closed()
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+        return await child.wait()

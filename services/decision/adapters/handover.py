@@ -1,0 +1,241 @@
+"""Puts what was decided into the outbox: actions for the channel, own events for the profile service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rapport.types.v1 import stream_pb2
+
+from services.decision.adapters.material import unpack_material
+from services.runtime.streams import ACTIONS, OUTCOMES
+from services.vocabulary.ids import own_event_id, partition_of
+from services.vocabulary.values import ValueType, format_time, to_json
+from services.vocabulary.wire import ACTION_KINDS, CATEGORIES, CHANNELS, value_to_wire
+from services.vocabulary.words import ActionKind, ActionOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from google.protobuf.message import Message
+
+    from services.decision.app.jobs import Evaluated, SetAside
+    from services.decision.app.ports import Decided, DuePlan
+    from services.decision.domain.arbitration import Candidate, DecidedAction
+    from services.runtime.database import Transaction
+    from services.runtime.dead_letters import DeadLetters
+    from services.runtime.outbox import Outbox
+
+SOURCE = "decision"
+MESSAGE_BYTES = 192 * 1024
+"""A message is closed when the next item would take it over this; an item is at most 64 kB."""
+
+
+class OutboxHandOver:
+    """The HandOver port on the outbox."""
+
+    def __init__(self, outbox: Outbox, partitions: int) -> None:
+        self._outbox = outbox
+        self._partitions = partitions
+
+    async def hand_on(self, transaction: Transaction, decided: Sequence[Decided]) -> None:
+        """What was dispatched, and an own event for all that was refused, planned, set or emitted."""
+        actions: list[tuple[int, stream_pb2.Action]] = []
+        own: list[tuple[int, stream_pb2.OwnEvent]] = []
+        for one in decided:
+            partition = partition_of(one.customer, self._partitions)
+            for action in one.arbitration.actions:
+                if action.outcome is ActionOutcome.DISPATCHED:
+                    actions.append((partition, action_message(one, action)))
+                else:
+                    event = own_event_of(one, action)
+                    if event is not None:
+                        own.append((partition, event))
+        await self._outbox.put(
+            transaction,
+            ACTIONS,
+            list(_messages(actions, lambda items: stream_pb2.ActionBatch(actions=items))),
+        )
+        await self._put_own(transaction, own)
+
+    async def fell_due(self, transaction: Transaction, due: Sequence[DuePlan]) -> None:
+        """`action.due` for each plan, at its due time."""
+        await self._put_own(
+            transaction,
+            [
+                (
+                    partition_of(plan.customer, self._partitions),
+                    stream_pb2.OwnEvent(
+                        id=own_event_id("action.due", plan.action_id),
+                        source=SOURCE,
+                        type="action.due",
+                        time_micros=plan.due_micros,
+                        customer=plan.customer,
+                        data=orjson.dumps({"action": plan.action_id, "decision": plan.decision_id}),
+                        hops=plan.hops + 1,
+                        line=plan.line,
+                    ),
+                )
+                for plan in due
+            ],
+        )
+
+    async def _put_own(
+        self, transaction: Transaction, own: Sequence[tuple[int, stream_pb2.OwnEvent]]
+    ) -> None:
+        await self._outbox.put(
+            transaction, OUTCOMES, list(_messages(own, lambda items: stream_pb2.OwnEventBatch(events=items)))
+        )
+
+
+class EventSetAsides:
+    """The SetAsides port: dead letters whose payload is an EventBatch of one, event and snapshot."""
+
+    def __init__(self, dead_letters: DeadLetters) -> None:
+        self._dead_letters = dead_letters
+
+    async def set_aside(self, transaction: Transaction, item: SetAside) -> None:
+        """Keeps the event with its input."""
+        await self._dead_letters.add(
+            transaction,
+            kind="event",
+            item_id=item.event_id,
+            item_type=item.event_type,
+            customer=item.customer,
+            payload=item.payload,
+            reason=item.reason,
+        )
+
+    async def set_aside_evaluated(self, transaction: Transaction, item: Evaluated, reason: str) -> None:
+        """The same, from the material of a decision that could not be written."""
+        event, snapshot = unpack_material(item.material)
+        batch = stream_pb2.EventBatch(events=[stream_pb2.TakenEvent.FromString(event)], snapshots=[snapshot])
+        batch.events[0].snapshot = 1
+        await self._dead_letters.add(
+            transaction,
+            kind="event",
+            item_id=item.event_id,
+            item_type=item.event_type,
+            customer=item.customer,
+            payload=batch.SerializeToString(),
+            reason=reason,
+        )
+
+
+def hand_again(outbox: Outbox, partitions: int) -> Any:
+    """The dead letters' way back: the event goes to the profile service, which attaches a fresh snapshot."""
+
+    async def resend(transaction: Transaction, kind: str, payload: bytes) -> None:
+        del kind
+        batch = stream_pb2.EventBatch.FromString(payload)
+        for event in batch.events:
+            event.snapshot = 0
+            message = stream_pb2.OwnEventBatch(handed_again=[event]).SerializeToString()
+            await outbox.put(transaction, OUTCOMES, [(partition_of(event.customer, partitions), message)])
+
+    return resend
+
+
+def action_message(one: Decided, action: DecidedAction) -> stream_pb2.Action:
+    """The action as it travels to the channel service."""
+    candidate = action.candidate
+    return stream_pb2.Action(
+        action_id=candidate.action_id,
+        decision_id=one.decision_id,
+        customer=one.customer,
+        rule_set=candidate.rule_set,
+        version=candidate.version,
+        rule=candidate.rule,
+        position=candidate.position,
+        kind=ACTION_KINDS.to_wire(candidate.kind),
+        name=candidate.name,
+        category=CATEGORIES.to_wire(candidate.category),
+        topic=candidate.topic,
+        channels=[
+            stream_pb2.ChannelChoice(
+                channel=CHANNELS.to_wire(choice.channel), after_micros=choice.after_micros
+            )
+            for choice in candidate.channels
+        ],
+        parameters={
+            name: value_to_wire(value, value_type)
+            for name, (value_type, value) in candidate.parameters.items()
+        },
+        template=candidate.template,
+        arm=candidate.arm,
+        score=action.score,
+        priority=candidate.priority,
+        decided_micros=one.decided_micros,
+        expires_micros=candidate.expires_micros or 0,
+        due_micros=candidate.due_micros or 0,
+        event_micros=one.event_micros,
+        hops=one.hops,
+        line=one.line,
+        to_payer=candidate.to_payer,
+    )
+
+
+def own_event_of(one: Decided, action: DecidedAction) -> stream_pb2.OwnEvent | None:
+    """What the system says to itself about an action that was not dispatched; None: nothing (say, avoid)."""
+    candidate = action.candidate
+    if action.outcome is ActionOutcome.REFUSED:
+        reason = "" if action.reason is None else action.reason.value
+        return _own_event(one, "action.refused", candidate, _told(candidate, reason))
+    if action.outcome is ActionOutcome.PLANNED:
+        return _own_event(one, "action.planned", candidate, _told(candidate, ""))
+    if candidate.kind is ActionKind.SET:
+        body: dict[str, Any] = {"traits": {candidate.name: to_json(candidate.to_value)}}
+        if candidate.for_micros is not None:
+            body["until"] = format_time(one.evaluation.circumstances.time_micros + candidate.for_micros)
+        return _own_event(one, "profile.updated", candidate, body)
+    if candidate.kind is ActionKind.EMIT:
+        return _own_event(one, candidate.name, candidate, _plain(candidate))
+    return None
+
+
+def _told(candidate: Candidate, reason: str) -> dict[str, Any]:
+    body = {
+        "action": candidate.action_id,
+        "rule_set": candidate.rule_set,
+        "rule": candidate.rule,
+        "name": candidate.name or candidate.kind.value,
+    }
+    if candidate.category is not None:
+        body["category"] = candidate.category.value
+    if reason:
+        body["reason"] = reason
+    return body
+
+
+def _plain(candidate: Candidate) -> dict[str, Any]:
+    return {name: to_json(value, ValueType(kind)) for name, (kind, value) in candidate.parameters.items()}
+
+
+def _own_event(
+    one: Decided, event_type: str, candidate: Candidate, body: dict[str, Any]
+) -> stream_pb2.OwnEvent:
+    return stream_pb2.OwnEvent(
+        id=own_event_id(event_type, candidate.action_id),
+        source=SOURCE,
+        type=event_type,
+        time_micros=one.decided_micros,
+        customer=one.customer,
+        data=orjson.dumps(body),
+        hops=one.hops + 1,
+        line=one.line,
+    )
+
+
+def _messages(items: Iterable[tuple[int, Any]], make: Any) -> Iterator[tuple[int, bytes]]:
+    """Messages of one partition each, small enough for the outbox, items in order."""
+    waiting: dict[int, tuple[list[Message], int]] = {}
+    for partition, item in items:
+        held, size = waiting.get(partition, ([], 0))
+        added = item.ByteSize() + 8
+        if held and size + added > MESSAGE_BYTES:
+            yield partition, make(held).SerializeToString()
+            held, size = [], 0
+        held.append(item)
+        waiting[partition] = (held, size + added)
+    for partition, (held, _) in waiting.items():
+        yield partition, make(held).SerializeToString()

@@ -1,0 +1,202 @@
+"""What is written down of a decision: its standing and its result, as compressed JSON."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import zstandard
+
+from services.decision.domain.arbitration import (
+    Candidate,
+    Circumstances,
+    DecidedAction,
+    Standing,
+    Won,
+)
+from services.decision.domain.decide import Evaluation, Planned
+from services.decision.domain.once import Slot, Taken
+from services.decision.domain.program import ChannelChoice
+from services.vocabulary.values import ValueType, to_json, value_check
+from services.vocabulary.words import ActionKind, ActionOutcome, Category, Channel, RefusalReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST = 1 << 22
+_LEVEL = 1
+_CANDIDATE_DEFAULTS = {
+    known.name: known.default for known in fields(Candidate) if known.name not in {"parameters", "slot"}
+}
+
+
+class Record:
+    """A decision as recorded: what it rested on beside event and snapshot, and what came of it."""
+
+    __slots__ = ("actions", "evaluation", "hops", "line", "planned", "sequence", "standing")
+
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        standing: Standing,
+        actions: tuple[DecidedAction, ...],
+        *,
+        planned: Planned | None = None,
+        line: str = "",
+        hops: int = 0,
+        sequence: int = 0,
+    ) -> None:
+        self.evaluation = evaluation
+        self.standing = standing
+        self.actions = actions
+        self.planned = planned
+        self.line = line
+        self.hops = hops
+        self.sequence = sequence
+
+
+def pack_record(record: Record) -> bytes:
+    """The record as compressed JSON."""
+    body = {
+        "facts": record.evaluation.facts,
+        "arms": record.evaluation.arms,
+        "circumstances": _circumstances_to_json(record.evaluation.circumstances),
+        "standing": _standing_to_json(record.standing),
+        "planned": None if record.planned is None else _planned_to_json(record.planned),
+        "line": record.line,
+        "hops": record.hops,
+        "sequence": record.sequence,
+        "actions": [_action_to_json(action) for action in record.actions],
+    }
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(orjson.dumps(body))
+
+
+def unpack_record(packed: bytes) -> Record:
+    """The record as it was."""
+    body = orjson.loads(zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST))
+    actions = tuple(_action_from_json(action) for action in body["actions"])
+    return Record(
+        Evaluation(
+            facts=tuple(body["facts"]),
+            candidates=tuple(action.candidate for action in actions),
+            circumstances=Circumstances(**body["circumstances"]),
+            arms=body["arms"],
+        ),
+        _standing_from_json(body["standing"]),
+        actions,
+        planned=None if body["planned"] is None else _planned_from_json(body["planned"]),
+        line=body["line"],
+        hops=body["hops"],
+        sequence=body["sequence"],
+    )
+
+
+def pack_candidate(candidate: Candidate) -> bytes:
+    """A candidate as JSON, for an action that is planned."""
+    return orjson.dumps(_candidate_to_json(candidate))
+
+
+def unpack_candidate(packed: bytes) -> Candidate:
+    """The candidate as it was."""
+    return _candidate_from_json(orjson.loads(packed))
+
+
+def _circumstances_to_json(circumstances: Circumstances) -> dict[str, Any]:
+    return {known.name: getattr(circumstances, known.name) for known in fields(Circumstances)}
+
+
+def _standing_to_json(standing: Standing) -> dict[str, Any]:
+    return {
+        "slots": [[*name, taken.taken_micros, list(taken.holders)] for name, taken in standing.slots.items()],
+        "won": [[won.action_id, won.time_micros] for won in standing.won],
+        "arms": dict(standing.arms),
+    }
+
+
+def _standing_from_json(body: Mapping[str, Any]) -> Standing:
+    return Standing(
+        slots={
+            (rule_set, rule, key): Taken(micros, tuple(holders))
+            for rule_set, rule, key, micros, holders in body["slots"]
+        },
+        won=tuple(Won(action, micros) for action, micros in body["won"]),
+        arms=body["arms"],
+    )
+
+
+def _planned_to_json(planned: Planned) -> dict[str, Any]:
+    return {
+        "candidate": _candidate_to_json(planned.candidate),
+        "since_micros": planned.since_micros,
+        "since_sequence": planned.since_sequence,
+    }
+
+
+def _planned_from_json(body: Mapping[str, Any]) -> Planned:
+    return Planned(_candidate_from_json(body["candidate"]), body["since_micros"], body["since_sequence"])
+
+
+def _action_to_json(action: DecidedAction) -> dict[str, Any]:
+    return {
+        "candidate": _candidate_to_json(action.candidate),
+        "outcome": action.outcome,
+        "reason": action.reason,
+        "score": action.score,
+        "outranked_by": action.outranked_by,
+        "detail": action.detail,
+    }
+
+
+def _action_from_json(body: Mapping[str, Any]) -> DecidedAction:
+    reason = body["reason"]
+    return DecidedAction(
+        _candidate_from_json(body["candidate"]),
+        ActionOutcome(body["outcome"]),
+        None if reason is None else RefusalReason(reason),
+        body["score"],
+        body["outranked_by"],
+        body["detail"],
+    )
+
+
+def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
+    """Only what differs from the defaults, typed values with their type."""
+    body = {
+        name: value
+        for name, default in _CANDIDATE_DEFAULTS.items()
+        if (value := getattr(candidate, name)) != default or type(value) is not type(default)
+    }
+    if candidate.parameters:
+        body["parameters"] = {
+            name: [value_type, to_json(value, value_type)]
+            for name, (value_type, value) in candidate.parameters.items()
+        }
+    if candidate.slot is not None:
+        slot = candidate.slot
+        body["slot"] = [slot.rule_set, slot.rule, slot.key, slot.period_micros]
+    if candidate.channels:
+        body["channels"] = [[choice.channel, choice.after_micros] for choice in candidate.channels]
+    if candidate.to_value is not None:
+        body["to_value"] = to_json(candidate.to_value)
+    return body
+
+
+def _candidate_from_json(body: dict[str, Any]) -> Candidate:
+    given = dict(body)
+    given["kind"] = ActionKind(given["kind"])
+    category, refusal, slot = given.get("category"), given.get("refusal"), given.get("slot")
+    given["category"] = None if category is None else Category(category)
+    given["refusal"] = None if refusal is None else RefusalReason(refusal)
+    given["slot"] = None if slot is None else Slot(*slot)
+    given["unless"] = tuple(given.get("unless", ()))
+    given["avoid"] = tuple(Category(word) for word in given.get("avoid", ()))
+    given["channels"] = tuple(
+        ChannelChoice(None if channel is None else Channel(channel), after)
+        for channel, after in given.get("channels", ())
+    )
+    given["parameters"] = {
+        name: (ValueType(value_type), value_check(ValueType(value_type))(value))
+        for name, (value_type, value) in given.get("parameters", {}).items()
+    }
+    return Candidate(**given)

@@ -1,0 +1,152 @@
+"""Slots of `once`, conversations and assignments in PostgreSQL, read and written by the batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.decision.domain.ledger import Account, Ledger
+from services.decision.domain.once import Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.runtime.database import Transaction
+
+
+class StandingStore:
+    """The Standings port on PostgreSQL."""
+
+    async def lock(
+        self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
+    ) -> Ledger:
+        """Locks the customers in id order, then reads: so no other transaction can come in between."""
+        if not customers:
+            return Ledger({})
+        ids = {"customers": list(customers)}
+        await transaction.execute(
+            """
+            INSERT INTO customer_state (customer) SELECT unnest(%(customers)s::bigint[]) ORDER BY 1
+            ON CONFLICT DO NOTHING
+            """,
+            ids,
+        )
+        await transaction.execute(
+            """
+            SELECT 1 FROM customer_state WHERE customer = ANY(%(customers)s::bigint[])
+            ORDER BY customer FOR UPDATE
+            """,
+            ids,
+        )
+        accounts = {customer: Account() for customer in customers}
+        for customer, rule_set, rule, key, micros, holders in await transaction.rows(
+            """
+            SELECT customer, rule_set, rule, key, taken_micros, holders FROM once_slot
+            WHERE customer = ANY(%(customers)s::bigint[])
+            """,
+            ids,
+        ):
+            accounts[customer].slots[rule_set, rule, key] = Taken(micros, tuple(holders))
+        for customer, action_id, micros in await transaction.rows(
+            """
+            SELECT customer, action_id, won_micros FROM conversation
+            WHERE customer = ANY(%(customers)s::bigint[]) AND won_micros BETWEEN %(from)s AND %(to)s
+            """,
+            {**ids, "from": from_micros, "to": to_micros},
+        ):
+            accounts[customer].won[action_id] = micros
+        for customer, experiment, arm in await transaction.rows(
+            "SELECT customer, experiment, arm FROM assignment WHERE customer = ANY(%(customers)s::bigint[])",
+            ids,
+        ):
+            accounts[customer].arms[experiment] = arm
+        return Ledger(accounts)
+
+    async def write(self, transaction: Transaction, ledger: Ledger, now_micros: int) -> None:
+        """Writes what has changed: slots taken or freed, conversations won or freed, new assignments."""
+        await self._write_slots(transaction, ledger)
+        await self._write_won(transaction, ledger)
+        if ledger.arms_written:
+            await transaction.execute(
+                """
+                INSERT INTO assignment (customer, experiment, arm, assigned_micros)
+                SELECT customer, experiment, arm, %(now)s
+                FROM unnest(%(customers)s::bigint[], %(experiments)s::text[], %(arms)s::text[])
+                    AS row (customer, experiment, arm)
+                ON CONFLICT DO NOTHING
+                """,
+                {
+                    "customers": [customer for customer, _ in ledger.arms_written],
+                    "experiments": [experiment for _, experiment in ledger.arms_written],
+                    "arms": list(ledger.arms_written.values()),
+                    "now": now_micros,
+                },
+            )
+
+    async def _write_slots(self, transaction: Transaction, ledger: Ledger) -> None:
+        taken = [(key, value) for key, value in ledger.slots_written.items() if value is not None]
+        freed = [key for key, value in ledger.slots_written.items() if value is None]
+        if taken:
+            # holders travel as one text, because arrays of arrays must be rectangular
+            await transaction.execute(
+                """
+                INSERT INTO once_slot (customer, rule_set, rule, key, taken_micros, holders)
+                SELECT customer, rule_set, rule, key, micros, string_to_array(holders, ' ')
+                FROM unnest(%(customers)s::bigint[], %(rule_sets)s::text[], %(rules)s::text[],
+                    %(keys)s::text[], %(micros)s::bigint[], %(holders)s::text[])
+                    AS row (customer, rule_set, rule, key, micros, holders)
+                ON CONFLICT (customer, rule_set, rule, key)
+                DO UPDATE SET taken_micros = excluded.taken_micros, holders = excluded.holders
+                """,
+                {
+                    "customers": [customer for (customer, _), _ in taken],
+                    "rule_sets": [name[0] for (_, name), _ in taken],
+                    "rules": [name[1] for (_, name), _ in taken],
+                    "keys": [name[2] for (_, name), _ in taken],
+                    "micros": [value.taken_micros for _, value in taken],
+                    "holders": [" ".join(value.holders) for _, value in taken],
+                },
+            )
+        if freed:
+            await transaction.execute(
+                """
+                DELETE FROM once_slot USING unnest(%(customers)s::bigint[], %(rule_sets)s::text[],
+                    %(rules)s::text[], %(keys)s::text[]) AS row (customer, rule_set, rule, key)
+                WHERE once_slot.customer = row.customer AND once_slot.rule_set = row.rule_set
+                    AND once_slot.rule = row.rule AND once_slot.key = row.key
+                """,
+                {
+                    "customers": [customer for customer, _ in freed],
+                    "rule_sets": [name[0] for _, name in freed],
+                    "rules": [name[1] for _, name in freed],
+                    "keys": [name[2] for _, name in freed],
+                },
+            )
+
+    async def _write_won(self, transaction: Transaction, ledger: Ledger) -> None:
+        won = [(key, micros) for key, micros in ledger.won_written.items() if micros is not None]
+        freed = [key for key, micros in ledger.won_written.items() if micros is None]
+        if won:
+            await transaction.execute(
+                """
+                INSERT INTO conversation (customer, action_id, won_micros)
+                SELECT * FROM unnest(%(customers)s::bigint[], %(actions)s::text[], %(micros)s::bigint[])
+                ON CONFLICT (customer, action_id) DO UPDATE SET won_micros = excluded.won_micros
+                """,
+                {
+                    "customers": [customer for (customer, _), _ in won],
+                    "actions": [action for (_, action), _ in won],
+                    "micros": [micros for _, micros in won],
+                },
+            )
+        if freed:
+            await transaction.execute(
+                """
+                DELETE FROM conversation USING unnest(%(customers)s::bigint[], %(actions)s::text[])
+                    AS row (customer, action_id)
+                WHERE conversation.customer = row.customer AND conversation.action_id = row.action_id
+                """,
+                {
+                    "customers": [customer for customer, _ in freed],
+                    "actions": [action for _, action in freed],
+                },
+            )

@@ -1,0 +1,235 @@
+"""What runs inside the engine's process: the live program, and every job that needs it or the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rapport.types.v1 import stream_pb2
+
+from services.decision.adapters.material import pack_material
+from services.decision.adapters.situations import situation_of
+from services.decision.app.jobs import Batch, Evaluated, FellDue, GivenBack, Item, Loaded, SetAside
+from services.decision.domain.compiler import compile_program
+from services.decision.domain.decide import Question, evaluate
+from services.decision.domain.experiments import arms_for
+from services.decision.domain.program import RuleSet, RuleSetText
+from services.vocabulary.ids import decision_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from services.decision.adapters.engine import DurableEngine
+    from services.decision.adapters.engine_child import Progress
+    from services.decision.app.jobs import DueQuestion, Source
+    from services.decision.domain.program import Program
+    from services.vocabulary.catalogue import Catalogue
+
+ACTION_DUE = "action.due"
+FREES_WHAT_IT_USED = frozenset({"action.refused", "action.expired"})
+"""Own events after which an action was certainly not said."""
+
+_UNKNOWN_HANDOVER = "HANDOVER_UNKNOWN"
+
+
+class Workbench:
+    """The live program of one engine process. Not to be shared between threads."""
+
+    def __init__(
+        self,
+        engine: DurableEngine,
+        catalogue: Catalogue,
+        read_yaml: Callable[[str], Any],
+        progress: Progress,
+    ) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._read_yaml = read_yaml
+        self._progress = progress
+        self._program: Program | None = None
+        self._version = 0
+        self._experimenting: dict[str, tuple[RuleSet, ...]] = {}
+
+    def jobs(self) -> dict[str, Callable[..., Any]]:
+        """The jobs by the names under which the parent asks for them."""
+        return {
+            "load": self.load,
+            "evaluate": self.evaluate,
+            "evaluate_due": self.evaluate_due,
+        }
+
+    def load(self, version: int, sources: Sequence[Source]) -> Loaded:
+        """Makes a version of the whole program the live one; on errors the one before stays."""
+        texts = [
+            RuleSetText(file=source.file, text=source.text, version=source.version) for source in sources
+        ]
+        compilation = compile_program(texts, self._catalogue, self._read_yaml)
+        program = compilation.program
+        if program is None:
+            return Loaded(compilation.problems)
+        self._program, self._version = program, version
+        self._experimenting = {
+            event_type: tuple(
+                {
+                    rule_set.name: rule_set
+                    for shard in program.shards_for(event_type)
+                    for rule_set in shard.rule_sets
+                    if rule_set.experiment is not None
+                }.values()
+            )
+            for event_type in program.triggers
+        }
+        self._engine.keep_only(
+            [*program.shared, *(shard for shards in program.shards.values() for shard in shards)]
+        )
+        return Loaded(compilation.problems, tuple(sorted(program.listened)), tuple(sorted(program.triggers)))
+
+    def evaluate(
+        self,
+        payloads: Sequence[bytes],
+        stored_arms: Mapping[int, Mapping[str, str]] | None = None,
+    ) -> Batch:
+        """Evaluates messages of EVENTS; ``stored_arms``: by customer, where hashing says otherwise."""
+        counts: list[int] = []
+        items: list[Item] = []
+        first = 0
+        for payload in payloads:
+            batch = stream_pb2.EventBatch.FromString(payload)
+            counts.append(len(batch.events))
+            snapshots: dict[int, stream_pb2.Snapshot] = {}
+            for item, event in enumerate(batch.events, start=first):
+                self._progress.at(item)
+                try:
+                    found = self._one(item, event, batch, snapshots, stored_arms or {})
+                except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
+                    found = set_aside(item, event, batch, f"{type(error).__name__}: {error}")
+                if found is not None:
+                    items.append(found)
+            first += len(batch.events)
+        return Batch(tuple(counts), tuple(items), self._version)
+
+    def evaluate_due(
+        self,
+        questions: Sequence[DueQuestion],
+        stored_arms: Mapping[int, Mapping[str, str]] | None = None,
+    ) -> tuple[Item, ...]:
+        """Evaluates planned actions that fell due; progress counts positions in ``questions``."""
+        items: list[Item] = []
+        for position, question in enumerate(questions):
+            self._progress.at(position)
+            due = question.fell_due
+            event = stream_pb2.TakenEvent.FromString(due.event)
+            try:
+                snapshot = stream_pb2.Snapshot.FromString(due.snapshot)
+                items.append(
+                    self._evaluated(
+                        due.item, event, due.event, due.snapshot, snapshot, stored_arms or {}, question
+                    )
+                )
+            except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
+                items.append(set_due_aside(due, f"{type(error).__name__}: {error}"))
+        return tuple(items)
+
+    def _one(
+        self,
+        item: int,
+        event: stream_pb2.TakenEvent,
+        batch: stream_pb2.EventBatch,
+        snapshots: dict[int, stream_pb2.Snapshot],
+        stored_arms: Mapping[int, Mapping[str, str]],
+    ) -> Item | None:
+        """What one event of a message comes to; None: it triggered nothing."""
+        if event.history or not event.customer:
+            return None
+        if event.type in FREES_WHAT_IT_USED:
+            given_back = _given_back(item, event)
+            if given_back is not None:
+                return given_back
+        if not event.snapshot:
+            return None
+        raw = batch.snapshots[event.snapshot - 1]
+        if event.type == ACTION_DUE and event.source == "decision":
+            action = orjson.loads(event.data)["action"]
+            return FellDue(item, event.customer, action, _alone(event), raw)
+        if self._program is None or event.type not in self._program.triggers:
+            return None
+        snapshot = snapshots.get(event.snapshot)
+        if snapshot is None:
+            snapshot = snapshots[event.snapshot] = stream_pb2.Snapshot.FromString(raw)
+        evaluated = self._evaluated(item, event, b"", raw, snapshot, stored_arms, None)
+        return evaluated if evaluated.evaluation.candidates else None
+
+    def _evaluated(
+        self,
+        item: int,
+        event: stream_pb2.TakenEvent,
+        packed_event: bytes,
+        packed_snapshot: bytes,
+        snapshot: stream_pb2.Snapshot,
+        stored_arms: Mapping[int, Mapping[str, str]],
+        due: DueQuestion | None,
+    ) -> Evaluated:
+        assert self._program is not None
+        stored = stored_arms.get(event.customer, {})
+        if due is None:
+            arms = arms_for(self._experimenting.get(event.type, ()), event.customer, stored)
+        else:
+            experiment, arm = due.planned.candidate.experiment, due.planned.candidate.arm
+            arms = {experiment: stored.get(experiment, arm)} if experiment else {}
+        situation = situation_of(event, snapshot, self._catalogue, arms=arms)
+        decision = decision_id(event.source, event.id, event.customer)
+        question = Question(decision, situation, None if due is None else due.planned)
+        evaluation, _ = evaluate(self._program, self._engine, self._catalogue, question)
+        material = b""
+        if evaluation.candidates:
+            material = pack_material(packed_event or _alone(event), packed_snapshot)
+        return Evaluated(
+            item=item,
+            decision_id=decision,
+            event_id=event.id,
+            source=event.source,
+            event_type=event.type,
+            event_micros=event.time_micros,
+            sequence=event.sequence,
+            customer=event.customer,
+            people=(event.customer, *snapshot.merged_customers),
+            line=event.line,
+            hops=event.hops,
+            evaluation=evaluation,
+            material=material,
+            planned="" if due is None else due.planned.candidate.action_id,
+        )
+
+
+def set_aside(item: int, event: stream_pb2.TakenEvent, batch: stream_pb2.EventBatch, reason: str) -> SetAside:
+    """An event with its snapshot, on its way to the dead letters."""
+    alone = stream_pb2.EventBatch(events=[event])
+    if event.snapshot:
+        alone.snapshots.append(batch.snapshots[event.snapshot - 1])
+        alone.events[0].snapshot = 1
+    return SetAside(item, event.customer, event.id, event.type, alone.SerializeToString(), reason)
+
+
+def set_due_aside(due: FellDue, reason: str) -> SetAside:
+    """The same for a planned action that fell due."""
+    event = stream_pb2.TakenEvent.FromString(due.event)
+    event.snapshot = 1
+    return set_aside(due.item, event, stream_pb2.EventBatch(snapshots=[due.snapshot]), reason)
+
+
+def _alone(event: stream_pb2.TakenEvent) -> bytes:
+    """The event without its place in a message."""
+    copy = stream_pb2.TakenEvent()
+    copy.CopyFrom(event)
+    copy.snapshot = 0
+    return copy.SerializeToString(deterministic=True)
+
+
+def _given_back(item: int, event: stream_pb2.TakenEvent) -> GivenBack | None:
+    """What the channel's refusal frees; an unknown hand-over may have been said and frees nothing."""
+    if event.source != "channel":
+        return None
+    told = orjson.loads(event.data)
+    if told.get("reason") == _UNKNOWN_HANDOVER:
+        return None
+    return GivenBack(item, event.customer, told["action"])

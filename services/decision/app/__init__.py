@@ -1,0 +1,1 @@
+"""What the decision service does, one use case a module."""

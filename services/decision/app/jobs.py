@@ -1,0 +1,152 @@
+"""What the engine's process is asked and what it answers: plain values that travel over a pipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from services.decision.domain.decide import Evaluation, Planned
+    from services.decision.domain.problems import Problem
+    from services.decision.domain.trial import TestResult
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """An event on which rules asked for actions.
+
+    ``item``: its position among all events of the batch. ``material``: event and snapshot, compressed, as
+    kept
+    with the decision. ``planned``: the action id, when it is a planned action that fell due. ``people``: the
+    customer and those merged into it.
+    """
+
+    item: int
+    decision_id: str
+    event_id: str
+    source: str
+    event_type: str
+    event_micros: int
+    sequence: int
+    customer: int
+    people: tuple[int, ...]
+    line: str
+    hops: int
+    evaluation: Evaluation
+    material: bytes
+    planned: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FellDue:
+    """A planned action whose time has come: to be evaluated once its plan has been read."""
+
+    item: int
+    customer: int
+    action_id: str
+    event: bytes
+    snapshot: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """An action that the channel refused or could not say in time: it frees what it had used up."""
+
+    item: int
+    customer: int
+    action_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An event that could not be evaluated, with its decision input (an EventBatch of one)."""
+
+    item: int
+    customer: int
+    event_id: str
+    event_type: str
+    payload: bytes
+    reason: str
+
+
+Item = Evaluated | FellDue | GivenBack | SetAside
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What came of a batch: ``counts`` events per message; events without an item triggered nothing."""
+
+    counts: tuple[int, ...]
+    items: tuple[Item, ...]
+    program: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DueQuestion:
+    """A planned action that fell due, with its plan."""
+
+    fell_due: FellDue
+    planned: Planned
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One version of a rule set as stored."""
+
+    name: str
+    version: int
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What compiling came to. ``listened`` and ``triggers`` are empty when there are errors."""
+
+    problems: tuple[Problem, ...]
+    listened: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """One compiled rule set as listings show it."""
+
+    name: str
+    title: str
+    owner: str
+    stage: str
+    triggers: tuple[str, ...]
+    rules: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What checking one text, beside the rule sets that are live, came to."""
+
+    problems: tuple[Problem, ...]
+    tests: tuple[TestResult, ...] = ()
+    rule_set: Described | None = None
+    listened: tuple[str, ...] = ()
+    differences: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an explanation: "window", "fact", "rule" or "gate"."""
+
+    kind: str
+    rule_set: str
+    name: str
+    text: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A decision's evaluation run again, with what was looked at and why each action was asked for."""
+
+    evaluation: Evaluation | None
+    steps: tuple[Step, ...]
+    because: tuple[tuple[str, tuple[str, ...]], ...]
+    problem: str = ""

@@ -1,0 +1,237 @@
+"""Takes batches of events and decides: what the rules ask for, then, in one transaction, what is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import structlog
+
+from services.decision.app.jobs import Batch, DueQuestion, Evaluated, FellDue, GivenBack, Item, SetAside
+from services.decision.app.ports import Decided
+from services.decision.domain.decide import Planned, assumed_wrongly, decide, standing_that_counts
+from services.runtime.consumer import take_messages
+from services.runtime.totals import add_totals
+from services.vocabulary.words import ActionOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from services.decision.app.ports import Decisions, Evaluator, HandOver, Plan, SetAsides, Standings
+    from services.decision.domain.arbitration import Standing
+    from services.decision.domain.ledger import Ledger
+    from services.runtime.clock import Clock
+    from services.runtime.consumer import Delivery
+    from services.runtime.database import Database, Transaction
+
+_log = structlog.get_logger(__name__)
+
+
+class ArmsDifferError(Exception):
+    """Customers are stored in other arms than the evaluation assumed; ``arms`` by customer and experiment."""
+
+    def __init__(self, arms: dict[int, dict[str, str]]) -> None:
+        super().__init__(f"{len(arms)} customers are stored in another arm")
+        self.arms = arms
+
+
+class TakeEvents:
+    """The worker's use case. Evaluation, which needs the engine, comes before the transaction."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        evaluator: Evaluator,
+        standings: Standings,
+        decisions: Decisions,
+        hand_over: HandOver,
+        set_asides: SetAsides,
+        conversation_micros: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._evaluator = evaluator
+        self._standings = standings
+        self._decisions = decisions
+        self._hand_over = hand_over
+        self._set_asides = set_asides
+        self._conversation = conversation_micros
+
+    async def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Decides all events of these messages in one transaction; a message taken before changes nothing."""
+        await self._take(deliveries, singly=False)
+
+    async def take_singly(self, delivery: Delivery) -> None:
+        """The same for one message; an event that fails alone is set aside with its input."""
+        await self._take([delivery], singly=True)
+
+    async def _take(self, deliveries: Sequence[Delivery], *, singly: bool) -> None:
+        payloads = [delivery.payload for delivery in deliveries]
+        stored: dict[int, dict[str, str]] = {}
+        while True:
+            batch = await self._evaluator.evaluate(payloads, stored)
+            items, plans = await self._with_due(batch, stored)
+            try:
+                async with self._database.transaction() as transaction:
+                    await self._write(transaction, deliveries, batch, items, plans, singly=singly)
+            except ArmsDifferError as differ:
+                for customer, arms in differ.arms.items():
+                    stored.setdefault(customer, {}).update(arms)
+                continue
+            return
+
+    async def _with_due(
+        self, batch: Batch, stored: Mapping[int, Mapping[str, str]]
+    ) -> tuple[list[Item], Mapping[str, Plan]]:
+        """Evaluates planned actions that fell due, with their plans; what is done or unknown is left out."""
+        due = [item for item in batch.items if isinstance(item, FellDue)]
+        if not due:
+            return list(batch.items), {}
+        plans = await self._decisions.plans([item.action_id for item in due])
+        questions = [
+            DueQuestion(item, plans[item.action_id].planned)
+            for item in due
+            if item.action_id in plans and not plans[item.action_id].done
+        ]
+        evaluated = await self._evaluator.evaluate_due(questions, stored) if questions else ()
+        others = [item for item in batch.items if not isinstance(item, FellDue)]
+        return sorted([*others, *evaluated], key=lambda item: item.item), plans
+
+    async def _write(
+        self,
+        transaction: Transaction,
+        deliveries: Sequence[Delivery],
+        batch: Batch,
+        items: Sequence[Item],
+        plans: Mapping[str, Plan],
+        *,
+        singly: bool,
+    ) -> None:
+        new = await take_messages(transaction, [delivery.key for delivery in deliveries])
+        seen = first = 0
+        fresh: list[Item] = []
+        for delivery, count in zip(deliveries, batch.counts, strict=True):
+            if delivery.key in new:
+                new.remove(delivery.key)
+                seen += count
+                fresh.extend(item for item in items if first <= item.item < first + count)
+            first += count
+        counts: Counter[str] = Counter({"events.seen": seen})
+        if fresh and singly:
+            await self._lock(transaction, fresh)
+            for item in fresh:
+                counts.update(await self._write_alone(transaction, item, batch.program, plans))
+        elif fresh:
+            counts.update(await self._write_items(transaction, fresh, batch.program, plans))
+        counts["events.nothing"] = seen - counts["decisions"] - counts["events.set_aside"]
+        await add_totals(transaction, counts)
+
+    async def _write_alone(
+        self, transaction: Transaction, item: Item, program: int, plans: Mapping[str, Plan]
+    ) -> Counter[str]:
+        """Writes what came of one event; if that fails, the event is set aside instead."""
+        try:
+            async with transaction.savepoint():
+                return await self._write_items(transaction, [item], program, plans)
+        except ArmsDifferError:
+            raise
+        except Exception as error:
+            if transaction.driver.closed or not isinstance(item, Evaluated):
+                raise
+            _log.warning("event_set_aside", event_type=item.event_type, error=type(error).__name__)
+            await self._set_asides.set_aside_evaluated(
+                transaction, item, f"{type(error).__name__} while written"
+            )
+            return Counter({"events.set_aside": 1})
+
+    async def _write_items(
+        self, transaction: Transaction, items: Sequence[Item], program: int, plans: Mapping[str, Plan]
+    ) -> Counter[str]:
+        """Locks the customers, decides in order, and writes everything; returns the totals to add."""
+        counts: Counter[str] = Counter()
+        ledger = await self._lock(transaction, items)
+        known = await self._decisions.known(
+            transaction, [item.decision_id for item in items if isinstance(item, Evaluated)]
+        )
+        differ: dict[int, dict[str, str]] = {}
+        decided: list[Decided] = []
+        for item in items:
+            match item:
+                case GivenBack():
+                    ledger.give_back((item.customer,), item.action_id)
+                case SetAside():
+                    await self._set_asides.set_aside(transaction, item)
+                    counts["events.set_aside"] += 1
+                case Evaluated() if item.decision_id not in known:
+                    known.add(item.decision_id)
+                    standing = ledger.standing(item.people)
+                    if assumed_wrongly(item.evaluation, standing):
+                        differ[item.customer] = dict(standing.arms)
+                    else:
+                        decided.append(self._decide(item, standing, ledger, program, plans))
+                case _:
+                    pass
+        if differ:
+            raise ArmsDifferError(differ)
+        await self._standings.write(transaction, ledger, self._clock.now_micros())
+        if decided:
+            await self._decisions.write(transaction, decided)
+            await self._hand_over.hand_on(transaction, decided)
+            counts.update(_counted(decided))
+        return counts
+
+    def _decide(
+        self, item: Evaluated, whole: Standing, ledger: Ledger, program: int, plans: Mapping[str, Plan]
+    ) -> Decided:
+        standing = standing_that_counts(whole, item.evaluation)
+        arbitration = decide(item.evaluation, standing, self._conversation)
+        ledger.enter(item.customer, arbitration, dict(item.evaluation.arms))
+        planned: Planned | None = plans[item.planned].planned if item.planned else None
+        if planned is not None and arbitration.actions[0].outcome is ActionOutcome.REFUSED:
+            ledger.give_back(item.people, item.planned)
+        return Decided(
+            decision_id=item.decision_id,
+            customer=item.customer,
+            event_id=item.event_id,
+            source=item.source,
+            event_type=item.event_type,
+            event_micros=item.event_micros,
+            sequence=item.sequence,
+            decided_micros=self._clock.now_micros(),
+            program=program,
+            line=item.line,
+            hops=item.hops,
+            evaluation=item.evaluation,
+            standing=standing,
+            arbitration=arbitration,
+            material=item.material,
+            planned=planned,
+        )
+
+    async def _lock(self, transaction: Transaction, items: Sequence[Item]) -> Ledger:
+        people: set[int] = set()
+        times: list[int] = []
+        for item in items:
+            if isinstance(item, Evaluated):
+                people.update(item.people)
+                times.append(item.evaluation.circumstances.time_micros)
+            elif isinstance(item, GivenBack):
+                people.add(item.customer)
+        from_micros = min(times, default=0) - self._conversation
+        to_micros = max(times, default=0) + self._conversation
+        return await self._standings.lock(transaction, sorted(people), from_micros, to_micros)
+
+
+def _counted(decided: Sequence[Decided]) -> Counter[str]:
+    """Totals: an action is counted by kind once, when first asked for, and by outcome at each decision."""
+    counts: Counter[str] = Counter()
+    counts["decisions"] += len(decided)
+    for one in decided:
+        for action in one.arbitration.actions:
+            if one.planned is None:
+                counts[f"actions.{action.candidate.kind}"] += 1
+            counts[f"outcome.{action.outcome}"] += 1
+            if action.reason is not None:
+                counts[f"refused.{action.reason}"] += 1
+    return counts

@@ -1,0 +1,254 @@
+"""Which actions are done of those that rules ask for: hard filters, tiers, score, one per conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from services.decision.domain.experiments import HOLDOUT
+from services.decision.domain.once import Slot, Taken, is_free
+from services.vocabulary.values import DAY, HOUR
+from services.vocabulary.words import (
+    CATEGORY_FACTS,
+    DISPATCHED_KINDS,
+    ActionKind,
+    ActionOutcome,
+    Category,
+    RefusalReason,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.decision.domain.program import ChannelChoice
+    from services.vocabulary.values import ValueType
+
+CONTACT_PRESSURE = 0.1
+"""Taken from a score for each message of the last seven days."""
+
+_FAR_AWAY = 100 * DAY
+_NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One action that a rule asks for, filled in for its customer.
+
+    Times in micros since the epoch, None: none. ``value`` and ``cost`` in the operator's currency.
+    ``refusal``:
+    what was known against it before arbitration (withheld data, not eligible, no longer true). ``detail``
+    says
+    more about that. ``experiment``: the one its rule set runs, empty: none. ``template_in_arm`` differs by
+    arm.
+    """
+
+    action_id: str
+    rule_set: str
+    version: int
+    rule: str
+    position: int
+    kind: ActionKind
+    name: str
+    category: Category | None
+    priority: int
+    topic: str = ""
+    channels: tuple[ChannelChoice, ...] = ()
+    parameters: Mapping[str, tuple[ValueType, Any]] = field(default_factory=dict)
+    template: str = ""
+    arm: str = ""
+    experiment: str = ""
+    value: float = 0.0
+    cost: float = 0.0
+    expires_micros: int | None = None
+    due_micros: int | None = None
+    planned_micros: int | None = None
+    unless: tuple[str, ...] = ()
+    to_payer: bool = False
+    to_value: Any = None
+    for_micros: int | None = None
+    say: str = ""
+    avoid: tuple[Category, ...] = ()
+    slot: Slot | None = None
+    refusal: RefusalReason | None = None
+    detail: str = ""
+
+    @property
+    def commercial(self) -> bool:
+        """Sales and retention: at most one of them wins a conversation."""
+        return (
+            self.kind in DISPATCHED_KINDS
+            and self.category is not None
+            and CATEGORY_FACTS[self.category].commercial
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Won:
+    """A sales or retention action that won a conversation at that event time."""
+
+    action_id: str
+    time_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What of the customer's situation the filters look at.
+
+    ``time_micros``: the event's time, or the due time of a planned action. ``service_first``: why nothing
+    may be
+    sold now, empty: no reason. ``pressure``: messages of the last seven days. ``was_planned``: the actions
+    were decided before and fell due.
+    """
+
+    time_micros: int
+    service_first: str = ""
+    vulnerable: bool = False
+    pressure: int = 0
+    was_planned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What earlier decisions of this customer left: slots of `once`, conversations won, arms assigned."""
+
+    slots: Mapping[tuple[str, str, str], Taken] = field(default_factory=dict)
+    won: tuple[Won, ...] = ()
+    arms: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedAction:
+    """What became of one candidate. ``outranked_by``: the action that won the conversation."""
+
+    candidate: Candidate
+    outcome: ActionOutcome
+    reason: RefusalReason | None = None
+    score: float = 0.0
+    outranked_by: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arbitration:
+    """All candidates with their outcomes, in the order asked for, and what those that passed used up."""
+
+    actions: tuple[DecidedAction, ...]
+    taken: Mapping[tuple[str, str, str], Taken]
+    won: tuple[Won, ...]
+
+
+def score_of(candidate: Candidate, circumstances: Circumstances) -> float:
+    """Propensity × value × urgency − contact pressure.
+
+    The propensity is 1 as long as no model says better. Urgency grows from 1 towards 2 as the end of validity
+    comes closer (1.5 when it is a day away).
+    """
+    until = candidate.expires_micros
+    left = max(until - circumstances.time_micros, 0) / HOUR if until is not None else _FAR_AWAY / HOUR
+    urgency = 1.0 + 24.0 / (24.0 + left)
+    return round((candidate.value - candidate.cost) * urgency - CONTACT_PRESSURE * circumstances.pressure, 4)
+
+
+def refusal_of(
+    candidate: Candidate, circumstances: Circumstances, standing: Standing
+) -> tuple[RefusalReason, str] | None:
+    """The first hard filter that stands against a candidate, with what to say about it; None: it may compete.
+
+    Whether selling fits is asked when an action is due, not when it is planned.
+    """
+    if candidate.refusal is not None:
+        return candidate.refusal, candidate.detail
+    time, category = circumstances.time_micros, candidate.category
+    if candidate.expires_micros is not None and candidate.expires_micros <= time:
+        return RefusalReason.EXPIRED, "its validity ended before it could be said"
+    later = candidate.planned_micros is not None and not circumstances.was_planned
+    if category is Category.SALES and not later:
+        if circumstances.service_first:
+            return RefusalReason.SERVICE_FIRST, circumstances.service_first
+        if circumstances.vulnerable:
+            return RefusalReason.VULNERABLE, "the customer is marked as vulnerable"
+    if (
+        candidate.experiment
+        and category is not None
+        and category not in _NEVER_HELD_OUT
+        and standing.arms.get(candidate.experiment) == HOLDOUT
+    ):
+        return RefusalReason.HOLDOUT, f"in the group that experiment {candidate.experiment} leaves alone"
+    slot = candidate.slot
+    if slot is not None and not is_free(slot, standing.slots.get(slot.name), time, candidate.action_id):
+        return RefusalReason.ONCE, "done already within the time in which the rule may do it once"
+    return None
+
+
+def arbitrate(
+    candidates: tuple[Candidate, ...],
+    circumstances: Circumstances,
+    standing: Standing,
+    conversation_micros: int = DAY,
+) -> Arbitration:
+    """Decides about all candidates of one event. A pure function: the same arguments, the same answer.
+
+    Mandatory and service actions all pass; of sales and retention at most one passes within a conversation
+    (``conversation_micros`` around the event), retention before sales, then the higher score, then the higher
+    priority, then the order asked for.
+    """
+    outcomes: dict[int, DecidedAction] = {}
+    rivals: list[tuple[tuple[float, ...], int, float]] = []
+    for position, candidate in enumerate(candidates):
+        against = refusal_of(candidate, circumstances, standing)
+        score = score_of(candidate, circumstances) if candidate.kind in DISPATCHED_KINDS else 0.0
+        later = candidate.planned_micros is not None and not circumstances.was_planned
+        if against is not None:
+            outcomes[position] = DecidedAction(
+                candidate, ActionOutcome.REFUSED, against[0], score, detail=against[1]
+            )
+        elif later:
+            outcomes[position] = DecidedAction(candidate, ActionOutcome.PLANNED, None, score)
+        elif candidate.commercial:
+            assert candidate.category is not None
+            tier = CATEGORY_FACTS[candidate.category].tier
+            rivals.append(((tier, -score, -candidate.priority, position), position, score))
+        else:
+            done = candidate.kind not in DISPATCHED_KINDS
+            outcome = ActionOutcome.DONE if done else ActionOutcome.DISPATCHED
+            outcomes[position] = DecidedAction(candidate, outcome, None, score)
+    winner = _winner_of(standing, circumstances.time_micros, conversation_micros)
+    won: list[Won] = []
+    for _, position, score in sorted(rivals):
+        candidate = candidates[position]
+        if winner and winner != candidate.action_id:
+            outcomes[position] = DecidedAction(
+                candidate, ActionOutcome.REFUSED, RefusalReason.OUTRANKED, score, outranked_by=winner
+            )
+            continue
+        winner = candidate.action_id
+        won.append(Won(winner, circumstances.time_micros))
+        outcomes[position] = DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score)
+    actions = tuple(outcomes[position] for position in range(len(candidates)))
+    return Arbitration(actions, _slots_taken(actions, standing, circumstances.time_micros), tuple(won))
+
+
+def _winner_of(standing: Standing, time_micros: int, conversation_micros: int) -> str:
+    """The action that already won the conversation around that time; empty: none."""
+    near = [won for won in standing.won if abs(time_micros - won.time_micros) < conversation_micros]
+    return max(near, key=lambda won: (won.time_micros, won.action_id)).action_id if near else ""
+
+
+def _slots_taken(
+    actions: tuple[DecidedAction, ...], standing: Standing, time_micros: int
+) -> dict[tuple[str, str, str], Taken]:
+    """The slots that the actions which passed take now; those of one rule share theirs."""
+    taken: dict[tuple[str, str, str], Taken] = {}
+    for action in actions:
+        slot = action.candidate.slot
+        if slot is None or action.outcome is ActionOutcome.REFUSED:
+            continue
+        action_id = action.candidate.action_id
+        before = taken.get(slot.name)
+        if before is not None:
+            taken[slot.name] = Taken(before.taken_micros, (*before.holders, action_id))
+            continue
+        held = standing.slots.get(slot.name)
+        if held is None or action_id not in held.holders:
+            taken[slot.name] = Taken(time_micros, (action_id,))
+    return taken

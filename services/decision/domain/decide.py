@@ -1,0 +1,267 @@
+"""One decision, in two pure steps: what the rules ask for, and which of it is done.
+
+``evaluate`` runs the rules on a situation; it needs the engine and lives in the child process. ``decide``
+arbitrates over what came out, with what earlier decisions left behind; it needs neither engine nor program.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from services.decision.domain.actions import fill, once_slot, still_wanted, unless_happened
+from services.decision.domain.arbitration import (
+    Arbitration,
+    Candidate,
+    Circumstances,
+    Standing,
+    arbitrate,
+)
+from services.decision.domain.experiments import HOLDOUT, NO_ARM
+from services.decision.domain.once import Slot
+from services.decision.domain.run import Outcome, run_program
+from services.vocabulary.ids import action_id
+from services.vocabulary.values import DAY
+from services.vocabulary.words import ActionKind, RefusalReason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from services.decision.domain.engine import RulesEngine
+    from services.decision.domain.program import ActionRule, ActionSpec, Program, RuleSet
+    from services.decision.domain.situation import Situation
+    from services.vocabulary.catalogue import Catalogue
+
+COMPLAINT_OPEN = "complaint_open"
+"""The shared fact that puts service before sales."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PRESSURE_MICROS = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An action decided before, whose time has come; with the event that led to it."""
+
+    candidate: Candidate
+    since_micros: int
+    since_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be decided: one event of one customer, or an action that fell due."""
+
+    decision_id: str
+    situation: Situation
+    planned: Planned | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What the rules came to for one question. ``arms``: the arm assumed for each experiment looked at."""
+
+    facts: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    circumstances: Circumstances
+    arms: Mapping[str, str] = field(default_factory=dict)
+
+
+def evaluate(
+    program: Program, engine: RulesEngine, catalogue: Catalogue, question: Question
+) -> tuple[Evaluation, Outcome | None]:
+    """Runs the rules; without candidates the event triggered nothing. The outcome serves explanations."""
+    situation = question.situation
+    if question.planned is not None:
+        return _evaluate_planned(program, engine, question.planned, situation), None
+    outcome = run_program(program, engine, situation)
+    if not outcome.rules and not outcome.withheld:
+        return Evaluation(outcome.facts, (), Circumstances(situation.now_micros)), outcome
+    candidates = tuple(_candidates(program, catalogue, question, outcome))
+    return Evaluation(
+        facts=outcome.facts,
+        candidates=candidates,
+        circumstances=_circumstances(situation, outcome.facts, was_planned=False),
+        arms=dict(situation.arms),
+    ), outcome
+
+
+def decide(evaluation: Evaluation, standing: Standing, conversation_micros: int = DAY) -> Arbitration:
+    """Arbitrates; an experiment without a stored arm has the one assumed in the evaluation."""
+    arms = {**evaluation.arms, **standing.arms}
+    return arbitrate(
+        evaluation.candidates,
+        evaluation.circumstances,
+        Standing(standing.slots, standing.won, arms),
+        conversation_micros,
+    )
+
+
+def assumed_wrongly(evaluation: Evaluation, standing: Standing) -> bool:
+    """Whether the customer is stored in another arm than was assumed: then it must be evaluated again."""
+    return any(standing.arms.get(experiment, arm) != arm for experiment, arm in evaluation.arms.items())
+
+
+def standing_that_counts(standing: Standing, evaluation: Evaluation) -> Standing:
+    """The part of a customer's standing that this decision looks at; its record needs it to be run again."""
+    names = {candidate.slot.name for candidate in evaluation.candidates if candidate.slot is not None}
+    commercial = any(candidate.commercial for candidate in evaluation.candidates)
+    experiments = {candidate.experiment for candidate in evaluation.candidates} | evaluation.arms.keys()
+    return Standing(
+        slots={name: taken for name, taken in standing.slots.items() if name in names},
+        won=standing.won if commercial else (),
+        arms={experiment: arm for experiment, arm in standing.arms.items() if experiment in experiments},
+    )
+
+
+def find_action(
+    program: Program, rule_set: str, rule: str, position: int
+) -> tuple[ActionRule, ActionSpec] | None:
+    """The action of a rule by its name, in whatever version is live; None: no longer there."""
+    for known in program.rule_sets:
+        if known.name == rule_set:
+            for candidate in known.rules:
+                if candidate.rule == rule and position < len(candidate.actions):
+                    return candidate, candidate.actions[position]
+    return None
+
+
+def shared_facts(program: Program, engine: RulesEngine, situation: Situation) -> tuple[str, ...]:
+    """What the shared rule sets infer in a situation, whatever its event."""
+    facts: dict[str, None] = {}
+    for shard in program.shared:
+        given = [fact for fact in facts if fact in shard.uses]
+        facts.update(dict.fromkeys(engine.run(shard, shard.properties_of(situation), given).facts))
+    return tuple(facts)
+
+
+def _candidates(
+    program: Program, catalogue: Catalogue, question: Question, outcome: Outcome
+) -> Iterator[Candidate]:
+    """Every action of every rule that fired, then of those that lack withheld data."""
+    sets = {rule_set.name: rule_set for rule_set in program.rule_sets}
+    for rule in outcome.rules:
+        for spec in rule.actions:
+            yield _candidate(sets[rule.rule_set], rule, spec, catalogue, question)
+    for rule in outcome.withheld:
+        for spec in rule.actions:
+            candidate = _candidate(sets[rule.rule_set], rule, spec, catalogue, question)
+            purposes = ", ".join(sorted(rule.purposes & question.situation.withheld))
+            yield replace(
+                candidate,
+                refusal=RefusalReason.DATA_WITHHELD,
+                detail=f"needs data the customer did not agree to have used ({purposes})",
+            )
+
+
+def _candidate(
+    rule_set: RuleSet, rule: ActionRule, spec: ActionSpec, catalogue: Catalogue, question: Question
+) -> Candidate:
+    situation = question.situation
+    experiment = rule_set.experiment
+    assigned = NO_ARM if experiment is None else situation.arms.get(experiment.id, NO_ARM)
+    arm = NO_ARM if assigned == HOLDOUT else assigned
+    filled = fill(spec, situation, arm)
+    slot: Slot | None = None
+    if rule.once is not None:
+        named = once_slot(rule.once, situation)
+        slot = Slot(rule.rule_set, rule.rule, named.key, named.period_micros)
+    refusal, detail = _not_eligible(spec, catalogue, situation)
+    return Candidate(
+        action_id=action_id(question.decision_id, rule.rule_set, rule.rule, spec.position),
+        rule_set=rule.rule_set,
+        version=rule.version,
+        rule=rule.rule,
+        position=spec.position,
+        kind=spec.kind,
+        name=spec.name,
+        category=spec.category,
+        priority=rule.priority,
+        topic=spec.topic,
+        channels=spec.channels,
+        parameters=dict(filled.parameters),
+        template=filled.template,
+        arm=arm,
+        experiment="" if experiment is None else experiment.id,
+        value=spec.value,
+        cost=spec.cost,
+        expires_micros=filled.expires_micros,
+        due_micros=filled.due_micros,
+        planned_micros=filled.planned_micros,
+        unless=spec.unless,
+        to_payer=spec.to_payer,
+        to_value=spec.to_value,
+        for_micros=spec.for_micros,
+        say=filled.say,
+        avoid=spec.avoid,
+        slot=slot,
+        refusal=refusal,
+        detail=detail,
+    )
+
+
+def _not_eligible(
+    spec: ActionSpec, catalogue: Catalogue, situation: Situation
+) -> tuple[RefusalReason | None, str]:
+    """What the catalogue says against an offer on the customer's day of the event."""
+    if spec.kind is not ActionKind.OFFER:
+        return None, ""
+    offer = catalogue.offers.get(spec.name)
+    if offer is None:
+        return RefusalReason.NOT_ELIGIBLE, "the catalogue no longer has this offer"
+    moment = _EPOCH + timedelta(microseconds=situation.now_micros)
+    if not offer.valid_on(moment.astimezone(ZoneInfo(situation.zone)).date()):
+        return RefusalReason.EXPIRED, "the offer is not valid on this day"
+    owned = situation.traits.get("products", ())
+    clash = sorted({spec.name, *offer.excludes} & set(owned if isinstance(owned, tuple) else ()))
+    if clash:
+        return RefusalReason.NOT_ELIGIBLE, f"the customer has {clash[0]}, which excludes it"
+    return None, ""
+
+
+def _circumstances(situation: Situation, facts: tuple[str, ...], *, was_planned: bool) -> Circumstances:
+    reason = ""
+    if COMPLAINT_OPEN in facts:
+        reason = "a complaint is open"
+    elif situation.things.get("cell", {}).get("incident") is not None:
+        reason = "there is an incident at the customer's cell"
+    sent = situation.activity.get("action.sent")
+    times = () if sent is None else sent.times
+    now = situation.now_micros
+    return Circumstances(
+        time_micros=now,
+        service_first=reason,
+        vulnerable=situation.traits.get("vulnerable") is True,
+        pressure=sum(1 for time in times if now - _PRESSURE_MICROS < time <= now),
+        was_planned=was_planned,
+    )
+
+
+def _evaluate_planned(
+    program: Program, engine: RulesEngine, planned: Planned, situation: Situation
+) -> Evaluation:
+    """A planned action is decided again: `unless` over the wait, `keep` now; `when` is not asked again."""
+    facts = shared_facts(program, engine, situation)
+    candidate = planned.candidate
+    found = find_action(program, candidate.rule_set, candidate.rule, candidate.position)
+    if found is None:
+        candidate = replace(
+            candidate, refusal=RefusalReason.KILLED, detail="its rule was taken out of use while it waited"
+        )
+    else:
+        spec = replace(found[1], unless=candidate.unless)
+        happened = unless_happened(spec, situation, planned.since_micros, planned.since_sequence)
+        if happened:
+            detail = f"{happened} happened while it waited"
+            candidate = replace(candidate, refusal=RefusalReason.NO_LONGER_TRUE, detail=detail)
+        elif not still_wanted(spec, situation, facts):
+            detail = "what it was to rest on when due no longer holds"
+            candidate = replace(candidate, refusal=RefusalReason.NO_LONGER_TRUE, detail=detail)
+    arms = (
+        {candidate.experiment: situation.arms.get(candidate.experiment, NO_ARM)}
+        if candidate.experiment
+        else {}
+    )
+    return Evaluation(facts, (candidate,), _circumstances(situation, facts, was_planned=True), arms)

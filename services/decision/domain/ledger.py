@@ -1,0 +1,99 @@
+"""The standing of the customers of one transaction, in memory while their rows are locked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from services.decision.domain.arbitration import Standing, Won
+from services.decision.domain.once import Taken
+from services.vocabulary.words import Category
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from services.decision.domain.arbitration import Arbitration
+
+SlotName = tuple[str, str, str]
+_NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
+
+
+@dataclass(slots=True)
+class Account:
+    """What earlier decisions left behind for one customer."""
+
+    slots: dict[SlotName, Taken] = field(default_factory=dict)
+    won: dict[str, int] = field(default_factory=dict)
+    arms: dict[str, str] = field(default_factory=dict)
+
+
+class Ledger:
+    """Accounts by customer, and what has changed in them since they were read."""
+
+    def __init__(self, accounts: dict[int, Account]) -> None:
+        self._accounts = accounts
+        self.slots_written: dict[tuple[int, SlotName], Taken | None] = {}
+        self.won_written: dict[tuple[int, str], int | None] = {}
+        self.arms_written: dict[tuple[int, str], str] = {}
+
+    def standing(self, people: Sequence[int]) -> Standing:
+        """What counts for a customer, who is first among ``people``; the others were merged into them.
+
+        Of a slot the latest taking counts; of an experiment the first person's arm.
+        """
+        if len(people) == 1:
+            account = self._account(people[0])
+            return Standing(dict(account.slots), _won(account), dict(account.arms))
+        slots: dict[SlotName, Taken] = {}
+        won: list[Won] = []
+        arms: dict[str, str] = {}
+        for person in people:
+            account = self._account(person)
+            for name, taken in account.slots.items():
+                known = slots.get(name)
+                if known is None or taken.taken_micros > known.taken_micros:
+                    slots[name] = taken
+            won.extend(_won(account))
+            arms = {**account.arms, **arms}
+        return Standing(slots, tuple(won), arms)
+
+    def enter(self, customer: int, arbitration: Arbitration, arms: dict[str, str]) -> None:
+        """Enters what a decision used up, and the arms of the experiments that now count."""
+        account = self._account(customer)
+        for name, taken in arbitration.taken.items():
+            account.slots[name] = self.slots_written[customer, name] = taken
+        for won in arbitration.won:
+            account.won[won.action_id] = self.won_written[customer, won.action_id] = won.time_micros
+        for action in arbitration.actions:
+            candidate = action.candidate
+            experiment = candidate.experiment
+            if (
+                experiment
+                and candidate.category not in _NEVER_HELD_OUT
+                and experiment not in account.arms
+                and experiment in arms
+            ):
+                account.arms[experiment] = self.arms_written[customer, experiment] = arms[experiment]
+
+    def give_back(self, people: Iterable[int], action_id: str) -> None:
+        """Frees what an action had used up that was not said after all."""
+        for person in people:
+            account = self._account(person)
+            if account.won.pop(action_id, None) is not None:
+                self.won_written[person, action_id] = None
+            for name, taken in list(account.slots.items()):
+                if action_id not in taken.holders:
+                    continue
+                left = tuple(holder for holder in taken.holders if holder != action_id)
+                if left:
+                    account.slots[name] = self.slots_written[person, name] = Taken(taken.taken_micros, left)
+                else:
+                    del account.slots[name]
+                    self.slots_written[person, name] = None
+
+    def _account(self, customer: int) -> Account:
+        return self._accounts.setdefault(customer, Account())
+
+
+def _won(account: Account) -> tuple[Won, ...]:
+    return tuple(Won(action_id, micros) for action_id, micros in account.won.items())

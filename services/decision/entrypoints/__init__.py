@@ -1,0 +1,1 @@
+"""Where questions, events and due times come in."""

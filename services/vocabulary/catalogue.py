@@ -17,9 +17,8 @@ from services.vocabulary.values import (
     Value,
     ValueMistake,
     ValueType,
-    value_check,
 )
-from services.vocabulary.words import Category, Channel, EventStage, Purpose
+from services.vocabulary.words import Channel, EventStage, Purpose
 
 CYCLE_DAYS = 31
 """The longest billing cycle; `13 cycles` are kept as 403 days."""
@@ -304,14 +303,6 @@ class Catalogue:
         """Typed traits of a JSON object; null takes a trait away; raises FieldError (``traits.<name>``)."""
         return coerce_traits(self.traits, raw)
 
-    def templates_of(self, category: Category) -> tuple[Template, ...]:
-        """Templates fit for a category: mandatory ones need a ground."""
-        return tuple(
-            template
-            for template in self.templates.values()
-            if template.ground or category is not Category.MANDATORY
-        )
-
 
 def find_trait(traits: Mapping[str, Trait], name: str) -> Trait:
     """The trait of that name; raises FieldError (``traits.<name>``) with the nearest known one."""
@@ -342,21 +333,6 @@ def traits_check(traits: Mapping[str, Trait]) -> FieldCheck:
         return coerce_traits(traits, raw)
 
     return check
-
-
-def make_field(
-    name: str,
-    value_type: ValueType,
-    *,
-    required: bool = False,
-    enum: tuple[str, ...] = (),
-    purpose: Purpose = Purpose.SERVICE,
-    default: Value | None = None,
-    text_format: str = "",
-) -> Field:
-    """A field with its check prepared."""
-    check = value_check(value_type, enum=enum, text_format=text_format)
-    return Field(name, value_type, check, required, enum, purpose, default, text_format)
 
 
 def load_catalogue(folder: Path | str) -> Catalogue:

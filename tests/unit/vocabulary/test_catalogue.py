@@ -9,7 +9,7 @@ import pytest
 
 from services.vocabulary.catalogue import CatalogueErrors, load_catalogue
 from services.vocabulary.values import DAY, HOUR, FieldError, Money, ValueType
-from services.vocabulary.words import Category, Channel, EventStage, Purpose
+from services.vocabulary.words import Channel, EventStage, Purpose
 
 GOOD = {
     "catalogue/operator.yaml": """
@@ -160,7 +160,7 @@ def test_traits_things_tariffs_offers_and_templates(rules):
     assert template.files["fr", Channel.SMS].read_text() == "Bonjour\n"
     assert template.parameters == ("gb",)
     assert template.breaks_quiet_hours
-    assert catalogue.templates_of(Category.MANDATORY) == (template,)
+    assert template.ground == "the law"
 
 
 def test_the_folder_catalogue_itself_may_be_named(rules):

@@ -98,6 +98,7 @@ class StreamConsumer:
     async def run(self) -> None:
         """Consume until `stop`, then end what is in work; cancellation rolls back what is in work."""
         await ensure_consumers(self._bus.jetstream, self._stream, partitions=self._partitions)
+        self._pulls = [_Pull() for _ in range(self._partitions)]
         subscription = await self._bus.nats.subscribe(
             f"{self._inbox}.*.*", cb=self._arrived, pending_bytes_limit=-1, pending_msgs_limit=-1
         )
@@ -135,7 +136,8 @@ class StreamConsumer:
             now = loop.time()
             connected = self._bus.nats.is_connected
             for partition, pull in enumerate(self._pulls):
-                if connected and partition not in self._held and now >= pull.renew_at:
+                lost = now >= pull.renew_at or pull.connection != self._bus.nats.stats["reconnects"]
+                if connected and lost and partition not in self._held:
                     await self._pull(partition)
             await asyncio.sleep(1.0)
 
@@ -278,8 +280,8 @@ class StreamConsumer:
             await self._pull(delivery.partition)
 
     async def _give_back(self) -> None:
-        """On leaving: what was not begun may go to another worker at once. Never late: it is still ours."""
-        for delivery in self._ready:
+        """On leaving: what was not done may go to another worker at once; heartbeats kept it ours."""
+        for delivery in self._held.values():
             await self._bus.nats.publish(delivery.reply, b"-NAK")
         await self._bus.nats.flush(timeout=2)
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import SettingError, UnavailableError
 from services.runtime.log import describe_failure
 
 Params = Sequence[Any] | Mapping[str, Any]
@@ -119,6 +119,10 @@ class Database:
     """A pool of connections to one database; `url` is SQLAlchemy's (`postgresql+psycopg://…`)."""
 
     def __init__(self, url: str, pool_size: int = 8) -> None:
+        if not url:
+            raise SettingError(
+                "no database is named", field="RAPPORT_DATABASE_URL", suggestion="postgresql+psycopg://…"
+            )
         self._url = make_url(url)
         self._engine: AsyncEngine = create_async_engine(
             self._url,
@@ -184,6 +188,7 @@ class Database:
             try:
                 if self._notify_driver is None or self._notify_driver.closed:
                     self._notify_driver = await self.connect_driver()
+                    await self._notify_driver.execute("SET synchronous_commit = off")  # nothing to keep
                 await self._notify_driver.execute("SELECT pg_notify(%s, '')", (channel,))
             except psycopg.Error as error:
                 _log.warning("notify_failed", channel=channel, **describe_failure(error))

@@ -19,6 +19,7 @@ from services.runtime.streams import DEAD, WORK_STREAMS, subject
 
 OUTBOX_CHANNEL = "outbox"
 MAX_PAYLOAD = 256 * 1024
+_COMPANY_SECONDS = 0.005
 _LOCK_CLASS = 0x5261_7070  # advisory locks (class, partition)
 Lane = tuple[str, int]  # stream, partition
 _log = structlog.get_logger(__name__)
@@ -112,6 +113,8 @@ class Relay:
         self._runners: dict[Lane, asyncio.Task[None]] = {}
         self._read: set[int] = set()
         self._acknowledged: list[int] = []
+        self._more = False
+        self._deleting: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Relay until cancelled; a database or a NATS that is away is waited for."""
@@ -148,8 +151,8 @@ class Relay:
             if loop.time() >= lock_again:
                 await self._lock(driver)
                 lock_again = loop.time() + self._sweep_seconds
-            full = await self._turn(driver)
-            if not (full and len(self._read) < self._read_rows):
+            self._more = await self._turn(driver)
+            if not (self._more and len(self._read) < self._read_rows):
                 await self._wake.wait()
 
     async def _lock(self, driver: psycopg.AsyncConnection[Any]) -> None:
@@ -214,8 +217,16 @@ class Relay:
             failures = 0
             waiting.popleft()
             self._acknowledged.append(number)
-            self._wake.set()
+            self._delete_soon()
         del self._runners[lane], self._lanes[lane]
+
+    def _delete_soon(self) -> None:
+        """Deleting can wait a little for company, unless what was read is nearly used up."""
+        in_work = len(self._read) - len(self._acknowledged)
+        if len(self._acknowledged) >= self._read_rows or (self._more and in_work < self._read_rows // 2):
+            self._wake.set()
+        elif self._deleting is None or self._deleting.when() <= asyncio.get_running_loop().time():
+            self._deleting = asyncio.get_running_loop().call_later(_COMPANY_SECONDS, self._wake.set)
 
     async def _forget(self) -> None:
         """The connection is gone and with it the locks: stop publishing, the next holder reads again."""
@@ -226,6 +237,7 @@ class Relay:
         self._mine = []
         self._lanes, self._runners = {}, {}
         self._read, self._acknowledged = set(), []
+        self._more = False
 
 
 async def _origin(driver: psycopg.AsyncConnection[Any]) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 import hmac
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -62,17 +63,20 @@ class SmtpSink:
 
     def _link(self) -> "_Link":
         wants_login = bool(self.settings.user)
-        return _Link(
-            self,
-            loop=asyncio.get_running_loop(),
-            hostname=_HOST_NAME,
-            ident="Rapport sink",
-            data_size_limit=_MAX_MESSAGE_OCTETS,
-            enable_SMTPUTF8=True,
-            auth_required=wants_login,
-            auth_require_tls=False,
-            authenticator=self._authenticate if wants_login else None,
-        )
+        with warnings.catch_warnings():
+            # It warns of a login without TLS; this server is for one machine.
+            warnings.simplefilter("ignore", UserWarning)
+            return _Link(
+                self,
+                loop=asyncio.get_running_loop(),
+                hostname=_HOST_NAME,
+                ident="Rapport sink",
+                data_size_limit=_MAX_MESSAGE_OCTETS,
+                enable_SMTPUTF8=True,
+                auth_required=wants_login,
+                auth_require_tls=False,
+                authenticator=self._authenticate if wants_login else None,
+            )
 
     async def stop(self) -> None:
         """Stop listening, cut all links, close the record."""
@@ -99,6 +103,11 @@ class SmtpSink:
     def closed(self, link: "_Link") -> None:
         """A client has gone."""
         self._links.discard(link)
+
+    @property
+    def links(self) -> int:
+        """How many clients are connected."""
+        return len(self._links)
 
     def _authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, credentials: Any
@@ -154,14 +163,19 @@ def _entry(content: bytes, mail_from: str, now_micros: int) -> dict[str, Any]:
         "recipient": "",
         "mail_from": mail_from,
         "message_id": message.get("Message-ID"),
-        "reference": message.get("X-Rapport-Message"),
-        "subject": message.get("Subject"),
+        "reference": (message.get("Message-ID") or "").strip("<> ").partition("@")[0] or None,
+        "subject": _header(message, "Subject"),
         "text": _body(message, "plain"),
         "html": _body(message, "html"),
-        "list_unsubscribe": message.get("List-Unsubscribe"),
-        "list_unsubscribe_post": message.get("List-Unsubscribe-Post"),
+        "list_unsubscribe": _header(message, "List-Unsubscribe"),
+        "list_unsubscribe_post": _header(message, "List-Unsubscribe-Post"),
         "answered": True,
     }
+
+
+def _header(message: EmailMessage, name: str) -> str | None:
+    value = message.get(name)
+    return None if value is None else str(value).strip()  # a folded line begins with a blank
 
 
 def _body(message: EmailMessage, kind: str) -> str | None:

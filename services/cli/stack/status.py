@@ -24,7 +24,7 @@ _HEADINGS = ("pending", "outbox", "due", "planned", "no receipt", "dead letters"
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 @click.pass_context
 def status(ctx: click.Context, folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
-    """Show processes, ports, business time and pending work; exit code 0 only if everything runs."""
+    """Show processes, ports, business time and pending work; exit code 0 only if all run and answer."""
     stack = read_stack(folder.absolute())
     if stack is None:
         click.echo(
@@ -38,11 +38,15 @@ def status(ctx: click.Context, folder: Path, as_json: bool) -> None:  # noqa: FB
         click.echo(json.dumps(_as_json(stack, progress), indent=1))
     else:
         _print(stack, progress)
-    healthy = stack.supervised and stack.state == "running"
-    ctx.exit(
-        0
-        if healthy and all(program.state == "running" and program.alive for program in stack.programs)
-        else 1
+    ctx.exit(0 if _all_runs(stack, progress) else 1)
+
+
+def _all_runs(stack: Stack, progress: list[Progress]) -> bool:
+    return (
+        stack.supervised
+        and stack.state == "running"
+        and all(program.state == "running" and program.alive for program in stack.programs)
+        and all(told.failure is None for told in progress)
     )
 
 

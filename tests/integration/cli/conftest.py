@@ -59,15 +59,16 @@ class Rapport:
         return next(program for program in self.status()["programs"] if program["name"] == name)
 
     def processes(self) -> dict[int, str]:
-        """Every process of this machine whose command line or working folder is of this stack."""
+        """Every process of this machine whose command line, environment or working folder is of this stack."""
         found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                told = (entry / "environ").read_bytes().decode(errors="replace")
                 place = str((entry / "cwd").readlink())
             except OSError:
                 continue
-            if str(self.folder) in line or place.startswith(str(self.folder)):
+            if str(self.folder) in line + told + place:
                 found[int(entry.name)] = line
         return found
 

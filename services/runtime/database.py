@@ -20,6 +20,14 @@ from services.runtime.errors import SettingError, UnavailableError
 from services.runtime.log import describe_failure
 
 Params = Sequence[Any] | Mapping[str, Any]
+_TRANSIENT = (
+    UnavailableError,
+    TimeoutError,
+    PoolTimeoutError,
+    psycopg.OperationalError,  # deadlock, serialization failure, lost connection, shutdown, disk full
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.InFailedSqlTransaction,
+)
 _AWAY = "the database does not answer"
 _log = structlog.get_logger(__name__)
 
@@ -245,16 +253,7 @@ class Database:
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may pass later unchanged: never a reason to set an item aside."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return isinstance(
-        cause,
-        (
-            UnavailableError,
-            TimeoutError,
-            PoolTimeoutError,
-            psycopg.OperationalError,
-            psycopg.errors.InFailedSqlTransaction,
-        ),
-    )
+    return isinstance(cause, _TRANSIENT)
 
 
 def backoff_seconds(failures: int, *, first: float = 0.1, most: float = 10.0) -> float:

@@ -16,7 +16,6 @@ from services.cli.stack.programs import Program
 from services.cli.stack.state import ProgramState
 
 _PAUSE = 0.1  # seconds between two looks at a program that starts
-_READY_SECONDS = 90.0
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 10.0
 _SETTLED_SECONDS = 30.0  # a program that ran this long starts its back-off anew
@@ -41,16 +40,15 @@ class Keeper:
 
     async def start(self) -> None:
         """Starts it and returns when it is ready; a StackError with its log's end if it does not get so."""
+        seconds = self.program.ready_seconds
         self._task = asyncio.create_task(self._keep(), name=self.program.name)
         ready = asyncio.create_task(self._ready.wait())
         try:
-            await asyncio.wait(
-                {ready, self._task}, timeout=_READY_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({ready, self._task}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
         if not self._ready.is_set():
-            why = "does not start" if self._task.done() else f"is not ready after {_READY_SECONDS:.0f} s"
+            why = "does not start" if self._task.done() else f"is not ready after {seconds:.0f} s"
             raise StackError(f"{self.program.name} {why}. {log_end(self._log_file)}")
 
     async def stop(self) -> None:

@@ -39,6 +39,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.defpath})
     account: Account | None = None
     port: int | None = None
+    ready_seconds: float = 90.0
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 25.0
     """How long it may take to stop before it is ended."""
@@ -64,6 +65,7 @@ class Blueprint:
                 command=tuple(self.postgres.command()),
                 ready=lambda _start: self.postgres.is_ready(),
                 account=self.postgres.account,
+                ready_seconds=600.0,  # after a crash it may have much to read again
                 stop_signal=postgres_stack.STOP_SIGNAL,
                 stop_seconds=60.0,
             ),

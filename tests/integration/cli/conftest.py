@@ -59,7 +59,7 @@ class Rapport:
         return next(program for program in self.status()["programs"] if program["name"] == name)
 
     def processes(self) -> dict[int, str]:
-        """Every process of this machine whose command line, environment or working folder is of this stack."""
+        """Every process whose command line, environment or working folder is of this stack."""
         found = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:

@@ -1,0 +1,1 @@
+"""Who the customer is, what happened, and what they agreed to."""

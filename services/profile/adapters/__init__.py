@@ -1,0 +1,1 @@
+"""PostgreSQL and the packed form of what it keeps."""

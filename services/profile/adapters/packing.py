@@ -1,0 +1,323 @@
+"""A customer as packed bytes and back: what an event needs is opened, what changed is packed anew."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
+from operator import sub
+from typing import Final
+from zlib import crc32
+
+from rapport.profile.v1 import stored_pb2
+from rapport.types.v1 import stream_pb2
+
+from services.profile.domain.activity import NumberColumn, TextColumn, TypeActivity
+from services.profile.domain.consent import Consent, Consents
+from services.profile.domain.customer import Customer, Record, places_of, zone_of
+from services.profile.domain.traits import Trait, TraitKey
+from services.vocabulary.catalogue import Catalogue
+from services.vocabulary.identities import Identity
+from services.vocabulary.values import ValueType
+from services.vocabulary.wire import (
+    CHANNELS,
+    CONSENT_BY,
+    CONSENT_STATES,
+    PURPOSES,
+    value_from_wire,
+    value_to_wire,
+)
+from services.vocabulary.words import Purpose
+
+MAX_HOT_BYTES: Final = 56_000
+"""The most that changes with every event; beyond it the oldest entries of the largest type go."""
+
+
+class Kept:
+    """A customer as read from the database; implements the domain's `KeptCustomer`."""
+
+    __slots__ = ("_activity", "_hot", "_packed", "_record", "_record_bytes")
+
+    def __init__(self, hot: bytes, record: bytes) -> None:
+        self._hot = stored_pb2.StoredHot.FromString(hot)
+        self._record_bytes = record
+        self._record: stored_pb2.StoredRecord | None = None
+        self._activity: dict[str, bytes] | None = None
+        self._packed: dict[str, tuple[int, bytes]] = {}
+
+    @property
+    def hot(self) -> stored_pb2.StoredHot:
+        """The message as kept."""
+        return self._hot
+
+    @property
+    def record(self) -> stored_pb2.StoredRecord:
+        """The message as kept."""
+        if self._record is None:
+            self._record = stored_pb2.StoredRecord.FromString(self._record_bytes)
+        return self._record
+
+    @property
+    def zone(self) -> str:
+        """Trait `zone`; empty: none."""
+        return self._hot.zone
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Key of the thing that each trait `last_<kind>` names, by kind."""
+        return {place.kind: place.key for place in self._hot.places}
+
+    @property
+    def event_types(self) -> Collection[str]:
+        """Types of which there is activity."""
+        return self.activity.keys()
+
+    @property
+    def activity(self) -> dict[str, bytes]:
+        """Packed activity by event type."""
+        if self._activity is None:
+            self._activity = {item.type: item.activity for item in self._hot.activity}
+        return self._activity
+
+    def packed(self, activity: TypeActivity, sequence: int) -> bytes:
+        """Opened activity, packed; done once for all uses before the next event, which `sequence` tells."""
+        before = self._packed.get(activity.type)
+        if before is not None and before[0] == sequence:
+            return before[1]
+        packed = pack_activity(activity)
+        self._packed[activity.type] = (sequence, packed)
+        return packed
+
+    def open_traits(self) -> dict[TraitKey, Trait]:
+        """All traits, those taken away included."""
+        ends = {(end.name, end.line): end.until_micros for end in self._hot.ends}
+        traits: dict[TraitKey, Trait] = {}
+        for packed in (*(group.shown for group in self._hot.traits), self._hot.taken_away):
+            for trait in stream_pb2.Snapshot.FromString(packed).traits:
+                key = (trait.name, trait.line)
+                value = value_from_wire(trait.value) if trait.HasField("value") else None
+                traits[key] = Trait(
+                    trait.name, value, trait.time_micros, trait.source, trait.line, ends.get(key, 0)
+                )
+        return traits
+
+    def open_activity(self, event_type: str) -> TypeActivity | None:
+        """What is known of one event type."""
+        packed = self.activity.get(event_type)
+        return None if packed is None else unpack_activity(event_type, packed)
+
+    def open_record(self) -> Record:
+        """What changes rarely."""
+        stored = self.record
+        consents = Consents()
+        for entry in stored.words:
+            consents.add(consent_from_wire(entry))
+        return Record(
+            identities=[(Identity(item.kind, item.value), item.line) for item in stored.identities],
+            consents=consents,
+            preferences=dict(stored.preferences),
+            merged_customers=list(stored.merged_customers),
+        )
+
+
+class Types:
+    """What packing needs of one catalogue: purposes and types by name, prepared once."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        by_trait = sorted((trait.name, trait.purpose.value) for trait in catalogue.traits.values())
+        self.grouping = crc32(repr(by_trait).encode())
+        self.trait_types: dict[str, ValueType] = {
+            trait.name: trait.type for trait in catalogue.traits.values()
+        }
+        self._prefixes: dict[str, bytes] = {}
+        self._withheld: dict[str, bytes] = {}
+
+    def named(self, event_type: str, packed: bytes) -> bytes:
+        """Packed activity with its type put in front, as a TypeActivity."""
+        prefix = self._prefixes.get(event_type)
+        if prefix is None:
+            prefix = stream_pb2.TypeActivity(type=event_type).SerializeToString()
+            self._prefixes[event_type] = prefix
+        return prefix + packed
+
+    def withheld(self, event_type: str) -> bytes:
+        """A TypeActivity that says only that there is some."""
+        packed = self._withheld.get(event_type)
+        if packed is None:
+            packed = stream_pb2.TypeActivity(type=event_type, withheld=True).SerializeToString()
+            self._withheld[event_type] = packed
+        return packed
+
+    def purpose_of(self, event_type: str) -> Purpose:
+        """What activity of a type may be used for."""
+        known = self.catalogue.events.get(event_type)
+        return Purpose.SERVICE if known is None else known.purpose
+
+
+def unpack_activity(event_type: str, packed: bytes) -> TypeActivity:
+    """The activity of one type from its packed form."""
+    message = stream_pb2.TypeActivity.FromString(packed)
+    activity = TypeActivity(
+        event_type,
+        list(accumulate(message.time_delta_micros)),
+        list(accumulate(message.sequence_deltas)),
+    )
+    for column in message.columns:
+        if column.texts:
+            activity.columns[column.field] = TextColumn(list(column.texts), list(column.text_indexes))
+        else:
+            activity.columns[column.field] = NumberColumn(list(column.numbers))
+    if message.day_deltas:
+        activity.days = list(accumulate(message.day_deltas))
+        activity.day_counts = list(message.day_counts)
+        activity.day_sums = {column.field: list(column.sums) for column in message.day_columns}
+    return activity
+
+
+def pack_activity(activity: TypeActivity) -> bytes:
+    """The packed form of the activity of one type, without its type."""
+    message = stream_pb2.TypeActivity(
+        time_delta_micros=_deltas(activity.times), sequence_deltas=_deltas(activity.sequences)
+    )
+    for name, column in activity.columns.items():
+        if isinstance(column, TextColumn):
+            message.columns.add(field=name, texts=column.texts, text_indexes=column.indexes)
+        else:
+            message.columns.add(field=name, numbers=column.values)
+    if activity.days:
+        message.day_deltas.extend(_deltas(activity.days))
+        message.day_counts.extend(activity.day_counts)
+        for name, sums in activity.day_sums.items():
+            message.day_columns.add(field=name, sums=sums)
+    return message.SerializeToString()
+
+
+def _deltas(values: Sequence[int]) -> list[int]:
+    if not values:
+        return []
+    return [values[0], *map(sub, values[1:], values)]
+
+
+def pack_hot(customer: Customer, types: Types) -> bytes:
+    """What changes with every event, packed; parts that nothing opened are taken over as they are."""
+    kept = _kept(customer)
+    hot = kept.hot
+    traits = customer.opened_traits
+    if traits is not None and (customer.traits_changed or hot.grouping != types.grouping):
+        put_traits(hot, traits, types)
+    if customer.activity:
+        known = kept.activity
+        for name, activity in customer.activity.items():
+            known[name] = kept.packed(activity, customer.sequence)
+        del hot.activity[:]
+        for name, packed in known.items():
+            hot.activity.add(type=name, activity=packed)
+    packed_hot: bytes = hot.SerializeToString()
+    while len(packed_hot) > MAX_HOT_BYTES:
+        _shrink(hot, kept)
+        packed_hot = hot.SerializeToString()
+    return packed_hot
+
+
+def put_traits(hot: stored_pb2.StoredHot, traits: Mapping[TraitKey, Trait], types: Types) -> None:
+    """Write all traits into `hot`, grouped by the purpose they need; each group also as it is withheld."""
+    shown: dict[Purpose, stream_pb2.Snapshot] = {}
+    taken_away = stream_pb2.Snapshot()
+    del hot.traits[:]
+    del hot.ends[:]
+    for trait in traits.values():
+        known = types.catalogue.traits.get(trait.name)
+        if trait.value is None:
+            taken_away.traits.append(_trait_to_wire(trait, None))
+            continue
+        purpose = Purpose.SERVICE if known is None else known.purpose
+        group = shown.setdefault(purpose, stream_pb2.Snapshot())
+        group.traits.append(_trait_to_wire(trait, types.trait_types.get(trait.name)))
+        if trait.until_micros:
+            hot.ends.add(name=trait.name, line=trait.line, until_micros=trait.until_micros)
+    for purpose, group in shown.items():
+        hidden = stream_pb2.Snapshot(
+            traits=[stream_pb2.Trait(name=item.name, line=item.line, withheld=True) for item in group.traits]
+        )
+        hot.traits.add(
+            purpose=PURPOSES.to_wire(purpose),
+            shown=group.SerializeToString(),
+            hidden=hidden.SerializeToString(),
+        )
+    hot.taken_away = taken_away.SerializeToString()
+    hot.grouping = types.grouping
+    hot.zone = zone_of(traits)
+    del hot.places[:]
+    for kind, key in places_of(traits.values()).items():
+        hot.places.add(kind=kind, key=key)
+
+
+def _trait_to_wire(trait: Trait, value_type: ValueType | None) -> stream_pb2.Trait:
+    return stream_pb2.Trait(
+        name=trait.name,
+        value=None if trait.value is None else value_to_wire(trait.value, value_type),
+        time_micros=trait.time_micros,
+        source=trait.source,
+        line=trait.line,
+    )
+
+
+def _shrink(hot: stored_pb2.StoredHot, kept: Kept) -> None:
+    largest = max(hot.activity, key=lambda item: len(item.activity))
+    activity = unpack_activity(largest.type, largest.activity)
+    activity.forget_oldest(max(1, len(activity.times) // 2))
+    largest.activity = pack_activity(activity)
+    kept.activity[largest.type] = largest.activity
+
+
+def pack_record(record: Record, now_micros: int) -> bytes:
+    """What changes rarely, packed, with the part of a snapshot that follows from it."""
+    stored = stored_pb2.StoredRecord(
+        shown=_shown(record, now_micros).SerializeToString(),
+        next_expiry_micros=record.consents.next_expiry_micros(now_micros),
+        preferences=record.preferences,
+        merged_customers=record.merged_customers,
+    )
+    for identity, line in record.identities:
+        stored.identities.add(kind=identity.kind, value=identity.value, line=line)
+    for consent in (*record.consents.by_person.values(), *record.consents.by_others.values()):
+        stored.words.append(consent_to_wire(consent))
+    packed: bytes = stored.SerializeToString()
+    return packed
+
+
+def _shown(record: Record, now_micros: int) -> stream_pb2.Snapshot:
+    return stream_pb2.Snapshot(
+        consents=[consent_to_wire(consent) for consent in record.consents.all_recorded()],
+        merged_customers=record.merged_customers,
+        withheld_purposes=[PURPOSES.to_wire(word) for word in record.consents.withheld_purposes(now_micros)],
+        identity_kinds=sorted({identity.kind for identity, _ in record.identities}),
+    )
+
+
+def consent_to_wire(consent: Consent) -> stream_pb2.ConsentEntry:
+    """A consent as protobuf."""
+    return stream_pb2.ConsentEntry(
+        purpose=PURPOSES.to_wire(consent.purpose),
+        channel=CHANNELS.to_wire(consent.channel),
+        state=CONSENT_STATES.to_wire(consent.state),
+        time_micros=consent.time_micros,
+        by=CONSENT_BY.to_wire(consent.by),
+        expiry_micros=consent.expiry_micros,
+    )
+
+
+def consent_from_wire(entry: stream_pb2.ConsentEntry) -> Consent:
+    """A consent from protobuf; raises ValueError for an entry that says nothing."""
+    purpose = PURPOSES.from_wire(entry.purpose)
+    state = CONSENT_STATES.from_wire(entry.state)
+    by = CONSENT_BY.from_wire(entry.by)
+    if purpose is None or state is None or by is None:
+        raise ValueError("a consent entry lacks purpose, state or by")
+    return Consent(
+        purpose, CHANNELS.from_wire(entry.channel), state, entry.time_micros, by, entry.expiry_micros
+    )
+
+
+def _kept(customer: Customer) -> Kept:
+    kept = customer.kept
+    assert isinstance(kept, Kept), "a customer of another store"
+    return kept

@@ -1,0 +1,216 @@
+"""Snapshots and event batches as bytes, put together from parts that are packed already."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rapport.profile.v1 import stored_pb2
+from rapport.types.v1 import stream_pb2
+
+from services.profile.adapters.packing import Kept, Types, pack_record, put_traits
+from services.profile.app.ports import TakenEvent, ThingKey
+from services.profile.domain.customer import Customer
+from services.profile.domain.things import ThingState
+from services.vocabulary.ids import partition_of, thing_partition
+from services.vocabulary.wire import PURPOSES, value_from_wire, value_to_wire
+from services.vocabulary.words import Purpose
+
+if TYPE_CHECKING:
+    from services.vocabulary.values import ValueType
+
+_MESSAGE_BYTES: Final = 200_000
+"""A message on EVENTS is ended before it grows beyond this; one event and snapshot alone are smaller."""
+
+
+class SnapshotPacker:
+    """Packs snapshots for one catalogue; implements the port `Packer`."""
+
+    def __init__(self, types: Types) -> None:
+        self._types = types
+        self._purposes = {PURPOSES.to_wire(word): word for word in Purpose}
+
+    def has_ends(self, customer: Customer) -> bool:
+        """Whether a trait of this customer ends by itself."""
+        if customer.opened_traits is not None and customer.traits_changed:
+            return any(trait.until_micros for trait in customer.opened_traits.values())
+        kept = customer.kept
+        return isinstance(kept, Kept) and len(kept.hot.ends) > 0
+
+    def snapshot(
+        self, customer: Customer, things: Mapping[ThingKey, ThingState], time_micros: int, now_micros: int
+    ) -> bytes:
+        """A snapshot, serialised. Traits that ended by `time_micros` are left out."""
+        kept = customer.kept
+        assert isinstance(kept, Kept), "a customer of another store"
+        shown, withheld = self._shown(customer, kept, now_micros)
+        packed = stored_pb2.PackedSnapshot(
+            customer=customer.id,
+            sequence=customer.sequence,
+            activity=self._activity(customer, kept, withheld),
+            things=self._things(customer, things, withheld),
+        )
+        parts = [packed.SerializeToString(), shown, *self._traits(customer, kept, withheld, time_micros)]
+        return b"".join(parts)
+
+    def _shown(self, customer: Customer, kept: Kept, now_micros: int) -> tuple[bytes, frozenset[Purpose]]:
+        record = customer.opened_record
+        stored = kept.record
+        if customer.record_changed and record is not None:
+            stored = stored_pb2.StoredRecord.FromString(pack_record(record, now_micros))
+        elif 0 < stored.next_expiry_micros <= now_micros or not stored.shown:
+            stored = stored_pb2.StoredRecord.FromString(pack_record(customer.record, now_micros))
+        withheld = stream_pb2.Snapshot.FromString(stored.shown).withheld_purposes
+        return stored.shown, frozenset(self._purposes[number] for number in withheld)
+
+    def _traits(
+        self, customer: Customer, kept: Kept, withheld: frozenset[Purpose], time_micros: int
+    ) -> list[bytes]:
+        hot = kept.hot
+        traits = customer.opened_traits
+        if self.has_ends(customer):
+            traits = {key: trait for key, trait in customer.traits.items() if trait.holds_at(time_micros)}
+        elif (traits is None or not customer.traits_changed) and hot.grouping == self._types.grouping:
+            traits = None
+        elif traits is None and hot.traits:
+            traits = customer.traits
+        if traits is not None:
+            hot = stored_pb2.StoredHot()
+            put_traits(hot, traits, self._types)
+        return [
+            group.hidden if self._purposes.get(group.purpose) in withheld else group.shown
+            for group in hot.traits
+        ]
+
+    def _activity(self, customer: Customer, kept: Kept, withheld: frozenset[Purpose]) -> list[bytes]:
+        types = self._types
+        parts: list[bytes] = []
+        opened = customer.activity
+        for name, packed in kept.activity.items():
+            if name in opened:
+                continue
+            hidden = types.purpose_of(name) in withheld
+            parts.append(types.withheld(name) if hidden else types.named(name, packed))
+        for name, activity in opened.items():
+            hidden = types.purpose_of(name) in withheld
+            parts.append(
+                types.withheld(name)
+                if hidden
+                else types.named(name, kept.packed(activity, customer.sequence))
+            )
+        return parts
+
+    def _things(
+        self, customer: Customer, things: Mapping[ThingKey, ThingState], withheld: frozenset[Purpose]
+    ) -> list[stream_pb2.Thing]:
+        found: list[stream_pb2.Thing] = []
+        for kind, key in customer.places.items():
+            thing = things.get((kind, key))
+            if thing is None:
+                continue
+            known = self._types.catalogue.things.get(kind)
+            if known is not None and known.purpose in withheld:
+                found.append(stream_pb2.Thing(kind=kind, withheld=True))
+            else:
+                found.append(thing_to_wire(thing, self._types))
+        return found
+
+
+def thing_to_wire(thing: ThingState, types: Types) -> stream_pb2.Thing:
+    """A thing as it stands, as protobuf."""
+    known = types.catalogue.things.get(thing.kind)
+    attributes: Mapping[str, ValueType] = {} if known is None else known.attributes
+    message = stream_pb2.Thing(kind=thing.kind, key=thing.key)
+    for name, value in thing.values().items():
+        message.attributes[name].CopyFrom(value_to_wire(value, attributes.get(name)))
+    return message
+
+
+def pack_thing(thing: ThingState, types: Types) -> bytes:
+    """A thing as kept, with the times of its attributes."""
+    known = types.catalogue.things.get(thing.kind)
+    stored = stored_pb2.StoredThing()
+    for name, (value, time_micros) in thing.attributes.items():
+        value_type = None if known is None else known.attributes.get(name)
+        stored.attributes.add(
+            name=name,
+            value=None if value is None else value_to_wire(value, value_type),
+            time_micros=time_micros,
+        )
+    packed: bytes = stored.SerializeToString()
+    return packed
+
+
+def unpack_thing(kind: str, key: str, sequence: int, packed: bytes) -> ThingState:
+    """A thing from its kept form."""
+    thing = ThingState(kind, key, sequence=sequence)
+    for attribute in stored_pb2.StoredThing.FromString(packed).attributes:
+        value = value_from_wire(attribute.value) if attribute.HasField("value") else None
+        thing.attributes[attribute.name] = (value, attribute.time_micros)
+    return thing
+
+
+def event_batches(taken: Sequence[TakenEvent], types: Types, partitions: int) -> list[tuple[int, bytes]]:
+    """Messages for EVENTS (partition, payload): per partition in order, each snapshot once per message."""
+    rows: list[tuple[int, bytes]] = []
+    open_batches: dict[int, _OpenBatch] = {}
+    for item in taken:
+        thing = item.event.thing
+        partition = (
+            partition_of(item.customer, partitions)
+            if thing is None
+            else thing_partition(thing.kind, thing.key, partitions)
+        )
+        batch = open_batches.get(partition)
+        if batch is None:
+            batch = open_batches[partition] = _OpenBatch()
+        elif not batch.has_room(item):
+            rows.append((partition, batch.message.SerializeToString()))
+            batch = open_batches[partition] = _OpenBatch()
+        batch.add(item, types)
+    rows.extend((partition, batch.message.SerializeToString()) for partition, batch in open_batches.items())
+    return rows
+
+
+class _OpenBatch:
+    """A message that still has room."""
+
+    def __init__(self) -> None:
+        self.message = stream_pb2.EventBatch()
+        self._size = 0
+        self._places: dict[int, int] = {}
+
+    def has_room(self, item: TakenEvent) -> bool:
+        return self._size + self._size_of(item) <= _MESSAGE_BYTES
+
+    def add(self, item: TakenEvent, types: Types) -> None:
+        self._size += self._size_of(item)
+        place = 0
+        if item.snapshot is not None:
+            place = self._places.get(id(item.snapshot), 0)
+            if not place:
+                self.message.snapshots.append(item.snapshot)
+                place = self._places[id(item.snapshot)] = len(self.message.snapshots)
+        event = item.event
+        wire = self.message.events.add(
+            id=event.id,
+            source=event.source,
+            type=event.type.name,
+            time_micros=event.time_micros,
+            accepted_micros=item.accepted_micros,
+            data=event.data,
+            customer=item.customer,
+            line=item.line,
+            sequence=item.sequence,
+            snapshot=place,
+            hops=event.hops,
+            history=event.history,
+        )
+        if event.thing is not None:
+            wire.thing = event.thing.text
+        for thing in item.things:
+            wire.things.append(thing_to_wire(thing, types))
+
+    def _size_of(self, item: TakenEvent) -> int:
+        size = len(item.event.data) + 200 + 200 * len(item.things)
+        if item.snapshot is not None and id(item.snapshot) not in self._places:
+            size += len(item.snapshot)
+        return size

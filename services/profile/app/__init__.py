@@ -1,0 +1,1 @@
+"""Use cases of the profile service; each is one transaction."""

@@ -1,0 +1,185 @@
+"""What the use cases need from outside: a store that works in transactions, and a packer of snapshots."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from services.profile.domain.consent import Consent
+from services.profile.domain.customer import Customer
+from services.profile.domain.events import CheckedEvent
+from services.profile.domain.identities import Owner
+from services.profile.domain.things import ThingState
+from services.vocabulary.identities import Identity
+
+ThingKey = tuple[str, str]
+
+
+class ContentionError(Exception):
+    """Two transactions met in a ring and this one was undone; the same again will most likely pass."""
+
+    message = "the transaction met others in a ring and was undone"
+    suggestion = "send it again"
+
+
+@dataclass(frozen=True, slots=True)
+class ListenedTypes:
+    """Event types that travel with a snapshot. `version` grows with every change, 0: none set yet."""
+
+    version: int = 0
+    types: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One line of the consent ledger, with what proves it."""
+
+    customer: int
+    consent: Consent
+    source: str
+    event_id: str
+    evidence: str = ""
+    wording: str = ""
+
+
+@dataclass(slots=True)
+class TakenEvent:
+    """An event that was taken: whose, at which position, what travels with it (`snapshot` None: nothing)."""
+
+    event: CheckedEvent
+    customer: int
+    sequence: int
+    line: str
+    accepted_micros: int
+    things: Sequence[ThingState] = ()
+    snapshot: bytes | None = None
+
+
+@dataclass(slots=True)
+class Handed:
+    """All that one transaction hands on, in order, and what it must keep."""
+
+    events: list[TakenEvent] = field(default_factory=list)
+    ledger: list[LedgerEntry] = field(default_factory=list)
+
+
+class Packer(Protocol):
+    """Turns a customer into what travels. Pure: the same customer gives the same bytes."""
+
+    def snapshot(
+        self, customer: Customer, things: Mapping[ThingKey, ThingState], time_micros: int, now_micros: int
+    ) -> bytes:
+        """A snapshot judged at `time_micros` (traits that end) and `now_micros` (consents that end)."""
+        ...
+
+    def has_ends(self, customer: Customer) -> bool:
+        """Whether a trait of this customer ends by itself, so that each event needs its own snapshot."""
+        ...
+
+
+class Work(Protocol):
+    """One transaction on the profile's database. Everything in it is committed together, or nothing is."""
+
+    async def listened(self) -> ListenedTypes:
+        """The list in force; it cannot change before this transaction ends. Call it first."""
+        ...
+
+    async def set_listened(self, types: frozenset[str]) -> ListenedTypes:
+        """Put a list in force; waits until no transaction is under way that read the one before."""
+        ...
+
+    async def owners(self, identities: Collection[Identity]) -> dict[Identity, Owner]:
+        """Whose these identities are; unknown ones are left out."""
+        ...
+
+    async def new_keys(self, keys: Mapping[bytes, int]) -> set[bytes]:
+        """Keep event keys (with their times); gives those that were not known before."""
+        ...
+
+    async def forget_keys(self, keys: Sequence[bytes]) -> None:
+        """Undo `new_keys` for events that were not taken after all."""
+        ...
+
+    async def new_customer_ids(self, count: int) -> list[int]:
+        """Ids that nobody has."""
+        ...
+
+    async def claim(self, claims: Sequence[tuple[Identity, Owner]]) -> set[Identity]:
+        """Make identities their owners'; gives those that belonged to nobody before."""
+        ...
+
+    async def add_customers(self, customers: Sequence[int]) -> None:
+        """Begin with these customers."""
+        ...
+
+    async def customers(self, ids: Collection[int], records: Collection[int]) -> dict[int, Customer]:
+        """Lock customers in id order, then read them; of those in `records` also what changes rarely."""
+        ...
+
+    async def read_customers(self, ids: Collection[int]) -> dict[int, Customer]:
+        """Read customers whole, without locking: for answers, never to change them."""
+        ...
+
+    async def save(self, customers: Collection[Customer], now_micros: int) -> None:
+        """Write what changed."""
+        ...
+
+    async def things(
+        self, keys: Collection[ThingKey], lock: Collection[ThingKey]
+    ) -> dict[ThingKey, ThingState]:
+        """Things as they stand (new ones empty); those in `lock` are locked in order first."""
+        ...
+
+    async def save_things(self, things: Collection[ThingState]) -> None:
+        """Write things."""
+        ...
+
+    async def keep(self, handed: Handed) -> None:
+        """Write events and ledger, and hand the events on."""
+        ...
+
+    async def note_conflicts(
+        self, conflicts: Sequence[tuple[int, Sequence[Identity]]], now_micros: int
+    ) -> None:
+        """Record that identities of several customers came together."""
+        ...
+
+    async def hand_on(self, events: Sequence[TakenEvent]) -> None:
+        """Put events on their way to the decision service; nothing else is written."""
+        ...
+
+    async def count(self, totals: Mapping[str, int]) -> None:
+        """Add to the exact totals."""
+        ...
+
+    async def stream_position(self, stream_id: str) -> int:
+        """The last sequence acknowledged on a stream; 0: none."""
+        ...
+
+    async def move_stream(self, stream_id: str, sequence: int) -> None:
+        """Set the last sequence acknowledged; it never goes back."""
+        ...
+
+    async def clock(self) -> int:
+        """Business time as fed; 0: never."""
+        ...
+
+    async def set_clock(self, micros: int) -> int:
+        """Move business time on; gives where it stands, which is later where another was faster."""
+        ...
+
+
+class ProfileStore(Protocol):
+    """Where profiles are kept."""
+
+    def work(self) -> AbstractAsyncContextManager[Work]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+        ...
+
+    def join(self, transaction: Any) -> Work:
+        """The same in a transaction of this store that somebody else began, and will end."""
+        ...
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether an error says that the store cannot be reached, and nothing about what was done."""
+        ...

@@ -1,0 +1,195 @@
+"""Answers about customers: who, what is known, may they be contacted."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from services.profile.app.ports import Packer, ThingKey, Work
+from services.profile.domain.customer import Customer, zone_of
+from services.profile.domain.errors import InvalidRequestError, UnknownSubjectError
+from services.profile.domain.identities import Resolution, resolve
+from services.profile.domain.permission import Permission, permissions
+from services.profile.domain.things import ThingState
+from services.vocabulary.catalogue import Catalogue
+from services.vocabulary.identities import Identity, Thing, parse_subject
+from services.vocabulary.values import FieldError, Value, to_json
+from services.vocabulary.words import Category, Channel
+
+_CUSTOMER = "customer:"
+
+
+@dataclass(frozen=True, slots=True)
+class ContactQuestion:
+    """Whether this customer may be contacted for this."""
+
+    customer: int
+    category: Category
+    line: str = ""
+
+
+@dataclass(slots=True)
+class ContactAnswer:
+    """What a sender must know; of an unknown customer nothing, and nothing is allowed."""
+
+    customer: int
+    known: bool = False
+    permissions: Sequence[Permission] = ()
+    zone: str = ""
+    language: str = ""
+    preferred_channel: Channel | None = None
+    service_blocked: bool = False
+    preferences: dict[str, str] = field(default_factory=dict)
+    shown_traits: dict[str, str] = field(default_factory=dict)
+    merged_customers: Sequence[int] = ()
+
+
+def read_subject(
+    subject: str, catalogue: Catalogue, field_name: str = "subject"
+) -> int | tuple[Identity, ...]:
+    """A customer id (`customer:<id>`) or identities; raises InvalidRequestError."""
+    if subject.startswith(_CUSTOMER):
+        number = subject.removeprefix(_CUSTOMER)
+        if not number.isdecimal() or not 0 < int(number) < 1 << 63:
+            raise InvalidRequestError(
+                f"{field_name} has a customer id that is no number",
+                field=field_name,
+                suggestion="write customer:42",
+            )
+        return int(number)
+    try:
+        found = parse_subject(subject, catalogue.things)
+    except FieldError as error:
+        raise InvalidRequestError(
+            f"{field_name} {error.message}", field=field_name, suggestion=error.suggestion
+        ) from None
+    if isinstance(found, Thing):
+        raise InvalidRequestError(
+            f"{field_name} names a thing", field=field_name, suggestion="name an identity or customer:<id>"
+        )
+    return found
+
+
+class Questions:
+    """Reads only; each method answers from one transaction."""
+
+    def __init__(self, catalogue: Catalogue, packer: Packer) -> None:
+        self._catalogue = catalogue
+        self._packer = packer
+
+    async def resolve(self, work: Work, subject: str) -> Resolution:
+        """Which customer these identities mean; raises UnknownSubjectError when nobody owns any of them."""
+        found = read_subject(subject, self._catalogue)
+        if isinstance(found, int):
+            customer = await self.one(work, found)
+            identity = next(
+                (identity for identity, _ in customer.record.identities), Identity("customer", str(found))
+            )
+            return Resolution(found, "", identity, conflict=False, unowned=())
+        resolution = resolve(found, await work.owners(found))
+        if resolution is None:
+            raise _unknown()
+        return resolution
+
+    async def find(self, work: Work, subject: str) -> int:
+        """The customer id of a subject; raises UnknownSubjectError."""
+        found = read_subject(subject, self._catalogue)
+        if isinstance(found, int):
+            return found
+        return (await self.resolve(work, subject)).customer
+
+    async def one(self, work: Work, customer: int) -> Customer:
+        """One customer; raises UnknownSubjectError."""
+        customers = await work.read_customers([customer])
+        if customer not in customers:
+            raise _unknown()
+        return customers[customer]
+
+    async def things_of(self, work: Work, customers: Iterable[Customer]) -> dict[ThingKey, ThingState]:
+        """The things that these customers' traits name."""
+        keys = {
+            (kind, key)
+            for customer in customers
+            for kind, key in customer.places.items()
+            if kind in self._catalogue.things
+        }
+        return await work.things(keys, ()) if keys else {}
+
+    async def snapshots(self, work: Work, subjects: Sequence[str], now_micros: int) -> list[bytes | str]:
+        """A snapshot per subject, or what was wrong with it, as text."""
+        asked: list[int | tuple[Identity, ...] | str] = []
+        for place, subject in enumerate(subjects):
+            try:
+                asked.append(read_subject(subject, self._catalogue, f"subjects[{place}]"))
+            except InvalidRequestError as error:
+                asked.append(f"{error.message}; {error.suggestion}")
+        identities = {identity for item in asked if isinstance(item, tuple) for identity in item}
+        owners = await work.owners(identities) if identities else {}
+        ids: list[int | str] = []
+        for item in asked:
+            if isinstance(item, tuple):
+                resolution = resolve(item, owners)
+                ids.append("unknown subject" if resolution is None else resolution.customer)
+            else:
+                ids.append(item)
+        customers = await work.read_customers({item for item in ids if isinstance(item, int)})
+        things = await self.things_of(work, customers.values())
+        return [
+            item
+            if isinstance(item, str)
+            else "unknown subject"
+            if item not in customers
+            else self._packer.snapshot(customers[item], things, now_micros, now_micros)
+            for item in ids
+        ]
+
+    async def contacts(
+        self, work: Work, questions: Sequence[ContactQuestion], now_micros: int
+    ) -> list[ContactAnswer]:
+        """An answer per question, in order."""
+        customers = await work.read_customers({question.customer for question in questions})
+        return [
+            self._contact(customer, question, now_micros)
+            if (customer := customers.get(question.customer)) is not None
+            else ContactAnswer(question.customer)
+            for question in questions
+        ]
+
+    def _contact(self, customer: Customer, question: ContactQuestion, now_micros: int) -> ContactAnswer:
+        record = customer.record
+        allowed, service_blocked = permissions(record, question.category, question.line, now_micros)
+        traits: dict[str, Value] = {}
+        for (name, line), trait in customer.traits.items():
+            fits = line == question.line or (not line and name not in traits)
+            if fits and trait.value is not None and trait.holds_at(now_micros):
+                traits[name] = trait.value
+        preferred = traits.get("preferred_channel")
+        shown: dict[str, str] = {}
+        for name, value in traits.items():
+            known = self._catalogue.traits.get(name)
+            if known is not None and known.shown and record.consents.may_use(known.purpose, now_micros):
+                shown[name] = _as_text(to_json(value, known.type))
+        return ContactAnswer(
+            customer=customer.id,
+            known=True,
+            permissions=allowed,
+            zone=zone_of(customer.traits) or self._catalogue.default_zone,
+            language=str(traits.get("language", "")),
+            preferred_channel=Channel(preferred) if isinstance(preferred, str) else None,
+            service_blocked=service_blocked,
+            preferences=dict(record.preferences),
+            shown_traits=shown,
+            merged_customers=tuple(record.merged_customers),
+        )
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, dict):
+        return f"{value['amount']} {value['currency']}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _unknown() -> UnknownSubjectError:
+    return UnknownSubjectError(
+        "nobody is known under this subject", field="subject", suggestion="send an event about them first"
+    )

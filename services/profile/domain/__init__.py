@@ -1,0 +1,1 @@
+"""What a customer is, what happened, what was agreed: pure values and rules."""

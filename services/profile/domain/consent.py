@@ -1,0 +1,150 @@
+"""The consent ledger's projection: which state is in force, whatever order the ledger was written in."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.vocabulary.words import (
+    CONSENT_STRICTNESS,
+    UNKNOWN_MEANS_YES,
+    Channel,
+    ConsentBy,
+    ConsentState,
+    Purpose,
+)
+
+REFUSALS: Final = frozenset({ConsentState.DENIED, ConsentState.WITHDRAWN, ConsentState.OBJECTED})
+"""States in which the answer is no."""
+
+DATA_PURPOSES: Final = (
+    Purpose.PROFILING_USAGE,
+    Purpose.PROFILING_LOCATION,
+    Purpose.PROFILING_WEB,
+    Purpose.PROFILING_SOCIAL,
+)
+"""Purposes whose absence withholds data; the others only govern contact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """One entry of the ledger. `channel` None: every channel; `expiry_micros` 0: never."""
+
+    purpose: Purpose
+    channel: Channel | None
+    state: ConsentState
+    time_micros: int
+    by: ConsentBy
+    expiry_micros: int = 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it says no."""
+        return self.state in REFUSALS
+
+
+def _rank(consent: Consent) -> tuple[int, int, int]:
+    # An earlier end is the stricter of two equal grants.
+    ends = -consent.expiry_micros if consent.expiry_micros else -(1 << 62)
+    return (consent.time_micros, CONSENT_STRICTNESS[consent.state], ends)
+
+
+def _later(one: Consent | None, other: Consent | None) -> Consent | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=_rank)
+
+
+def in_force(person: Consent | None, others: Consent | None) -> Consent | None:
+    """What holds, of the person's latest word and the latest word of staff and imports.
+
+    The latest event time wins, on a tie the stricter; but a person's own refusal is lifted by
+    nobody else, however late.
+    """
+    if person is not None and person.refuses:
+        return person
+    return _later(person, others)
+
+
+Key = tuple[Purpose, Channel | None]
+
+
+@dataclass(slots=True)
+class Consents:
+    """All that is in force for one customer.
+
+    Per purpose and channel the latest word of the person and the latest word of others are kept:
+    with these two the result does not depend on the order in which the ledger was written.
+    """
+
+    by_person: dict[Key, Consent] = field(default_factory=dict)
+    by_others: dict[Key, Consent] = field(default_factory=dict)
+
+    def add(self, consent: Consent) -> str:
+        """Take one entry of the ledger; gives why it changed nothing now, or an empty text."""
+        slot = self.by_person if consent.by is ConsentBy.PERSON else self.by_others
+        key = (consent.purpose, consent.channel)
+        before = self.recorded(*key)
+        latest = slot.get(key)
+        slot[key] = _later(latest, consent) or consent
+        if self.recorded(*key) != before or slot[key] == before:
+            return ""
+        if slot[key] is not consent:
+            return "a later or stricter word is on record; the latest time wins, on a tie the stricter"
+        return "the person's own refusal stands; only an entry by the person lifts it"
+
+    def recorded(self, purpose: Purpose, channel: Channel | None) -> Consent | None:
+        """The entry in force that names exactly this channel (None: every channel)."""
+        key = (purpose, channel)
+        return in_force(self.by_person.get(key), self.by_others.get(key))
+
+    def effective(self, purpose: Purpose, channel: Channel | None, now_micros: int) -> ConsentState | None:
+        """The state that counts on this channel now, entries for every channel included; None: unknown.
+
+        A grant whose end has come counts as expired.
+        """
+        person = self.by_person.get((purpose, None))
+        others = self.by_others.get((purpose, None))
+        if channel is not None:
+            person = _later(person, self.by_person.get((purpose, channel)))
+            others = _later(others, self.by_others.get((purpose, channel)))
+        consent = in_force(person, others)
+        if consent is None:
+            return None
+        if consent.state is ConsentState.GRANTED and 0 < consent.expiry_micros <= now_micros:
+            return ConsentState.EXPIRED
+        return consent.state
+
+    def all_recorded(self) -> list[Consent]:
+        """Every entry in force, by purpose and channel."""
+        keys = sorted({*self.by_person, *self.by_others}, key=lambda key: (key[0].value, key[1] or ""))
+        return [consent for key in keys if (consent := self.recorded(*key)) is not None]
+
+    def next_expiry_micros(self, after_micros: int) -> int:
+        """When the next grant ends by itself; 0: none will."""
+        ends = [
+            consent.expiry_micros
+            for consent in (*self.by_person.values(), *self.by_others.values())
+            if consent.expiry_micros > after_micros
+        ]
+        return min(ends, default=0)
+
+    def may_use(self, purpose: Purpose, now_micros: int) -> bool:
+        """Whether data that needs this purpose may be used; only profiling purposes can withhold data."""
+        if purpose not in DATA_PURPOSES:
+            return True
+        state = self.effective(purpose, None, now_micros)
+        if state is ConsentState.GRANTED:
+            return True
+        return state not in REFUSALS and purpose in UNKNOWN_MEANS_YES
+
+    def withheld_purposes(self, now_micros: int) -> tuple[Purpose, ...]:
+        """The purposes whose data the customer did not agree to have used."""
+        return tuple(purpose for purpose in DATA_PURPOSES if not self.may_use(purpose, now_micros))
+
+
+def project(ledger: Iterable[Consent]) -> Consents:
+    """The projection of a whole ledger, in any order."""
+    consents = Consents()
+    for consent in ledger:
+        consents.add(consent)
+    return consents

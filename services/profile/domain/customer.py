@@ -1,0 +1,258 @@
+"""A customer as the profile service holds one, and what an event changes in it."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from services.profile.domain.activity import MICROS_PER_DAY, Retention, TypeActivity
+from services.profile.domain.consent import Consent, Consents
+from services.profile.domain.events import CheckedEvent
+from services.profile.domain.traits import Trait, TraitKey, changed_by
+from services.vocabulary.catalogue import Catalogue, EventType
+from services.vocabulary.identities import Identity
+from services.vocabulary.values import ValueMistake, micros_to_time, zone
+from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
+
+CONSENT_CHANGED = "consent.changed"
+PREFERENCE_CHANGED = "preference.changed"
+PROFILE_UPDATED = "profile.updated"
+_ZONE = ("zone", "")
+_LAST = "last_"
+
+
+@dataclass(slots=True)
+class Record:
+    """What changes rarely: identities with their lines, consents, preferences, merged customers."""
+
+    identities: list[tuple[Identity, str]] = field(default_factory=list)
+    consents: Consents = field(default_factory=Consents)
+    preferences: dict[str, str] = field(default_factory=dict)
+    merged_customers: list[int] = field(default_factory=list)
+
+
+class KeptCustomer(Protocol):
+    """A customer as kept; its parts are opened only when something needs them."""
+
+    @property
+    def zone(self) -> str:
+        """Trait `zone`; empty: none."""
+        ...
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Key of the thing that each trait `last_<kind>` names, by kind."""
+        ...
+
+    @property
+    def event_types(self) -> Collection[str]:
+        """Types of which there is activity."""
+        ...
+
+    def open_traits(self) -> dict[TraitKey, Trait]:
+        """All traits, those taken away included."""
+        ...
+
+    def open_activity(self, event_type: str) -> TypeActivity | None:
+        """What is known of one event type."""
+        ...
+
+    def open_record(self) -> Record:
+        """What changes rarely."""
+        ...
+
+
+@dataclass(slots=True)
+class Customer:
+    """One customer, locked, while events are applied. `sequence` counts the events taken, from 1.
+
+    `activity` holds the event types opened; `new_consents` what goes to the ledger.
+    """
+
+    id: int
+    sequence: int
+    kept: KeptCustomer
+    activity: dict[str, TypeActivity] = field(default_factory=dict)
+    traits_changed: bool = False
+    record_changed: bool = False
+    _traits: dict[TraitKey, Trait] | None = None
+    _record: Record | None = None
+
+    @property
+    def traits(self) -> dict[TraitKey, Trait]:
+        """All traits by name and line, those taken away included."""
+        if self._traits is None:
+            self._traits = self.kept.open_traits()
+        return self._traits
+
+    @property
+    def record(self) -> Record:
+        """What changes rarely."""
+        if self._record is None:
+            self._record = self.kept.open_record()
+        return self._record
+
+    @property
+    def opened_traits(self) -> dict[TraitKey, Trait] | None:
+        """The traits, if anything opened them."""
+        return self._traits
+
+    @property
+    def opened_record(self) -> Record | None:
+        """The record, if anything opened it."""
+        return self._record
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Key of the thing that each trait `last_<kind>` names, by kind."""
+        if not self.traits_changed:
+            return self.kept.places
+        return places_of(self.traits.values())
+
+    def changes_facts(self, event: CheckedEvent, catalogue: Catalogue) -> bool:
+        """Whether an event changes more than activity: traits, consents or preferences."""
+        if event.type.name in {CONSENT_CHANGED, PREFERENCE_CHANGED}:
+            return True
+        updates = trait_updates(event, catalogue)
+        return bool(updates) and any(changed_by(self.traits, update) for update in updates)
+
+    def apply(self, event: CheckedEvent, catalogue: Catalogue) -> int:
+        """Take one event; gives its sequence. Times decide, not the order of arrival."""
+        self.sequence += 1
+        name = event.type.name
+        if name == CONSENT_CHANGED:
+            event.without_effect = self.add_consent(event.consent or consent_of(event))
+        elif name == PREFERENCE_CHANGED:
+            self.record.preferences[str(event.fields["key"])] = str(event.fields["value"])
+            self.record_changed = True
+        for update in trait_updates(event, catalogue):
+            self._set_trait(update)
+        activity = self.activity.get(name)
+        if activity is None:
+            activity = self.kept.open_activity(name) or TypeActivity(name)
+            self.activity[name] = activity
+        activity.add(
+            event.time_micros,
+            self.sequence,
+            event.kept_fields(),
+            retention_of(event.type),
+            lambda micros: local_day(micros, self._zone_name() or catalogue.default_zone),
+        )
+        return self.sequence
+
+    def add_consent(self, consent: Consent) -> str:
+        """Take one entry of the ledger; gives why it changed nothing now, or an empty text."""
+        self.record_changed = True
+        return self.record.consents.add(consent)
+
+    def add_identity(self, identity: Identity, line: str) -> None:
+        """Note that an identity is this customer's."""
+        self.record.identities.append((identity, line))
+        self.record_changed = True
+
+    def _set_trait(self, update: Trait) -> None:
+        if changed_by(self.traits, update):
+            self.traits[update.name, update.line] = update
+            self.traits_changed = True
+
+    def _zone_name(self) -> str:
+        if self._traits is None:
+            return self.kept.zone
+        return zone_of(self._traits)
+
+
+def zone_of(traits: Mapping[TraitKey, Trait]) -> str:
+    """The person's own zone; empty: none known."""
+    trait = traits.get(_ZONE)
+    return trait.value if trait is not None and isinstance(trait.value, str) else ""
+
+
+def places_of(traits: Iterable[Trait]) -> dict[str, str]:
+    """Key of the thing that each trait `last_<kind>` names, by kind."""
+    return {
+        trait.name.removeprefix(_LAST): trait.value
+        for trait in traits
+        if trait.name.startswith(_LAST) and isinstance(trait.value, str) and not trait.line
+    }
+
+
+def trait_updates(event: CheckedEvent, catalogue: Catalogue) -> list[Trait]:
+    """The traits that an event sets: those it names itself, and those the catalogue derives from its fields.
+
+    Only traits that each subscription has of its own carry the event's line.
+    """
+    if not event.type.sets_traits and event.type.name != PROFILE_UPDATED:
+        return []
+    updates: list[Trait] = []
+    for name, field_name in event.type.sets_traits.items():
+        value = event.fields.get(field_name)
+        if value is not None and not isinstance(value, Mapping):
+            updates.append(Trait(name, value, event.time_micros, event.source, _line(event, name, catalogue)))
+    if event.type.name == PROFILE_UPDATED:
+        traits = event.fields.get("traits")
+        until = event.fields.get("until")
+        until_micros = until if isinstance(until, int) else 0
+        if isinstance(traits, Mapping):
+            updates += [
+                Trait(
+                    name, value, event.time_micros, event.source, _line(event, name, catalogue), until_micros
+                )
+                for name, value in traits.items()
+            ]
+    return updates
+
+
+def _line(event: CheckedEvent, trait: str, catalogue: Catalogue) -> str:
+    known = catalogue.traits.get(trait)
+    return event.line if known is not None and known.line else ""
+
+
+def consent_of(event: CheckedEvent) -> Consent:
+    """What a consent.changed says."""
+    fields = event.fields
+    channel = fields.get("channel")
+    return Consent(
+        purpose=Purpose(str(fields["purpose"])),
+        channel=None if channel is None else Channel(str(channel)),
+        state=ConsentState(str(fields["state"])),
+        time_micros=event.time_micros,
+        by=ConsentBy(str(fields["by"])),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _retention(each: int, by_day: int, most: int) -> Retention:
+    return Retention(each, by_day, most)
+
+
+def retention_of(event_type: EventType) -> Retention:
+    """How long the catalogue keeps entries of a type."""
+    keep = event_type.keep
+    return _retention(keep.each_micros, keep.by_day_micros, keep.most)
+
+
+def local_day(time_micros: int, zone_name: str) -> int:
+    """The calendar day in a zone, as days since 1970-01-01; an unknown zone counts as UTC."""
+    offset = micros_to_time(time_micros).astimezone(_zone(zone_name)).utcoffset()
+    shift = 0 if offset is None else int(offset.total_seconds()) * 1_000_000
+    return (time_micros + shift) // MICROS_PER_DAY
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return zone(name)
+    except ValueMistake:
+        return ZoneInfo("UTC")
+
+
+def traits_by_purpose(
+    traits: Mapping[TraitKey, Trait], catalogue: Catalogue, time_micros: int
+) -> dict[Purpose, list[Trait]]:
+    """Traits that hold then, by the purpose that the catalogue gives them; unknown ones are left out."""
+    groups: dict[Purpose, list[Trait]] = {}
+    for trait in traits.values():
+        known = catalogue.traits.get(trait.name)
+        if known is not None and trait.holds_at(time_micros):
+            groups.setdefault(known.purpose, []).append(trait)
+    return groups

@@ -1,0 +1,1 @@
+"""gRPC and stream entry points; protobuf stops here."""

@@ -1,0 +1,317 @@
+"""The ProfileService over gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from rapport.profile.v1 import profile_pb2, profile_pb2_grpc
+from rapport.types.v1 import event_pb2, stream_pb2
+
+from services.profile.app.changes import Changes
+from services.profile.app.intake import Intake, StreamMark
+from services.profile.app.ports import ProfileStore
+from services.profile.app.questions import Questions
+from services.profile.app.take_events import Outcome
+from services.profile.domain.errors import InvalidRequestError, RejectedError, StreamGapError
+from services.profile.domain.events import CheckedEvent, EventChecker
+from services.profile.entrypoints.translation import (
+    consent_changes,
+    contact_answer,
+    contact_questions,
+    event_result,
+    exceptions_of,
+    raw_event,
+)
+from services.runtime.clock import Clock
+from services.runtime.database import Database, Transaction
+from services.runtime.errors import ErrorTable
+from services.runtime.requests import answer_once
+from services.runtime.server import Served
+from services.vocabulary.wire import micros, timestamp
+
+MAX_BATCH = 1_000
+MAX_SUBJECTS = 500
+_NAME = "rapport.profile.v1.ProfileService"
+_BREATHE = 100
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
+    """Translates, and calls one use case per method."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ProfileStore,
+        intake: Intake,
+        checker: EventChecker,
+        questions: Questions,
+        changes: Changes,
+        clock: Clock,
+        errors: ErrorTable,
+        clock_moved: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._intake = intake
+        self._checker = checker
+        self._questions = questions
+        self._changes = changes
+        self._clock = clock
+        self._errors = errors
+        self._clock_moved = clock_moved
+
+    def served(self) -> Served:
+        """For build_server."""
+        return Served(
+            _NAME, lambda server: profile_pb2_grpc.add_ProfileServiceServicer_to_server(self, server)
+        )
+
+    async def IngestEvents(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.IngestEventsRequest, context: Context
+    ) -> profile_pb2.IngestEventsResponse:
+        """Take up to 1,000 events; each is answered by itself."""
+        del context
+        outcomes = await self._take(request.events, history=request.history)
+        return profile_pb2.IngestEventsResponse(
+            results=[event_result(place, outcome) for place, outcome in enumerate(outcomes)]
+        )
+
+    async def StreamEvents(  # noqa: N802 - the proto's name
+        self, request_iterator: AsyncIterator[profile_pb2.StreamEventsRequest], context: Context
+    ) -> AsyncIterator[profile_pb2.StreamEventsResponse]:
+        """Batches without end; the position is committed with the batch."""
+        del context
+        stream_id = ""
+        position = 0
+        async for request in request_iterator:
+            kind = request.WhichOneof("message")
+            if not stream_id:
+                stream_id = _stream_id(request)
+                async with self._store.work() as work:
+                    position = await work.stream_position(stream_id)
+                yield profile_pb2.StreamEventsResponse(acknowledged_sequence=position)
+                continue
+            if kind != "batch":
+                raise InvalidRequestError(
+                    "a stream is opened once", field="open", suggestion="send batches after the opening"
+                )
+            batch = request.batch
+            if not 1 <= batch.first_sequence <= position + 1:
+                raise StreamGapError(
+                    f"the batch begins at {batch.first_sequence}, but {position} was acknowledged last",
+                    field="batch.first_sequence",
+                    suggestion=f"go on at {position + 1}",
+                )
+            last = batch.first_sequence + len(batch.events) - 1
+            outcomes = await self._take(
+                batch.events, history=batch.history, mark=StreamMark(stream_id, last), where="batch.events"
+            )
+            position = max(position, last)
+            exceptions = exceptions_of(outcomes)
+            yield profile_pb2.StreamEventsResponse(
+                acknowledged_sequence=position,
+                exceptions=exceptions,
+                accepted=len(outcomes) - len(exceptions),
+            )
+
+    async def _take(
+        self,
+        events: Sequence[event_pb2.Event],
+        *,
+        history: bool,
+        mark: StreamMark | None = None,
+        where: str = "events",
+    ) -> list[Outcome]:
+        if not 1 <= len(events) <= MAX_BATCH:
+            raise InvalidRequestError(
+                f"a batch of {len(events)} events was sent",
+                field=where,
+                suggestion=f"send 1 to {MAX_BATCH} at a time",
+            )
+        now = self._clock.now_micros()
+        outcomes: list[Outcome | None] = []
+        checked: list[CheckedEvent] = []
+        for number, event in enumerate(events, start=1):
+            try:
+                checked.append(self._checker.check(raw_event(event), now, history=history))
+                outcomes.append(None)
+            except RejectedError as rejection:
+                outcomes.append(rejection)
+            if number % _BREATHE == 0:
+                await asyncio.sleep(0)
+        taken = iter(await self._intake.take(checked, rejected=len(events) - len(checked), mark=mark))
+        return [outcome if outcome is not None else next(taken) for outcome in outcomes]
+
+    async def GetProfile(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.GetProfileRequest, context: Context
+    ) -> profile_pb2.GetProfileResponse:
+        """One customer as people see it."""
+        del context
+        now = self._clock.now_micros()
+        async with self._store.work() as work:
+            customer = await self._questions.one(work, await self._questions.find(work, request.subject))
+            snapshots = await self._questions.snapshots(work, [f"customer:{customer.id}"], now)
+        packed = snapshots[0]
+        assert isinstance(packed, bytes)
+        snapshot = stream_pb2.Snapshot.FromString(packed)
+        profile = profile_pb2.Profile(
+            customer=customer.id,
+            traits=sorted(snapshot.traits, key=lambda trait: (trait.name, trait.line)),
+            consents=snapshot.consents,
+            things=snapshot.things,
+            preferences=customer.record.preferences,
+            sequence=customer.sequence,
+        )
+        for identity, line in customer.record.identities:
+            profile.identities.add(kind=identity.kind, value=identity.value, line=line)
+        for name in sorted(customer.kept.event_types):
+            activity = customer.kept.open_activity(name)
+            if activity is not None:
+                profile.activity.add(
+                    type=name,
+                    entries=len(activity.times),
+                    days=len(activity.days),
+                    last_time=timestamp(activity.last_time_micros),
+                )
+        return profile_pb2.GetProfileResponse(profile=profile)
+
+    async def BatchGetSnapshots(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.BatchGetSnapshotsRequest, context: Context
+    ) -> profile_pb2.BatchGetSnapshotsResponse:
+        """Snapshots, item by item."""
+        del context
+        if not 1 <= len(request.subjects) <= MAX_SUBJECTS:
+            raise InvalidRequestError(
+                f"{len(request.subjects)} subjects were named",
+                field="subjects",
+                suggestion=f"name 1 to {MAX_SUBJECTS}",
+            )
+        now = self._clock.now_micros()
+        async with self._store.work() as work:
+            found = await self._questions.snapshots(work, request.subjects, now)
+        answer = profile_pb2.BatchGetSnapshotsResponse(business_time=timestamp(now))
+        for item in found:
+            result = answer.results.add()
+            if isinstance(item, bytes):
+                result.snapshot.MergeFromString(item)
+            else:
+                result.error = item
+        return answer
+
+    async def ResolveIdentity(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.ResolveIdentityRequest, context: Context
+    ) -> profile_pb2.ResolveIdentityResponse:
+        """Which customer an identity belongs to."""
+        del context
+        async with self._store.work() as work:
+            found = await self._questions.resolve(work, request.subject)
+        return profile_pb2.ResolveIdentityResponse(
+            customer=found.customer,
+            matched=profile_pb2.Identity(kind=found.matched.kind, value=found.matched.value, line=found.line),
+            conflict=found.conflict,
+        )
+
+    async def RecordConsent(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.RecordConsentRequest, context: Context
+    ) -> profile_pb2.RecordConsentResponse:
+        """Write consents into the ledger, once per request id."""
+        del context
+
+        async def act(transaction: Transaction) -> profile_pb2.RecordConsentResponse:
+            now = self._clock.now_micros()
+            work = self._store.join(transaction)
+            customer, without = await self._changes.record_consent(
+                work,
+                request.subject,
+                consent_changes(request.changes, now),
+                request.request_id,
+                now,
+            )
+            (packed,) = await self._questions.snapshots(work, [f"customer:{customer}"], now)
+            assert isinstance(packed, bytes)
+            return profile_pb2.RecordConsentResponse(
+                customer=customer,
+                consents=stream_pb2.Snapshot.FromString(packed).consents,
+                without_effect=without,
+            )
+
+        return await answer_once(
+            self._database,
+            f"{_NAME}/RecordConsent",
+            request,
+            profile_pb2.RecordConsentResponse,
+            act,
+            self._errors,
+        )
+
+    async def CheckContact(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.CheckContactRequest, context: Context
+    ) -> profile_pb2.CheckContactResponse:
+        """Permission, addresses, zone, language and preferences, in one call."""
+        del context
+        questions = contact_questions(request.questions)
+        checked = self._clock.wall_micros()
+        async with self._store.work() as work:
+            answers = await self._questions.contacts(work, questions, self._clock.now_micros())
+        return profile_pb2.CheckContactResponse(
+            answers=[contact_answer(answer) for answer in answers], checked_time=timestamp(checked)
+        )
+
+    async def SetListenedTypes(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.SetListenedTypesRequest, context: Context
+    ) -> profile_pb2.SetListenedTypesResponse:
+        """Which types travel with a snapshot; in force everywhere when answered."""
+        del context
+
+        async def act(transaction: Transaction) -> profile_pb2.SetListenedTypesResponse:
+            listened = await self._changes.set_listened_types(self._store.join(transaction), request.types)
+            return profile_pb2.SetListenedTypesResponse(version=listened.version)
+
+        return await answer_once(
+            self._database,
+            f"{_NAME}/SetListenedTypes",
+            request,
+            profile_pb2.SetListenedTypesResponse,
+            act,
+            self._errors,
+        )
+
+    async def AdvanceClock(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.AdvanceClockRequest, context: Context
+    ) -> profile_pb2.AdvanceClockResponse:
+        """Move business time on; kept, then told to every process."""
+        del context
+
+        async def act(transaction: Transaction) -> profile_pb2.AdvanceClockResponse:
+            if not request.HasField("time"):
+                raise InvalidRequestError(
+                    "it is missing", field="time", suggestion="say where business time goes"
+                )
+            stands = await self._changes.advance_clock(
+                self._store.join(transaction), micros(request.time), self._clock.now_micros()
+            )
+            return profile_pb2.AdvanceClockResponse(business_time=timestamp(stands))
+
+        answer = await answer_once(
+            self._database,
+            f"{_NAME}/AdvanceClock",
+            request,
+            profile_pb2.AdvanceClockResponse,
+            act,
+            self._errors,
+        )
+        await self._clock_moved(micros(answer.business_time))
+        return answer
+
+
+def _stream_id(request: profile_pb2.StreamEventsRequest) -> str:
+    if request.WhichOneof("message") != "open" or not 1 <= len(request.open.stream_id) <= 200:
+        raise InvalidRequestError(
+            "a stream begins with an opening",
+            field="open.stream_id",
+            suggestion="send open with a stream_id of 1 to 200 characters first",
+        )
+    return request.open.stream_id

@@ -1,0 +1,174 @@
+"""Puts the profile service together: `python -m services.profile.main server|worker|migrate`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from services.profile.adapters.packing import Types
+from services.profile.adapters.postgres import PostgresStore, PostgresWork
+from services.profile.adapters.snapshots import SnapshotPacker
+from services.profile.app.changes import Changes
+from services.profile.app.intake import Intake
+from services.profile.app.ports import Work
+from services.profile.app.questions import Questions
+from services.profile.app.take_events import EventTaker
+from services.profile.domain.events import CheckedEvent, EventChecker
+from services.profile.entrypoints.clock_keeper import ClockKeeper
+from services.profile.entrypoints.errors import PROFILE_ERRORS
+from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
+from services.profile.entrypoints.servicer import ProfileServicer
+from services.profile.settings import SERVICE, ProfileSettings
+from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
+from services.runtime.consumer import StreamConsumer
+from services.runtime.database import Database, Transaction
+from services.runtime.dead_letters import DeadLetters
+from services.runtime.operations import OperationsService, Progress
+from services.runtime.outbox import Outbox, Relay
+from services.runtime.process import Role, run_service
+from services.runtime.server import build_server
+from services.runtime.streams import OUTCOMES, Bus, connect_bus, ensure_streams
+from services.vocabulary.catalogue import Catalogue, load_catalogue
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class NothingDue:
+    """The profile plans nothing."""
+
+    async def progress(self, transaction: Transaction, now_micros: int) -> Progress:
+        """Nothing is due, ever."""
+        del transaction, now_micros
+        return Progress()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both roles are made of."""
+
+    catalogue: Catalogue
+    database: Database
+    bus: Bus
+    clock: WallClock | EventClock
+    store: PostgresStore
+    packer: SnapshotPacker
+    taker: EventTaker
+    checker: EventChecker
+    questions: Questions
+    changes: Changes
+    set_aside: SetAside
+    dead_letters: DeadLetters
+
+
+async def build_parts(role: Role) -> Parts:
+    """Connect to everything and put together what both roles share."""
+    settings = role.settings
+    catalogue = load_catalogue(settings.rules_folder)
+    database = Database(settings.database_url, settings.database_pool)
+    role.on_close(database.close)
+    bus = await connect_bus(settings)
+    role.on_close(bus.close)
+    role.end_when(bus.closed, "the connection to NATS closed for good")
+    await ensure_streams(bus.jetstream, partitions=settings.partitions, max_bytes=settings.stream_max_bytes)
+    clock = make_clock(settings.clock)
+    if isinstance(clock, EventClock):
+        role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
+    outbox = Outbox(database, partitions=settings.partitions)
+    types = Types(catalogue)
+    store = PostgresStore(database, outbox, types, partitions=settings.partitions)
+    packer = SnapshotPacker(types)
+    taker = EventTaker(catalogue, packer)
+    wall = isinstance(clock, WallClock)
+    checker = EventChecker(catalogue, orjson.loads, orjson.dumps, wall)
+    questions = Questions(catalogue, packer)
+    set_aside = SetAside(store, taker, checker, clock)
+    dead_letters = DeadLetters(SERVICE, outbox, set_aside.take_again, partitions=settings.partitions)
+    set_aside.dead_letters = dead_letters
+    return Parts(
+        catalogue=catalogue,
+        database=database,
+        bus=bus,
+        clock=clock,
+        store=store,
+        packer=packer,
+        taker=taker,
+        checker=checker,
+        questions=questions,
+        changes=Changes(catalogue, taker, questions, packer, orjson.dumps, wall=wall),
+        set_aside=set_aside,
+        dead_letters=dead_letters,
+    )
+
+
+async def build_server_role(role: Role) -> None:
+    """Answers over gRPC."""
+    own = ProfileSettings.of(role.settings)
+    parts = await build_parts(role)
+
+    async def clock_moved(micros: int) -> None:
+        if keeper is not None:
+            await keeper.moved(micros)
+
+    async def set_aside(work: Work, event: CheckedEvent, error: Exception) -> None:
+        assert isinstance(work, PostgresWork)
+        await parts.set_aside.ingested(work.transaction, event, error)
+
+    keeper: ClockKeeper | None = None
+    if isinstance(parts.clock, EventClock):
+        keeper = ClockKeeper(parts.store, parts.bus.jetstream, parts.clock)
+        await keeper.restore()
+        role.supervise("clock-keeper", keeper.run)
+    servicer = ProfileServicer(
+        database=parts.database,
+        store=parts.store,
+        intake=Intake(parts.store, parts.taker, parts.clock.now_micros, set_aside, lanes=own.lanes),
+        checker=parts.checker,
+        questions=parts.questions,
+        changes=parts.changes,
+        clock=parts.clock,
+        errors=PROFILE_ERRORS,
+        clock_moved=clock_moved,
+    )
+    operations = OperationsService(
+        SERVICE,
+        OUTCOMES,
+        database=parts.database,
+        bus=parts.bus,
+        clock=parts.clock,
+        dead_letters=parts.dead_letters,
+        source=NothingDue(),
+        errors=PROFILE_ERRORS,
+    )
+    server = build_server(role.settings, [servicer.served(), operations.served()], PROFILE_ERRORS)
+    await server.start()
+    role.on_close(server.stop)
+    role.ready["address"] = server.address
+
+
+async def build_worker_role(role: Role) -> None:
+    """Takes OUTCOMES, and publishes what both roles have put into the outbox."""
+    parts = await build_parts(role)
+    handler = OutcomesHandler(
+        database=parts.database,
+        store=parts.store,
+        taker=parts.taker,
+        checker=parts.checker,
+        changes=parts.changes,
+        set_aside=parts.set_aside,
+        clock=parts.clock,
+    )
+    partitions = role.settings.partitions
+    consumer = StreamConsumer(parts.bus, OUTCOMES, handler, partitions=partitions)
+    relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
+    role.supervise("outcomes", consumer.run, stop=consumer.stop)
+    role.supervise("relay", relay.run)
+
+
+def main() -> int:
+    """The exit status."""
+    return run_service(SERVICE, {"server": build_server_role, "worker": build_worker_role}, MIGRATIONS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Where Alembic enters."""
+
+from services.runtime.migrations import run_environment
+
+run_environment()

@@ -148,9 +148,12 @@ class ClockFollower:
         """Follow until cancelled: what comes now, and at intervals the last that was kept."""
         subscription = await self._nats.subscribe(CLOCK_SUBJECT, cb=self._take)
         try:
+            # soon again at first: what was published just before we subscribed may not be stored yet
+            pause = 0.05
             while True:
                 await self._catch_up()
-                await asyncio.sleep(self._sweep_seconds)
+                await asyncio.sleep(min(pause, self._sweep_seconds))
+                pause = min(2 * pause, self._sweep_seconds)
         finally:
             with contextlib.suppress(NatsError):
                 await subscription.unsubscribe()

@@ -158,32 +158,34 @@ async def test_the_pool_recovers_when_all_its_connections_were_cut(database: Dat
 async def test_a_cancelled_transaction_leaves_nothing_and_gives_its_connection_back(
     database: Database, count: Count
 ):
-    inside = asyncio.Event()
-
     async def work() -> None:
         async with database.transaction() as tx:
             await tx.execute("INSERT INTO done (word) VALUES ('half')")
-            inside.set()
             await tx.execute("SELECT pg_sleep(60)")
 
-    for _ in range(20):  # more often than the pool has room
-        inside.clear()
+    async def sleeping() -> int:
+        async with database.transaction() as tx:
+            row = await tx.row(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE wait_event = 'PgSleep' AND datname = current_database()"
+            )
+        assert row is not None
+        return int(row[0])
+
+    async def one_sleeps() -> bool:
+        return await sleeping() == 1
+
+    async def nobody_sleeps() -> bool:
+        return await sleeping() == 0
+
+    for _ in range(12):  # more often than the pool has room
         task = asyncio.create_task(work())
-        await inside.wait()
+        await until(one_sleeps)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        await until(nobody_sleeps)
     assert await count("done") == 0
-
-    async def nobody_works() -> bool:
-        async with database.transaction() as tx:
-            working = await tx.row(
-                "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() "
-                "AND datname = current_database()"
-            )
-        return working is None
-
-    await until(nobody_works)
 
 
 async def test_migrating_again_changes_nothing_and_two_at_once_do_not_meet(make_database):

@@ -4,15 +4,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rapport.channel.v1.channel_pb2_grpc import ChannelServiceAsyncStub, ChannelServiceStub
-from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub, DecisionServiceStub
-from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub, RuleSetServiceStub
-from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub, OperationsServiceStub
-from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub, ProfileServiceStub
+from rapport.channel.v1.channel_pb2_grpc import ChannelServiceStub
+from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
+from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
+from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
+from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 
 from services.cli.stack.state import Stack, find_stack
 from services.runtime.client import connect
+
+if TYPE_CHECKING:  # these names stand in the stub files only
+    from rapport.channel.v1.channel_pb2_grpc import ChannelServiceAsyncStub
+    from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
+    from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
+    from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
+    from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
 
 SERVICES = ("profile", "decision", "channel")
 

@@ -48,8 +48,20 @@ AFTERMATH = dt.timedelta(days=4)
     default=DEFAULT_FOLDER / "demo",
     help="Where the demo runs; emptied first.  [default: var/demo in the checkout]",
 )
-@click.option("--subscribers", type=click.IntRange(50, 10_000), default=2_000, show_default=True)
-@click.option("--months", type=click.IntRange(1, len(MONTHS)), default=len(MONTHS), show_default=True)
+@click.option(
+    "--subscribers",
+    type=click.IntRange(50, 10_000),
+    default=2_000,
+    show_default=True,
+    help="How many people live in the town.",
+)
+@click.option(
+    "--months",
+    type=click.IntRange(1, len(MONTHS)),
+    default=len(MONTHS),
+    show_default=True,
+    help="How many months of its life to run, from October 2026 on.",
+)
 @click.option("--seed", type=int, default=20261001, show_default=True, help="Another seed is another town.")
 @click.option("--keep", is_flag=True, help="Leave the system running afterwards.")
 def demo(folder: Path, subscribers: int, months: int, seed: int, *, keep: bool) -> None:

@@ -142,7 +142,7 @@ def test_each_command_can_be_loaded_and_says_what_it_does(name):
         command = main.get_command(context, name)
     assert command.help
     assert all(
-        option.help for option in command.params if isinstance(option, click.Option) and option.name != "help"
+        option.help for option in command.params if isinstance(option, click.Option) and not option.hidden
     )
 
 

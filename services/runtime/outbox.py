@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 import structlog
-from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from services.runtime.database import Database, Transaction, backoff_seconds
@@ -111,7 +110,7 @@ class Relay:
         self._mine: list[int] = []
         self._lanes: dict[Lane, deque[tuple[int, bytes]]] = {}
         self._runners: dict[Lane, asyncio.Task[None]] = {}
-        self._read: set[int] = set()
+        self._read: dict[int, str] = {}  # stream by id
         self._acknowledged: list[int] = []
         self._more = False
         self._deleting: asyncio.TimerHandle | None = None
@@ -152,7 +151,7 @@ class Relay:
                 await self._lock(driver)
                 lock_again = loop.time() + self._sweep_seconds
             self._more = await self._turn(driver)
-            if not (self._more and len(self._read) < self._read_rows):
+            if not self._more or len(self._read) >= self._read_rows:
                 await self._wake.wait()
 
     async def _lock(self, driver: psycopg.AsyncConnection[Any]) -> None:
@@ -167,27 +166,32 @@ class Relay:
 
     async def _turn(self, driver: psycopg.AsyncConnection[Any]) -> bool:
         """Delete what was acknowledged, read what is new, hand it to its lanes; True: there may be more."""
-        room = 2 * self._read_rows - len(self._read)
         done, self._acknowledged = self._acknowledged, []
+        # a stream that takes nothing (full, or nobody there) must not fill our hands and stop the others
+        in_hand = Counter(self._read.values())
+        full = [stream for stream, rows in in_hand.items() if rows >= 2 * self._read_rows]
         async with driver.cursor(binary=True) as cursor:
             await cursor.execute(
                 """
                 WITH gone AS (DELETE FROM outbox WHERE id = ANY(%(done)s::bigint[]))
                 SELECT id, stream, partition, payload FROM outbox
                 WHERE partition = ANY(%(mine)s::int[]) AND id <> ALL(%(read)s::bigint[])
+                    AND stream <> ALL(%(full)s::text[])
                 ORDER BY id LIMIT %(limit)s
                 """,
                 {
                     "done": done,
                     "mine": self._mine,
                     "read": sorted(self._read),
-                    "limit": min(room, self._read_rows),
+                    "full": full,
+                    "limit": self._read_rows,
                 },
             )
             rows = await cursor.fetchall()
-        self._read.difference_update(done)
+        for number in done:
+            del self._read[number]
         for number, stream, partition, payload in rows:
-            self._read.add(number)
+            self._read[number] = stream
             lane = (stream, partition)
             self._lanes.setdefault(lane, deque()).append((number, payload))
             if lane not in self._runners:
@@ -206,7 +210,7 @@ class Relay:
             headers = {"Nats-Msg-Id": f"{self._service}:{self._origin}:{number}"}
             try:
                 await self._jetstream.publish(target, payload, timeout=self._publish_timeout, headers=headers)
-            except (NatsError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, what comes after must wait
                 failures += 1
                 if failures in {1, 10} or failures % 100 == 0:
                     _log.warning(
@@ -236,7 +240,7 @@ class Relay:
         await asyncio.gather(*runners, return_exceptions=True)
         self._mine = []
         self._lanes, self._runners = {}, {}
-        self._read, self._acknowledged = set(), []
+        self._read, self._acknowledged = {}, []
         self._more = False
 
 

@@ -110,16 +110,20 @@ async def test_redelivered_after_a_lost_acknowledgement_it_is_done_once(database
 
 
 async def test_heartbeats_keep_a_message_with_the_worker_that_has_it(database: Database, bus: Bus):
-    await _ack_wait(bus, 1.0)
+    await _ack_wait(bus, 0.5)
     slow, other = Recorder(database), Recorder(database)
     slow.gate.clear()
-    async with consuming(make_consumer(bus, slow, heartbeat_seconds=0.2)):
+    async with consuming(make_consumer(bus, slow, heartbeat_seconds=0.1)):
         await publish(bus, 0, b"long")
         await slow.begun.wait()
         async with consuming(make_consumer(bus, other)):
-            for number in range(30):  # three times AckWait, by messages of another partition
-                await publish(bus, 1, b"%d" % number)
-                await asyncio.sleep(0.1)
+            await publish(bus, 1, b"short")
+            three_times_as_long = asyncio.get_running_loop().time() + 1.5
+
+            async def long_past_ack_wait() -> bool:
+                return asyncio.get_running_loop().time() > three_times_as_long
+
+            await until(long_past_ack_wait)
             slow.gate.set()
             await until(lambda: drained(bus))
     assert "long" not in {delivery.payload.decode() for delivery in other.deliveries}

@@ -81,6 +81,19 @@ async def test_streams_of_one_partition_do_not_wait_for_each_other(
     assert await published(bus, ACTIONS) == [("rapport.actions.0", b"free")]
 
 
+async def test_a_stream_that_takes_nothing_never_stops_another(database: Database, bus: Bus, count: Count):
+    await bus.jetstream.delete_stream(EVENTS)
+    await put(database, [(n % PARTITIONS, b"stuck") for n in range(40)], EVENTS)
+    await put(database, [(0, b"free")] * 3, ACTIONS)
+    async with relaying(make_relay(database, bus, read_rows=8, publish_timeout_seconds=0.5)):
+
+        async def the_stuck_are_left() -> bool:
+            return await count("outbox") == 40
+
+        await until(the_stuck_are_left)
+    assert len(await published(bus, ACTIONS)) == 3
+
+
 async def test_what_is_rolled_back_is_never_published(database: Database, bus: Bus, count: Count):
     outbox = Outbox(database, partitions=PARTITIONS)
     async with relaying(make_relay(database, bus)):

@@ -103,6 +103,7 @@ class Admission:
 
     async def prepare(self, actions: Sequence[Action]) -> list[Prepared]:
         """Everything that takes time, before the transaction: asks the profile in bulk, renders texts."""
+        await self._clock.wait_until(1)  # a process that has just started may not know the time yet
         answers = await ask_profile(self._profile, actions)
         prepared: list[Prepared] = []
         for action in actions:

@@ -178,8 +178,13 @@ class Inbox(Protocol):
     async def put(self, batch: Sequence[Outgoing]) -> Mapping[str, int]:
         """Puts messages; cursor by message id. One that is there already keeps its cursor."""
 
-    async def after(self, customers: Sequence[int], cursor: int, limit: int) -> Sequence[InboxEntry]:
-        """Entries beyond the cursor in order, of these customers; of every customer when none is named."""
+    async def after(
+        self, customers: Sequence[int], cursor: int, limit: int, *, unseen_to: int = 0
+    ) -> Sequence[InboxEntry]:
+        """Entries beyond the cursor in order, of these customers; of every customer when none is named.
 
-    async def seen(self, customers: Sequence[int], cursor: int, limit: int) -> Sequence[InboxEntry]:
-        """Marks entries up to the cursor as seen; returns those not seen before, at most `limit`."""
+        With `unseen_to` only those up to that cursor that were not marked as seen.
+        """
+
+    async def mark_seen(self, entries: Sequence[InboxEntry]) -> None:
+        """They have been seen; marked after their messages are delivered: a crash repeats only that."""

@@ -70,6 +70,8 @@ class Sender:
 
     async def turn(self) -> int:
         """Takes what is due, up to a batch, and hands it over; how many messages it took up."""
+        if self._clock.now_micros() <= 0:
+            return 0  # the time is not known yet, and it may be night
         room = self._rate.room(self._clock.wall_micros())
         limit = BATCH if room is None else min(BATCH, room)
         if limit == 0:

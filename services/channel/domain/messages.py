@@ -37,6 +37,9 @@ FINAL = frozenset(state for state, following in TRANSITIONS.items() if not follo
 WAITING = frozenset({_S.ACCEPTED, _S.DEFERRED})
 """Not through the gates yet: they are asked again when it is due. Such a message holds no slot."""
 
+REPEATABLE = frozenset({Channel.APP})
+"""Channels on which handing over twice is handing over once: our own inbox keeps a message once."""
+
 HOLDS_SLOT = frozenset({_S.PLANNED, _S.SENDING, _S.SENT, _S.DELIVERED})
 """Through the gates: it counts for caps."""
 
@@ -218,8 +221,9 @@ class Message:
         """Nobody knows whether the provider took it.
 
         Mandatory and service messages are handed over again; the others are not, and keep their slot.
+        What may be handed over any number of times is.
         """
-        if CATEGORY_FACTS[self.category].resend_when_unknown:
+        if CATEGORY_FACTS[self.category].resend_when_unknown or self.channel in REPEATABLE:
             self.resent = True
             self.retry_wall_micros = retry_wall_micros
             self._to(MessageState.PLANNED, now_micros, RefusalReason.HANDOVER_UNKNOWN, detail)

@@ -1,0 +1,138 @@
+"""Takes actions from the ACTIONS stream."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import psycopg
+import sqlalchemy.exc
+from google.protobuf.message import DecodeError
+from rapport.types.v1 import stream_pb2
+
+from services.channel.app.admit import Admission, Prepared
+from services.channel.app.store import MessageTransaction
+from services.channel.domain.errors import InvalidActionError, StaleWriteError
+from services.channel.entrypoints import translate
+from services.runtime.consumer import Delivery, take_messages
+from services.runtime.database import Database, Transaction
+from services.runtime.dead_letters import DeadLetters
+from services.runtime.outbox import Outbox
+from services.runtime.streams import ACTIONS
+
+ACTION_LETTER = "action"
+_MESSAGE_LETTER = "action_batch"
+PASSING = (psycopg.OperationalError, sqlalchemy.exc.OperationalError, StaleWriteError, OSError)
+"""Failures that are not the action's: it is tried again later."""
+
+
+class ActionsHandler:
+    """All that waits on ACTIONS in one transaction; an action that fails alone is set aside."""
+
+    def __init__(
+        self,
+        database: Database,
+        within: Callable[[Transaction], MessageTransaction],
+        admission: Admission,
+        dead_letters: DeadLetters,
+    ) -> None:
+        self._database = database
+        self._within = within
+        self._admission = admission
+        self._dead_letters = dead_letters
+
+    def count(self, payload: bytes) -> int:
+        """How many actions a message holds."""
+        try:
+            return max(1, len(stream_pb2.ActionBatch.FromString(payload).actions))
+        except DecodeError:
+            return 1
+
+    async def handle(self, deliveries: Sequence[Delivery]) -> None:
+        """Takes all actions of all deliveries; raises when any of them cannot be taken."""
+        read = [
+            (delivery.key, translate.action_from_wire(wired))
+            for delivery in deliveries
+            for wired in stream_pb2.ActionBatch.FromString(delivery.payload).actions
+        ]
+        prepared = await self._admission.prepare([action for _, action in read])
+        async with self._database.transaction() as raw:
+            new = await take_messages(raw, [delivery.key for delivery in deliveries])
+            wanted = [one for (key, _), one in zip(read, prepared, strict=True) if key in new]
+            if wanted:
+                await self._admission.take(self._within(raw), wanted)
+
+    async def handle_singly(self, delivery: Delivery) -> None:
+        """Takes the actions of one delivery one by one; those that fail become dead letters."""
+        try:
+            batch = stream_pb2.ActionBatch.FromString(delivery.payload)
+        except DecodeError:
+            await self._set_aside_message(delivery)
+            return
+        tried = [(wired, await self._try_to_prepare(wired)) for wired in batch.actions]
+        async with self._database.transaction() as raw:
+            if not await take_messages(raw, [delivery.key]):
+                return
+            for wired, prepared in tried:
+                failure = (
+                    prepared if isinstance(prepared, Exception) else await self._try_to_take(raw, prepared)
+                )
+                if failure is not None:
+                    await self._set_aside(raw, wired, failure)
+
+    async def _try_to_prepare(self, wired: stream_pb2.Action) -> Prepared | Exception:
+        try:
+            return (await self._admission.prepare([translate.action_from_wire(wired)]))[0]
+        except PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others must not wait for it
+            return error
+
+    async def _try_to_take(self, raw: Transaction, prepared: Prepared) -> Exception | None:
+        try:
+            async with raw.savepoint():
+                await self._admission.take(self._within(raw), [prepared])
+        except PASSING:
+            raise
+        except Exception as error:
+            if raw.driver.closed:
+                raise
+            return error
+        return None
+
+    async def _set_aside(self, raw: Transaction, wired: stream_pb2.Action, error: Exception) -> None:
+        reason = str(error) if isinstance(error, InvalidActionError) else type(error).__name__
+        await self._dead_letters.add(
+            raw,
+            kind=ACTION_LETTER,
+            item_id=wired.action_id,
+            item_type=wired.name,
+            customer=max(wired.customer, 0),
+            payload=wired.SerializeToString(),
+            reason=reason,
+        )
+
+    async def _set_aside_message(self, delivery: Delivery) -> None:
+        async with self._database.transaction() as raw:
+            if await take_messages(raw, [delivery.key]):
+                await self._dead_letters.add(
+                    raw,
+                    kind=_MESSAGE_LETTER,
+                    item_id=delivery.key,
+                    item_type="",
+                    customer=0,
+                    payload=delivery.payload,
+                    reason="the message is no readable batch of actions",
+                )
+
+
+def resend_action(outbox: Outbox, partitions: int) -> Callable[[Transaction, str, bytes], Awaitable[None]]:
+    """What puts an action that was set aside on its way again."""
+
+    async def resend(raw: Transaction, kind: str, payload: bytes) -> None:
+        if kind == ACTION_LETTER:
+            action = stream_pb2.Action.FromString(payload)
+            batch = stream_pb2.ActionBatch(actions=[action])
+            partition = max(action.customer, 0) % partitions
+            await outbox.put(raw, ACTIONS, [(partition, batch.SerializeToString())])
+        else:
+            await outbox.put(raw, ACTIONS, [(0, payload)])
+
+    return resend

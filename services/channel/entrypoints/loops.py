@@ -1,0 +1,143 @@
+"""What the worker does all the time: sends, listens for receipts, gives waiting messages their turn."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from services.channel.app.admit import Admission
+from services.channel.app.due import take_due
+from services.channel.app.ports import Transport
+from services.channel.app.receipts import take_receipts
+from services.channel.app.send import Sender, expire, recover
+from services.channel.app.store import MessageStore
+from services.channel.domain.errors import PolicyError
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+
+_MICROS = 1_000_000
+_SWEEP_SECONDS = 1.0
+_CARE_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class SenderLoop:
+    """Runs one channel's sender; a channel whose provider is away holds up no other."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Takes up nothing new; `run` returns when what is being handed over has been kept."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Sends until stopped."""
+        while not self._stopping.is_set():
+            self._wake.clear()
+            handled = await self._sender.turn()
+            if self._sender.rest_micros:
+                await _wait(self._stopping, self._sender.rest_micros / _MICROS)
+            elif not handled:
+                await _wait(self._wake, _SWEEP_SECONDS)
+
+
+class ReceiptLoop:
+    """Takes a provider's receipts; the next batch is asked for when the one before is committed."""
+
+    def __init__(self, store: MessageStore, transport: Transport, clock: Clock) -> None:
+        self._store = store
+        self._transport = transport
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Listens until cancelled, or until the transport has no receipts to give."""
+        async for receipts in self._transport.receipts():
+            await take_receipts(self._store, self._clock, receipts)
+
+
+class DueLoop:
+    """Gives deferred messages their turn as soon as business time has come."""
+
+    def __init__(self, store: MessageStore, admission: Admission, clock: Clock) -> None:
+        self._store = store
+        self._admission = admission
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            seen_micros = self._clock.now_micros()
+            if not await take_due(self._store, self._admission, self._clock):
+                await _changed(self._clock, seen_micros)
+
+
+class CareLoop:
+    """Once a second: takes up what a dead sender left, ends what has expired, reads changed policies."""
+
+    def __init__(self, store: MessageStore, clock: Clock, refresh_policies: Callable[[], bool]) -> None:
+        self._store = store
+        self._clock = clock
+        self._refresh = refresh_policies
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            seen_micros = self._clock.now_micros()
+            self._refresh_policies()
+            lost = await recover(self._store, self._clock)
+            if lost:
+                _log.warning("hand_overs_recovered", messages=lost)
+            if not lost + await expire(self._store, self._clock):
+                await _changed(self._clock, seen_micros, _CARE_SECONDS)
+
+    def _refresh_policies(self) -> None:
+        try:
+            if self._refresh():
+                _log.info("policies_in_force")
+        except PolicyError as error:
+            _log.error("policies_not_read", reason=str(error))
+
+
+async def wake_senders(database: Database, notice: str, loops: list[SenderLoop]) -> None:
+    """Wakes the senders whenever a message was planned, in whichever process."""
+    async for _ in database.listen(notice):
+        for loop in loops:
+            loop.wake()
+
+
+async def ring(database: Database, notice: str, bell: Callable[[], None]) -> None:
+    """Rings the bell at every notice."""
+    async for _ in database.listen(notice):
+        bell()
+
+
+async def keep_policies(refresh: Callable[[], bool], wait: Callable[[], Awaitable[None]]) -> None:
+    """Reads changed policies in a role that has no CareLoop."""
+    while True:
+        try:
+            refresh()
+        except PolicyError as error:
+            _log.error("policies_not_read", reason=str(error))
+        await wait()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _changed(clock: Clock, seen_micros: int, seconds: float = 0.5) -> None:
+    """Until business time has moved on by so much, or so much time of the wall's has passed."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await clock.wait_changed(seen_micros + int(seconds * _MICROS))

@@ -1,0 +1,141 @@
+"""Between protobuf and the domain."""
+
+from uuid import UUID
+
+from google.protobuf.message import DecodeError
+from rapport.channel.v1 import channel_pb2
+from rapport.types.v1 import stream_pb2
+
+from services.channel.domain.actions import Action, ChannelChoice
+from services.channel.domain.choice import Choice, Chosen, Dropped, Waits
+from services.channel.domain.errors import InvalidActionError
+from services.channel.domain.messages import Change, Message
+from services.vocabulary import wire
+from services.vocabulary.values import ValueMistake
+from services.vocabulary.words import DISPATCHED_KINDS, MessageState
+
+MESSAGE_STATES = wire.WordTable(MessageState, channel_pb2.MessageState, "MESSAGE_STATE_")
+
+
+def action_from_wire(wired: stream_pb2.Action) -> Action:
+    """A checked action; raises InvalidActionError with the field that is wrong."""
+    try:
+        UUID(wired.action_id)
+    except ValueError as error:
+        raise InvalidActionError(
+            "action_id", "is no UUID", "give the UUID that the decision derived"
+        ) from error
+    if wired.customer <= 0:
+        raise InvalidActionError("customer", f"is {wired.customer}", "give a customer id from 1")
+    if not wired.name:
+        raise InvalidActionError("name", "is empty", "name the offer, message, survey or task")
+    try:
+        kind = wire.ACTION_KINDS.from_wire(wired.kind)
+        category = wire.CATEGORIES.from_wire(wired.category)
+        choices = tuple(
+            ChannelChoice(wire.CHANNELS.from_wire(choice.channel), choice.after_micros)
+            for choice in wired.channels
+        )
+        parameters = {name: wire.value_from_wire(value) for name, value in wired.parameters.items()}
+        types = {name: wire.type_of_wire(value) for name, value in wired.parameters.items()}
+    except ValueMistake as error:
+        raise InvalidActionError("parameters", str(error)) from error
+    except ValueError as error:
+        raise InvalidActionError("kind, category or channels", str(error)) from error
+    if kind not in DISPATCHED_KINDS:
+        known = ", ".join(sorted(one.value for one in DISPATCHED_KINDS))
+        raise InvalidActionError("kind", "is nothing that is dispatched", f"one of {known}")
+    if category is None:
+        raise InvalidActionError("category", "is not said", "it decides consent, caps and quiet hours")
+    return Action(
+        action_id=wired.action_id.lower(),
+        customer=wired.customer,
+        kind=kind,
+        name=wired.name,
+        category=category,
+        decision_id=wired.decision_id,
+        rule_set=wired.rule_set,
+        rule=wired.rule,
+        topic=wired.topic,
+        channels=choices,
+        parameters={name: value for name, value in parameters.items() if value is not None},
+        types={name: kind for name, kind in types.items() if kind is not None},
+        template=wired.template,
+        score=wired.score,
+        priority=wired.priority,
+        decided_micros=wired.decided_micros,
+        expires_micros=wired.expires_micros,
+        hops=wired.hops,
+        line=wired.line,
+        to_payer=wired.to_payer,
+        record=wired.SerializeToString(),
+    )
+
+
+def action_from_record(record: bytes) -> Action:
+    """An action from what was kept of it."""
+    try:
+        return action_from_wire(stream_pb2.Action.FromString(record))
+    except DecodeError as error:
+        raise InvalidActionError("action", "is not readable") from error
+
+
+def message_to_wire(message: Message) -> channel_pb2.Message:
+    """A message as callers see it."""
+    wired = channel_pb2.Message(
+        message_id=message.message_id,
+        action_id=message.action_id,
+        decision_id=message.decision_id,
+        customer=message.customer,
+        channel=wire.CHANNELS.to_wire(message.channel),
+        category=wire.CATEGORIES.to_wire(message.category),
+        name=message.name,
+        state=MESSAGE_STATES.to_wire(message.state),
+        reason=wire.REFUSAL_REASONS.to_wire(message.reason),
+        text=message.wording.text if message.wording is not None else "",
+        rule_set=message.rule_set,
+        rule=message.rule,
+        attempts=message.attempts,
+        detail=message.detail,
+    )
+    wired.planned_time.CopyFrom(wire.timestamp(message.due_micros))
+    wired.accept_time.CopyFrom(wire.timestamp(message.accepted_micros))
+    if message.sent_micros:
+        wired.sent_time.CopyFrom(wire.timestamp(message.sent_micros))
+    if message.receipt_micros:
+        wired.receipt_time.CopyFrom(wire.timestamp(message.receipt_micros))
+    return wired
+
+
+def change_to_wire(change: Change) -> channel_pb2.MessageEvent:
+    """One step of a message's history."""
+    return channel_pb2.MessageEvent(
+        time=wire.timestamp(change.time_micros),
+        state=MESSAGE_STATES.to_wire(change.state),
+        reason=wire.REFUSAL_REASONS.to_wire(change.reason),
+        detail=change.detail,
+    )
+
+
+def gate_answer(action_id: str, choice: Choice) -> channel_pb2.GateAnswer:
+    """What the gates said about an action that a caller wants to present."""
+    match choice:
+        case Chosen():
+            return channel_pb2.GateAnswer(action_id=action_id, passed=True)
+        case Waits(_, reason, detail, until_micros):
+            answer = channel_pb2.GateAnswer(
+                action_id=action_id,
+                reason=wire.REFUSAL_REASONS.to_wire(reason),
+                detail=detail,
+            )
+            answer.next_time.CopyFrom(wire.timestamp(until_micros))
+            return answer
+        case Dropped(_, refusal, detail, next_micros):
+            answer = channel_pb2.GateAnswer(
+                action_id=action_id,
+                reason=wire.REFUSAL_REASONS.to_wire(refusal),
+                detail=detail,
+            )
+            if next_micros is not None:
+                answer.next_time.CopyFrom(wire.timestamp(next_micros))
+            return answer

@@ -1,0 +1,221 @@
+"""Puts the channel service together: `python -m services.channel.main server|worker|migrate`."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.channel.adapters.inbox import InboxTransport
+from services.channel.adapters.policies import PolicyFolder
+from services.channel.adapters.profile import GrpcProfile
+from services.channel.adapters.smpp import SmppSettings, SmppTransport
+from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
+from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
+from services.channel.adapters.storage.store import PostgresStore
+from services.channel.adapters.storage.transaction import PLANNED_NOTICE
+from services.channel.adapters.templates import JinjaRenderer
+from services.channel.app.admit import Admission
+from services.channel.app.ports import Transport
+from services.channel.app.send import Sender
+from services.channel.app.speech import Speech
+from services.channel.entrypoints.actions import ActionsHandler, resend_action
+from services.channel.entrypoints.errors import CHANNEL_ERRORS
+from services.channel.entrypoints.loops import (
+    CareLoop,
+    DueLoop,
+    ReceiptLoop,
+    SenderLoop,
+    keep_policies,
+    ring,
+    wake_senders,
+)
+from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
+from services.channel.entrypoints.translate import action_from_record
+from services.channel.settings import SERVICE, ChannelSettings
+from services.runtime.client import connect
+from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
+from services.runtime.consumer import StreamConsumer
+from services.runtime.database import Database
+from services.runtime.dead_letters import DeadLetters
+from services.runtime.operations import OperationsService
+from services.runtime.outbox import Outbox, Relay
+from services.runtime.process import Role, run_service
+from services.runtime.server import build_server
+from services.runtime.streams import ACTIONS, Bus, connect_bus, ensure_streams
+from services.vocabulary.catalogue import load_catalogue
+from services.vocabulary.words import Channel
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_POLICY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both roles are made of."""
+
+    database: Database
+    bus: Bus
+    clock: WallClock | EventClock
+    store: PostgresStore
+    profile: GrpcProfile
+    policies: PolicyFolder
+    admission: Admission
+    inbox: PostgresInbox
+    dead_letters: DeadLetters
+
+
+async def build_parts(role: Role) -> Parts:
+    """Connects to everything and puts together what both roles share."""
+    settings = role.settings
+    catalogue = load_catalogue(settings.rules_folder)
+    policies = PolicyFolder(settings.rules_folder / "policies", catalogue.default_zone)
+    renderer = JinjaRenderer(
+        settings.rules_folder / "templates",
+        catalogue.default_locale,
+        catalogue.default_zone,
+    )
+    database = Database(settings.database_url, settings.database_pool)
+    role.on_close(database.close)
+    bus = await connect_bus(settings)
+    role.on_close(bus.close)
+    role.end_when(bus.closed, "the connection to NATS closed for good")
+    await ensure_streams(bus.jetstream, partitions=settings.partitions, max_bytes=settings.stream_max_bytes)
+    clock = make_clock(settings.clock)
+    if isinstance(clock, EventClock):
+        role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
+    outbox = Outbox(database, partitions=settings.partitions)
+    store = PostgresStore(database, outbox, action_from_record, partitions=settings.partitions)
+    grpc_channel = connect(settings.profile_target)
+    role.on_close(grpc_channel.close)
+    profile = GrpcProfile(grpc_channel, clock)
+    return Parts(
+        database=database,
+        bus=bus,
+        clock=clock,
+        store=store,
+        profile=profile,
+        policies=policies,
+        admission=Admission(store, profile, Speech(catalogue, renderer), policies.current, clock),
+        inbox=PostgresInbox(database),
+        dead_letters=DeadLetters(
+            SERVICE,
+            outbox,
+            resend_action(outbox, settings.partitions),
+            partitions=settings.partitions,
+        ),
+    )
+
+
+async def build_server_role(role: Role) -> None:
+    """Answers over gRPC."""
+    parts = await build_parts(role)
+    bell = InboxBell()
+    role.supervise("inbox-bell", lambda: ring(parts.database, INBOX_NOTICE, bell.ring))
+    role.supervise(
+        "policies",
+        lambda: keep_policies(parts.policies.refresh, lambda: asyncio.sleep(_POLICY_SECONDS)),
+    )
+    servicer = ChannelServicer(
+        database=parts.database,
+        within=parts.store.within,
+        store=parts.store,
+        admission=parts.admission,
+        inbox=parts.inbox,
+        bell=bell,
+        clock=parts.clock,
+    )
+    operations = OperationsService(
+        SERVICE,
+        ACTIONS,
+        database=parts.database,
+        bus=parts.bus,
+        clock=parts.clock,
+        dead_letters=parts.dead_letters,
+        source=parts.store,
+        errors=CHANNEL_ERRORS,
+    )
+    server = build_server(role.settings, [servicer.served(), operations.served()], CHANNEL_ERRORS)
+    await server.start()
+    role.on_close(server.stop)
+    role.ready["address"] = server.address
+
+
+async def build_worker_role(role: Role) -> None:
+    """Takes actions, sends messages, and publishes what both roles have put into the outbox."""
+    own = ChannelSettings.of(role.settings)
+    parts = await build_parts(role)
+    partitions = role.settings.partitions
+    handler = ActionsHandler(parts.database, parts.store.within, parts.admission, parts.dead_letters)
+    consumer = StreamConsumer(parts.bus, ACTIONS, handler, partitions=partitions)
+    loops: list[SenderLoop] = []
+    for transport in _transports(own, parts):
+        role.on_close(transport.close)
+        loop = SenderLoop(
+            Sender(
+                parts.store,
+                parts.profile,
+                transport,
+                parts.policies.current,
+                parts.clock,
+                per_second=_per_second(own, transport.channel),
+            ),
+        )
+        loops.append(loop)
+        name = transport.channel.value
+        role.supervise(f"send-{name}", loop.run, stop=loop.stop)
+        role.supervise(f"receipts-{name}", ReceiptLoop(parts.store, transport, parts.clock).run)
+    role.supervise("wake-senders", lambda: wake_senders(parts.database, PLANNED_NOTICE, loops))
+    role.supervise("due", DueLoop(parts.store, parts.admission, parts.clock).run)
+    role.supervise("care", CareLoop(parts.store, parts.clock, parts.policies.refresh).run)
+    relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
+    role.supervise("relay", relay.run)
+    role.supervise("actions", consumer.run, stop=consumer.stop)
+
+
+def _transports(own: ChannelSettings, parts: Parts) -> list[Transport]:
+    transports: list[Transport] = [InboxTransport(parts.inbox)]
+    if own.smsc is not None:
+        transports.append(
+            SmppTransport(
+                SmppSettings(
+                    host=own.smsc.host,
+                    port=own.smsc.port,
+                    system_id=own.smsc_system_id,
+                    password=own.smsc_password,
+                    sender=own.smsc_from,
+                ),
+            ),
+        )
+    if own.smtp is not None:
+        transports.append(
+            SmtpTransport(
+                SmtpSettings(
+                    host=own.smtp.host,
+                    port=own.smtp.port,
+                    sender=own.smtp_from,
+                    user=own.smtp_user,
+                    password=own.smtp_password,
+                ),
+                parts.clock.now_micros,
+            ),
+        )
+    return transports
+
+
+def _per_second(own: ChannelSettings, channel: Channel) -> int:
+    match channel:
+        case Channel.SMS:
+            return own.sms_per_second
+        case Channel.EMAIL:
+            return own.email_per_second
+        case _:
+            return 0
+
+
+def main() -> int:
+    """The exit status."""
+    return run_service(SERVICE, {"server": build_server_role, "worker": build_worker_role}, MIGRATIONS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What the channel service alone is told by its environment."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.runtime.errors import SettingError
+from services.runtime.settings import Settings
+
+SERVICE: Final = "channel"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Where a provider listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """Providers: RAPPORT_SMSC, RAPPORT_SMTP (`host:port`; unset: messages of that channel wait).
+
+    With them _SYSTEM_ID or _USER, _PASSWORD_FILE, _FROM. RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND
+    limit each worker (0: no limit).
+    """
+
+    smsc: Peer | None = None
+    smsc_system_id: str = ""
+    smsc_password: str = field(default="", repr=False)
+    smsc_from: str = ""
+    smtp: Peer | None = None
+    smtp_user: str = ""
+    smtp_password: str = field(default="", repr=False)
+    smtp_from: str = ""
+    sms_per_second: int = 0
+    email_per_second: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ChannelSettings":
+        """Read from the settings of the process; SettingError names what is wrong."""
+        smsc, smtp = _peer(settings, "smsc"), _peer(settings, "smtp")
+        return cls(
+            smsc=smsc,
+            smsc_system_id=settings.need("smsc_system_id") if smsc is not None else "",
+            smsc_password=settings.secret("smsc_password"),
+            smsc_from=settings.extra.get("smsc_from", ""),
+            smtp=smtp,
+            smtp_user=settings.extra.get("smtp_user", ""),
+            smtp_password=settings.secret("smtp_password"),
+            smtp_from=settings.need("smtp_from") if smtp is not None else "",
+            sms_per_second=_rate(settings, "sms_per_second"),
+            email_per_second=_rate(settings, "email_per_second"),
+        )
+
+
+def _peer(settings: Settings, name: str) -> Peer | None:
+    text = settings.extra.get(name, "")
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        variable = f"RAPPORT_{name.upper()}"
+        raise SettingError(f"{variable} is {text!r}", field=variable, suggestion="say host:port")
+    return Peer(host.strip("[]"), int(port))
+
+
+def _rate(settings: Settings, name: str) -> int:
+    text = settings.extra.get(name, "0")
+    if not text.isdecimal():
+        variable = f"RAPPORT_{name.upper()}"
+        raise SettingError(
+            f"{variable} is {text!r}", field=variable, suggestion="say a whole number, 0: no limit"
+        )
+    return int(text)

@@ -84,7 +84,7 @@ def submits_of(message: Outgoing, default_sender: str, reference_tag: int = 0) -
     Raises NotSendable.
     """
     if _E164.fullmatch(message.address) is None:
-        raise NotSendable("the address is not an E.164 number such as +33612345678")
+        raise NotSendable("the address is not an E.164 number: a plus sign and 7 to 15 digits")
     parts = split(message.text)
     if len(parts.payloads) > MAX_PARTS:
         raise NotSendable(f"the text takes {len(parts.payloads)} parts; at most {MAX_PARTS} can be sent")

@@ -15,6 +15,7 @@ from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt
 from services.vocabulary.words import Channel
 
 _ENHANCED = re.compile(r"\b([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
+_BASE = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]+")
 # Answers about our standing with the relay, not about the message: it may take it once we are let in.
 _NOT_LET_IN = frozenset({503, 530, 534, 535, 538})
 _NO_BATCHES: tuple[Sequence[Receipt], ...] = ()
@@ -48,9 +49,11 @@ class SmtpTransport:
     """Transport of the channel `email`."""
 
     def __init__(self, settings: SmtpSettings, now_micros: Callable[[], int]) -> None:
-        """`now_micros` gives business time for the Date header; raises BadMail when no sender is set."""
+        """`now_micros`: business time for the Date header; raises ValueError for an unfit setting."""
         address = settings.sender.rpartition("<")[2].rstrip("> ")
         self._domain = mail_address(address).rpartition("@")[2]
+        if settings.unsubscribe_base and not _BASE.fullmatch(settings.unsubscribe_base):
+            raise ValueError("unsubscribe_base is no web address; write https://operator.example/unsubscribe")
         self._settings = settings
         self._now_micros = now_micros
         self._idle: list[aiosmtplib.SMTP] = []

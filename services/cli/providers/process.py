@@ -4,10 +4,13 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import click
 import uvloop
+
+from services.cli.providers.record import read_secret
 
 
 class Provider(Protocol):
@@ -35,6 +38,19 @@ class ListenAddress(click.ParamType[tuple[str, int]]):
         if not host or not port.isdecimal() or int(port) > 65_535:
             self.fail(f"{value!r} is not an address; write for example 127.0.0.1:2775", param, ctx)
         return host, int(port)
+
+
+class PasswordFile(click.ParamType[str]):
+    """A file of mode 0600 whose content is a password."""
+
+    name = "file"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The password, or a usage error that says what is wrong with the file."""
+        try:
+            return read_secret(Path(str(value)))
+        except OSError as error:
+            self.fail(error.strerror or str(error), param, ctx)
 
 
 def run_provider(name: str, build: Callable[[], Provider], listen: tuple[str, int]) -> None:

@@ -12,9 +12,9 @@ import click
 
 from services.cli.providers.concatenation import Assembly, part_of, text_of
 from services.cli.providers.faults import FaultFile, SmscFaults
-from services.cli.providers.process import ListenAddress, run_provider
+from services.cli.providers.process import ListenAddress, PasswordFile, run_provider
 from services.cli.providers.receipts import DELIVERED, Receipt, ReceiptQueue, is_wanted
-from services.cli.providers.record import RecordFile, read_secret
+from services.cli.providers.record import RecordFile
 from services.cli.providers.smpp_wire import (
     RESPONSE,
     Command,
@@ -368,7 +368,8 @@ class _Session(asyncio.Protocol):
 @click.option("--system-id", required=True, help="System id that clients bind with.")
 @click.option(
     "--password-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    "password",
+    type=PasswordFile(),
     required=True,
     help="File of mode 0600 with the password (at most 8 characters count in SMPP 3.4).",
 )
@@ -388,7 +389,7 @@ def main(
     listen: tuple[str, int],
     record: Path,
     system_id: str,
-    password_file: Path,
+    password: str,
     faults: Path | None,
     receipt_delay: float,
 ) -> None:
@@ -396,7 +397,7 @@ def main(
     settings = SmscSettings(
         record=record,
         system_id=system_id,
-        password=read_secret(password_file),
+        password=password,
         receipt_delay_micros=round(receipt_delay * 1_000_000),
     )
     run_provider("smsc", lambda: Smsc(settings, FaultFile(SmscFaults(), faults)), listen)

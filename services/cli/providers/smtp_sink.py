@@ -15,8 +15,8 @@ import click
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from services.cli.providers.faults import FaultFile, SmtpFaults
-from services.cli.providers.process import ListenAddress, run_provider
-from services.cli.providers.record import RecordFile, read_secret
+from services.cli.providers.process import ListenAddress, PasswordFile, run_provider
+from services.cli.providers.record import RecordFile
 from services.runtime.clock import WallClock
 
 _HOST_NAME = "sink.rapport.invalid"
@@ -216,7 +216,8 @@ class _Link(SMTP):
 @click.option("--user", default="", help="User that clients must log in as; none: no login.")
 @click.option(
     "--password-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    "password",
+    type=PasswordFile(),
     help="File of mode 0600 with the user's password.",
 )
 @click.option(
@@ -224,14 +225,11 @@ class _Link(SMTP):
     type=click.Path(path_type=Path, dir_okay=False),
     help="JSON file with faults; read again whenever it changes.",
 )
-def main(
-    listen: tuple[str, int], record: Path, user: str, password_file: Path | None, faults: Path | None
-) -> None:
+def main(listen: tuple[str, int], record: Path, user: str, password: str | None, faults: Path | None) -> None:
     """Run a mail sink until it is told to stop (SIGTERM, SIGINT)."""
-    if bool(user) != (password_file is not None):
+    if bool(user) != (password is not None):
         raise click.UsageError("--user and --password-file go together: give both or none")
-    password = read_secret(password_file) if password_file is not None else ""
-    settings = SinkSettings(record=record, user=user, password=password)
+    settings = SinkSettings(record=record, user=user, password=password or "")
     run_provider("smtp-sink", lambda: SmtpSink(settings, FaultFile(SmtpFaults(), faults)), listen)
 
 

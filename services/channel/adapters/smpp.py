@@ -47,8 +47,9 @@ class SmppSettings:
     system_type: str = ""
     sender: str = ""
     """Default sender: a number, a short code, or up to 11 letters and digits; empty: the SMSC's."""
-    reference_tag: int = 0
-    """Vendor parameter (0x1400 to 0x3FFF) that carries our message id; 0: none is sent."""
+    reference_tag: int = 0x1401
+    """Vendor parameter (0x1400 to 0x3FFF) that carries our message id, so that both ends can be counted; an
+    SMSC that does not know it ignores it (SMPP 3.4 §3.3). 0: none is sent."""
     tls: ssl.SSLContext | None = None
     limits: LinkLimits = field(default_factory=LinkLimits)
     connect: float = 5.0

@@ -184,6 +184,7 @@ class Message:
         While the profile cannot be asked a message stays as it is: nothing has been found out about it.
         """
         self.due_micros = until_micros
+        self.retry_wall_micros = 0
         self.channel = channel
         if reason is RefusalReason.CONSENT_UNKNOWN and self.state in WAITING:
             self.reason, self.detail = reason, detail

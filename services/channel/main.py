@@ -183,6 +183,7 @@ def _transports(own: ChannelSettings, parts: Parts) -> list[Transport]:
                     system_id=own.smsc_system_id,
                     password=own.smsc_password,
                     sender=own.smsc_from,
+                    reference_tag=own.smsc_reference_tag,
                 ),
             ),
         )
@@ -195,6 +196,7 @@ def _transports(own: ChannelSettings, parts: Parts) -> list[Transport]:
                     sender=own.smtp_from,
                     user=own.smtp_user,
                     password=own.smtp_password,
+                    unsubscribe_base=own.unsubscribe_url,
                 ),
                 parts.clock.now_micros,
             ),

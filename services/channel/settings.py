@@ -22,7 +22,9 @@ class ChannelSettings:
     """Providers: RAPPORT_SMSC, RAPPORT_SMTP (`host:port`; unset: messages of that channel wait).
 
     With them _SYSTEM_ID or _USER, _PASSWORD_FILE, _FROM. RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND
-    limit each worker (0: no limit).
+    limit each worker (0: no limit). RAPPORT_SMSC_REFERENCE_TAG: vendor parameter that names our message to
+    the SMSC (default 0x1401; 0: none). RAPPORT_UNSUBSCRIBE_URL: where List-Unsubscribe points to (unset: no
+    such header).
     """
 
     smsc: Peer | None = None
@@ -35,6 +37,8 @@ class ChannelSettings:
     smtp_from: str = ""
     sms_per_second: int = 0
     email_per_second: int = 0
+    smsc_reference_tag: int = 0x1401
+    unsubscribe_url: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "ChannelSettings":
@@ -51,6 +55,8 @@ class ChannelSettings:
             smtp_from=settings.need("smtp_from") if smtp is not None else "",
             sms_per_second=_rate(settings, "sms_per_second"),
             email_per_second=_rate(settings, "email_per_second"),
+            smsc_reference_tag=_vendor_tag(settings, "smsc_reference_tag"),
+            unsubscribe_url=settings.extra.get("unsubscribe_url", ""),
         )
 
 
@@ -73,3 +79,17 @@ def _rate(settings: Settings, name: str) -> int:
             f"{variable} is {text!r}", field=variable, suggestion="say a whole number, 0: no limit"
         )
     return int(text)
+
+
+def _vendor_tag(settings: Settings, name: str) -> int:
+    text = settings.extra.get(name, "0x1401")
+    try:
+        tag = int(text, 0)
+    except ValueError:
+        tag = -1
+    if tag and not 0x1400 <= tag <= 0x3FFF:
+        variable = f"RAPPORT_{name.upper()}"
+        raise SettingError(
+            f"{variable} is {text!r}", field=variable, suggestion="say 0x1400 to 0x3FFF, or 0 for none"
+        )
+    return tag

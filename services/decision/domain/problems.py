@@ -32,7 +32,8 @@ class Problem:
     def sentence(self) -> str:
         """The problem on one line, as a compiler would print it."""
         suggestion = f" – {self.suggestion}" if self.suggestion else ""
-        return f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}{suggestion} [{self.check}]"
+        where = f"{self.file}:{self.line}:{self.column}"
+        return f"{where}: {self.severity}: {self.message}{suggestion} [{self.check}]"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.decision.domain.language.ast import All, Expression, Text
+from services.decision.domain.language.ast import All, Condition, Expression, Text, Window
 from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.situation import Situation
-from services.vocabulary.words import ActionKind, Category, Channel, Purpose
+from services.vocabulary.catalogue import Catalogue
+from services.vocabulary.words import ActionKind, Category, Channel, ConsentState, Purpose, RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,31 @@ class RuleSetText:
     file: str
     text: str
     version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a rule may look at only with the customer's agreement.
+
+    `purposes`: in any case. `things`: per kind of thing, the purpose needed to know which one the customer is
+    at, unless the event itself names it.
+    """
+
+    purposes: frozenset[Purpose] = frozenset()
+    things: frozenset[tuple[str, Purpose]] = frozenset()
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """What both need."""
+        return Needs(self.purposes | other.purposes, self.things | other.things)
+
+    def withheld(self, situation: Situation) -> bool:
+        """Whether the customer withheld something of it."""
+        withheld = situation.withheld
+        if not withheld:
+            return False
+        return not withheld.isdisjoint(self.purposes) or any(
+            purpose in withheld and situation.event.get(thing) is None for thing, purpose in self.things
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +65,13 @@ class ArmVariant:
 class ActionSpec:
     """One action of a rule as written; filled in for a customer by `actions.fill`.
 
-    `name`: of the offer, message, survey, task, trait (`set`) or event type (`emit`); empty for `say` and `avoid`.
-    `category` is None only for `set`, `emit`, `say` and `avoid`. Lengths of time are micros; `expires_micros` counts
-    from the event, `due_micros` from when the action is done, `after_micros` plans it for that long after the event.
-    `unless`: event types that must not happen while it waits; `keep`: must hold when due. `to_value` and `for_micros`
-    belong to `set`, `say` to `say`, `avoid` to `avoid`; the data of `emit` are its parameters. `cost` and `value` are in the operator's currency.
+    `name`: of the offer, message, survey, task, trait (`set`) or event type (`emit`); empty for `say` and
+    `avoid`. `category` is None only for `set`, `emit`, `say` and `avoid`. Lengths of time are micros;
+    `expires_micros` counts from the event, `due_micros` from when the action is done, `after_micros` plans it
+    for that long after the event. `unless`: event types that must not happen while it waits; `keep`: must
+    hold when due, and needs `keep_needs`. `to_value` and `for_micros` belong to `set`, `say` to `say`,
+    `avoid` to `avoid`; the data of `emit` are its parameters. `cost` and `value` are in the operator's
+    currency.
     """
 
     position: int
@@ -61,6 +89,7 @@ class ActionSpec:
     after_micros: int | None = None
     unless: tuple[str, ...] = ()
     keep: All | None = None
+    keep_needs: Needs = Needs()
     arms: Mapping[str, ArmVariant] = field(default_factory=dict)
     to_payer: bool = False
     to_value: Any = None
@@ -71,15 +100,41 @@ class ActionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """At most one in a rolling `period_micros`; None: ever, within the key. `cycle`: the billing cycle is in the key.
+    """At most one in a rolling `period_micros`; None: ever, within the key.
 
-    `by`: a further part of the key. `scope` is "customer" in this version. See `actions.once_slot`.
+    `cycle`: the billing cycle is in the key. `by`: a further part of the key. `scope` is "customer" in this
+    version. See `actions.once_slot`.
     """
 
     period_micros: int | None
     cycle: bool = False
     by: Expression | None = None
     scope: str = "customer"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One embedded test. Times in micros; `history` events are (type, how long ago, fields).
+
+    `then_…` is None when the test does not say; `fires` and `facts` are in order, `refused` by rule.
+    """
+
+    name: str
+    line: int
+    traits: Mapping[str, Any]
+    things: Mapping[str, Mapping[str, Any]]
+    windows: Mapping[str, Any]
+    facts: tuple[str, ...]
+    withheld: frozenset[Purpose]
+    consents: Mapping[Purpose, ConsentState]
+    history: tuple[tuple[str, int, Mapping[str, Any]], ...]
+    arm: str
+    event_type: str
+    event: Mapping[str, Any]
+    then_fires: tuple[str, ...] | None
+    then_facts: tuple[str, ...] | None
+    then_wins: tuple[str, ...] | None
+    then_refused: Mapping[str, RefusalReason] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +149,15 @@ class FactRule:
     priority: int
     order: int
     stratum: int
-    purposes: frozenset[Purpose]
+    needs: Needs
 
 
 @dataclass(frozen=True, slots=True)
 class ActionRule:
-    """Asks for actions when it fires. `key` is `rule_set/rule`; `purposes`: what data it needs, through facts too.
+    """Asks for actions when it fires.
 
-    `priority` 0 to 999, the highest fires first; ties in the order of the file (`order`).
+    `key` is `rule_set/rule`; `needs`: what data it looks at, through facts too. `priority` 0 to 999, the
+    highest fires first; ties in the order of the file (`order`).
     """
 
     key: str
@@ -113,7 +169,12 @@ class ActionRule:
     once: Once | None
     priority: int
     order: int
-    purposes: frozenset[Purpose]
+    needs: Needs
+
+    @property
+    def purposes(self) -> frozenset[Purpose]:
+        """Purposes without which it cannot fire; those of things that the event names are not among them."""
+        return self.needs.purposes
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +187,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """Arms by share, in hundredths of a percent; the rest gets the rules without an arm. Holdout: left alone."""
+    """Arms by share, in hundredths of a percent; the rest has no arm. Holdout: the share left alone."""
 
     id: str
     holdout: int
@@ -139,8 +200,9 @@ class Experiment:
 class RuleSet:
     """One compiled rule set. `from_micros` to `to_micros` (end-exclusive, by event time) it is active.
 
-    `late_micros`: an event older than this when accepted triggers nothing. `choose_first`: only the first rule that
-    fires counts. `tests` are run by `trial.run_tests`.
+    `late_micros`: an event older than this when accepted triggers nothing. `choose_first`: only the first
+    rule that fires counts. `tests` are run by `trial.run_tests`. `zone`: of `active`, and of customers in
+    tests. `leaf_needs`: what single conditions look at, the event's own fields aside.
     """
 
     name: str
@@ -157,10 +219,17 @@ class RuleSet:
     facts: tuple[FactRule, ...]
     rules: tuple[ActionRule, ...]
     experiment: Experiment | None
-    windows: Mapping[str, Any]
-    tests: tuple[Any, ...]
+    windows: Mapping[str, Window]
+    tests: tuple[Case, ...]
+    zone: str
+    leaf_needs: Mapping[Condition, Needs]
     source: str
     file: str
+
+    @property
+    def all_rules(self) -> "tuple[FactRule | ActionRule, ...]":
+        """Fact rules, then action rules, in the order of the file."""
+        return (*self.facts, *self.rules)
 
     def applies(self, situation: Situation) -> bool:
         """Whether the set is active at the event's time and the event is not late."""
@@ -174,13 +243,19 @@ class RuleSet:
         )
 
 
+class Properties(dict[str, bool | int | float | str]):
+    """The properties of one situation for one shard; the oracle looks at the situation itself."""
+
+    situation: Situation
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """At most 60 engine rules that run together.
 
-    `engine_rules` is the JSON object for the engine's `create_ruleset`; its names map by `rule_of` to the keys of
-    `facts` and `rules`. `strata`: gates to assert, from 0. `properties`: what to compute, by property name.
-    `uses`: shared facts its rules look at. `key` is unique within a program.
+    `engine_rules` is the JSON object for the engine's `create_ruleset`; its names map by `rule_of` to the
+    keys of `facts` and `rules`. `strata`: gates to assert, from 0. `properties`: what to compute, by property
+    name. `uses`: shared facts its rules look at. `key` is unique within a program.
     """
 
     key: str
@@ -197,18 +272,23 @@ class Shard:
         """Whether any of its rule sets can fire; if not, it need not be run."""
         return any(rule_set.applies(situation) for rule_set in self.rule_sets)
 
-    def properties_of(self, situation: Situation) -> dict[str, bool | int | float | str]:
+    def properties_of(self, situation: Situation) -> "Properties":
         """The flat snapshot the engine is given: no nulls, no numbers that print with an exponent."""
-        values = {name: compute(situation) for name, compute in self.properties.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        found = Properties()
+        found.situation = situation
+        for name, compute in self.properties.items():
+            value = compute(situation)
+            if value is not None:
+                found[name] = value
+        return found
 
 
 @dataclass(frozen=True)
 class Program:
     """All live rule sets, ready to run.
 
-    `triggers`: event types on which something can fire. `listened`: those plus what experiments measure, what ends
-    a wait, and `action.due` when anything is planned: the types whose events need a snapshot.
+    `triggers`: event types on which something can fire. `listened`: those plus what experiments measure, what
+    ends a wait, and `action.due` when anything is planned: the types whose events need a snapshot.
     """
 
     rule_sets: tuple[RuleSet, ...]
@@ -216,7 +296,11 @@ class Program:
     listened: frozenset[str]
     shards: Mapping[str, tuple[Shard, ...]]
     shared: tuple[Shard, ...]
-    catalogue_version: str
+    catalogue: Catalogue
+
+    def rule_set(self, name: str) -> RuleSet | None:
+        """The rule set of that name."""
+        return next((rule_set for rule_set in self.rule_sets if rule_set.name == name), None)
 
     def shards_for(self, event_type: str) -> tuple[Shard, ...]:
         """Shards for an event type, the shared ones first; none when nothing can fire (but see `shared`)."""

@@ -13,12 +13,13 @@ class Situation:
     """The read-only input of rules and windows; only `cache` is written.
 
     `event`: the checked fields of the event, typed as the catalogue says. `event_micros`: when it happened;
-    `sequence`: its place among the customer's events (0: not stored): activity of a later time or sequence is not seen.
-    `accepted_micros`: when the profile first accepted it (for `late`). `now_micros`: event time, or the due time of a
-    planned action. `traits`: by name, of the event's line, else the main line; withheld ones left out. `things`: by
-    kind, the attributes of the thing that `context.<kind>` names. `activity`: by event type; a lazy mapping will do;
-    the event being decided may be in it or not. `zone`: IANA name, already resolved. `cycle_day`: 1 to 31. `arms`: by
-    experiment id, the arm this customer is in. `windows`: values that replace computed ones, by `rule_set/window`.
+    `sequence`: its place among the customer's events (0: not stored): activity of a later time or sequence is
+    not seen. `accepted_micros`: when the profile first accepted it (for `late`). `now_micros`: event time, or
+    the due time of a planned action. `traits`: by name, of the event's line, else the main line; withheld
+    ones left out. `things`: by kind, the attributes of the thing that `context.<kind>` names. `activity`: by
+    event type; a lazy mapping will do; the event being decided may be in it or not. `zone`: IANA name,
+    already resolved. `cycle_day`: 1 to 31. `arms`: by experiment id, the arm this customer is in. `windows`:
+    values that replace computed ones, by `rule_set/window`.
     """
 
     event_type: str

@@ -1,20 +1,187 @@
 """Runs the tests embedded in a rule set, on any engine."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Any, ClassVar
 
+from services.decision.domain.activity import Activity
+from services.decision.domain.calendar import cycle_label, cycle_of, local, local_day
 from services.decision.domain.engine import RulesEngine
-from services.decision.domain.program import Program, RuleSet
+from services.decision.domain.program import Case, Program, RuleSet
+from services.decision.domain.run import Outcome, run_program
+from services.decision.domain.situation import Situation
+from services.vocabulary.catalogue import Catalogue
+from services.vocabulary.values import SECOND, Money, ValueType, time_to_micros, zone
+from services.vocabulary.words import RefusalReason
+
+# A set that is always active is tested at this moment: 2026-01-01, noon in its zone.
+_ALWAYS = (2026, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
     """How one embedded test went; `message` is empty when it passed."""
 
+    __test__: ClassVar[bool] = False
+
     name: str
     passed: bool
     message: str
 
 
-def run_tests(program: Program, rule_set: RuleSet, engine: RulesEngine) -> tuple[TestResult, ...]:
-    """Run every test of the set, in file order. Judges `fires` and `facts`; the caller judges `wins` and `refused`."""
-    raise NotImplementedError
+@dataclass(frozen=True, slots=True)
+class Arbitrated:
+    """What arbitration made of an outcome: rules with an action that won, in order, and the refused."""
+
+    wins: tuple[str, ...]
+    refused: Mapping[str, RefusalReason]
+
+
+Arbitrate = Callable[[Case, Situation, Outcome], Arbitrated]
+
+
+def run_tests(
+    program: Program,
+    rule_set: RuleSet,
+    engine: RulesEngine,
+    arbitrate: Arbitrate | None = None,
+) -> tuple[TestResult, ...]:
+    """Run every test of the set, in file order.
+
+    `fires` and `facts` are judged by the rules alone, and so is the refusal DATA_WITHHELD; `wins` and all
+    other refusals by `arbitrate`. A test that asks for them without it fails.
+    """
+    return tuple(_run(case, program, rule_set, engine, arbitrate) for case in rule_set.tests)
+
+
+def _run(
+    case: Case,
+    program: Program,
+    rule_set: RuleSet,
+    engine: RulesEngine,
+    arbitrate: Arbitrate | None,
+) -> TestResult:
+    situation = situation_of(case, rule_set, program.catalogue)
+    outcome = run_program(program, engine, situation, case.facts)
+    failures = [*_judge_rules(case, rule_set, outcome)]
+    if case.then_wins is not None or case.then_refused is not None:
+        failures += _judge_arbitration(case, rule_set, situation, outcome, arbitrate)
+    return TestResult(case.name, not failures, "; ".join(failures))
+
+
+def _judge_rules(case: Case, rule_set: RuleSet, outcome: Outcome) -> list[str]:
+    failures: list[str] = []
+    fired = tuple(rule.rule for rule in outcome.rules if rule.rule_set == rule_set.name)
+    if case.then_fires is not None and fired != case.then_fires:
+        failures.append(f"expected to fire: {_listed(case.then_fires)}; fired: {_listed(fired)}")
+    if case.then_facts is not None:
+        own = tuple(key for key in outcome.facts if rule_set.shared or key.startswith(f"{rule_set.name}/"))
+        known = {fact.fact for fact in rule_set.facts}
+        own = tuple(key for key in own if key in known)
+        if set(own) != set(case.then_facts):
+            expected, found = (
+                tuple(key.rpartition("/")[2] for key in keys) for keys in (case.then_facts, own)
+            )
+            failures.append(f"expected facts: {_listed(expected)}; inferred: {_listed(found)}")
+    return failures
+
+
+def _judge_arbitration(
+    case: Case, rule_set: RuleSet, situation: Situation, outcome: Outcome, arbitrate: Arbitrate | None
+) -> list[str]:
+    refused: dict[str, RefusalReason] = {
+        rule.rule: RefusalReason.DATA_WITHHELD for rule in outcome.withheld if rule.rule_set == rule_set.name
+    }
+    wins: tuple[str, ...] = ()
+    if arbitrate is not None:
+        arbitrated = arbitrate(case, situation, outcome)
+        refused.update(arbitrated.refused)
+        wins = arbitrated.wins
+    elif case.then_wins is not None:
+        return ["`wins` needs arbitration, which is not part of this run"]
+    failures = []
+    if case.then_wins is not None and wins != case.then_wins:
+        failures.append(f"expected to win: {_listed(case.then_wins)}; won: {_listed(wins)}")
+    for rule, reason in (case.then_refused or {}).items():
+        if refused.get(rule) is not reason:
+            found = refused.get(rule)
+            failures.append(f"expected {rule} to be refused for {reason}; it was {found or 'not refused'}")
+    return failures
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if names else "nothing"
+
+
+# --- the situation a test describes ----------------------------------------------------------------------
+
+
+def situation_of(case: Case, rule_set: RuleSet, catalogue: Catalogue) -> Situation:
+    """The customer and the moment that a test describes: noon of the first active day."""
+    zone_name = str(case.traits.get("zone") or rule_set.zone)
+    if rule_set.from_micros is None:
+        now = time_to_micros(datetime(*_ALWAYS, 12, tzinfo=zone(zone_name)))
+    else:
+        first = local(rule_set.from_micros, rule_set.zone).date()
+        now = time_to_micros(datetime.combine(first, time(12), zone(rule_set.zone)))
+    cycle_day = int(case.traits.get("cycle_day") or 1)
+
+    def completed(name: str, fields: Mapping[str, Any], micros: int) -> dict[str, Any]:
+        event = catalogue.events[name]
+        if "cycle" in event.fields and "cycle" not in fields:
+            return {**fields, "cycle": cycle_label(cycle_of(local_day(micros, zone_name), cycle_day))}
+        return dict(fields)
+
+    history = sorted(case.history, key=lambda event: -event[1])
+    entries = [(name, now - ago, completed(name, fields, now - ago)) for name, ago, fields in history]
+    experiment = rule_set.experiment
+    return Situation(
+        event_type=case.event_type,
+        event=completed(case.event_type, case.event, now),
+        event_micros=now,
+        sequence=len(entries) + 1,
+        accepted_micros=now,
+        now_micros=now,
+        traits=case.traits,
+        things=case.things,
+        activity=activity_of(entries, catalogue),
+        withheld=case.withheld,
+        zone=zone_name,
+        cycle_day=cycle_day,
+        currency=catalogue.currency,
+        arms={experiment.id: case.arm} if experiment and case.arm else {},
+        windows={f"{rule_set.name}/{name}": value for name, value in case.windows.items()},
+    )
+
+
+def activity_of(
+    events: Sequence[tuple[str, int, Mapping[str, Any]]], catalogue: Catalogue
+) -> dict[str, Activity]:
+    """Activity as the profile would keep it of (type, micros, fields), in order; sequences count from 1."""
+    found: dict[str, Activity] = {}
+    for name in dict.fromkeys(event[0] for event in events):
+        entries = [(number, *event) for number, event in enumerate(events, 1) if event[0] == name]
+        activity = Activity(
+            times=[micros for _, _, micros, _ in entries], sequences=[number for number, _, _, _ in entries]
+        )
+        numbers: dict[str, list[float]] = {}
+        texts: dict[str, list[str | None]] = {}
+        for field in catalogue.events[name].keep.fields:
+            values = [fields.get(field) for _, _, _, fields in entries]
+            value_type = catalogue.events[name].fields[field].type
+            if value_type in {ValueType.TEXT, ValueType.ENUM, ValueType.DATE}:
+                texts[field] = [None if value is None else str(value) for value in values]
+            elif value_type not in {ValueType.LIST, ValueType.MAP}:
+                numbers[field] = [_kept(value, value_type) for value in values]
+        activity.numbers, activity.texts = numbers, texts
+        found[name] = activity
+    return found
+
+
+def _kept(value: Any, value_type: ValueType) -> float:
+    if value is None:
+        return float("nan")
+    if isinstance(value, Money):
+        return float(value.amount)
+    return float(value) / SECOND if value_type in {ValueType.TIME, ValueType.DURATION} else float(value)

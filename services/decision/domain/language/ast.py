@@ -14,9 +14,9 @@ from services.decision.domain.language.types import Kind
 class Window:
     """What to compute over the activity of one event type. Times in micros.
 
-    `function`: count, distinct, sum, avg, min, max, latest, earliest, since. `over`: "rolling" (`last` micros),
-    "days" or "cycles" (`last` of them) or "ever" (since). `before` micros: it ends that long ago. `this`: the event
-    being decided counts. `where`: conditions on the fields of each entry.
+    `function`: count, distinct, sum, avg, min, max, latest, earliest, since. `over`: "rolling" (`last`
+    micros), "days" or "cycles" (`last` of them) or "ever" (since). `before` micros: it ends that long ago.
+    `this`: the event being decided counts. `where`: conditions on the fields of each entry.
     """
 
     function: str
@@ -102,7 +102,7 @@ Expression = EventField | Trait | ThingAttribute | WindowValue | EntryField | Li
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`left operator right`: is, is not, <, <=, >, >=. False when a side is missing; `is not` is then true."""
+    """`left operator right`: is, is not, <, <=, >, >=. False when a side is missing; `is not` then true."""
 
     operator: str
     left: Expression
@@ -149,9 +149,9 @@ class StartsWith:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """A time or date at most `micros` ahead (`next`) or ago (`last`) of now; the present moment or day is both.
+    """A time or date at most `micros` ahead of now (`next`) or ago (`last`).
 
-    For dates the customer's calendar days count.
+    The present moment or day is both. For dates the customer's calendar days count.
     """
 
     left: Expression
@@ -162,7 +162,7 @@ class Within:
 
 @dataclass(frozen=True, slots=True)
 class NowBetween:
-    """The customer's clock: from `start`, before `end`, in minutes of the day; overnight when end <= start."""
+    """The customer's clock: from `start`, before `end`, in minutes of the day; overnight if end < start."""
 
     start: int
     end: int
@@ -190,7 +190,7 @@ class ArmIs:
 
 @dataclass(frozen=True, slots=True)
 class FactIs:
-    """The fact was inferred; negated: it was not. `key`: `rule_set/fact`, or the bare name of a shared fact."""
+    """The fact was inferred; negated: it was not. `key`: `rule_set/fact`, or a shared fact's bare name."""
 
     key: str
     negated: bool

@@ -1,0 +1,381 @@
+"""Reads one rule set from its nodes: head, windows, facts, rules, experiment and tests."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+
+from services.decision.domain.language.actions_reader import read_actions
+from services.decision.domain.language.ast import Expression
+from services.decision.domain.language.conditions import read_conditions
+from services.decision.domain.language.experiment_reader import read_experiment
+from services.decision.domain.language.lexer import LineError
+from services.decision.domain.language.nodes import Block, Listing, Node, Scalar
+from services.decision.domain.language.reading import (
+    choose,
+    read_block,
+    read_date,
+    read_duration,
+    read_flag,
+    read_items,
+    read_number,
+    read_text,
+    read_word,
+)
+from services.decision.domain.language.report import Report
+from services.decision.domain.language.scope import Scope
+from services.decision.domain.language.tests_reader import read_tests
+from services.decision.domain.language.windows_reader import read_windows
+from services.decision.domain.problems import did_you_mean
+from services.decision.domain.program import ActionRule, FactRule, Needs, Once, RuleSet, RuleSetText
+from services.vocabulary.catalogue import Catalogue, EventType
+from services.vocabulary.values import DAY, ValueMistake, parse_duration, time_to_micros, zone
+from services.vocabulary.words import Stage
+
+_KEYS = (
+    "ruleset",
+    "title",
+    "owner",
+    "stage",
+    "active",
+    "trigger",
+    "late",
+    "shared",
+    "choose",
+    "windows",
+    "infer",
+    "rules",
+    "experiment",
+    "tests",
+)
+_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?")
+_FACT = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_DEFAULT_PRIORITY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A rule set as read, with the places of its parts, before facts are ordered and needs are known."""
+
+    rule_set: RuleSet
+    scope: Scope
+    report: Report
+    places: Mapping[str, Node] = field(default_factory=dict)
+    top: Node | None = None
+
+
+def shared_facts_of(root: Node | None) -> tuple[str, ...]:
+    """The facts that a shared rule set infers; none when it is not shared."""
+    if not isinstance(root, Block):
+        return ()
+    shared = root.get("shared")
+    if not (isinstance(shared, Scalar) and shared.value is True):
+        return ()
+    return _fact_names(root.get("infer"))
+
+
+def _fact_names(node: Node | None) -> tuple[str, ...]:
+    items = node.items if isinstance(node, Listing) else ()
+    facts = [item.get("fact") for item in items if isinstance(item, Block)]
+    return tuple(dict.fromkeys(fact.text for fact in facts if isinstance(fact, Scalar)))
+
+
+def read_rule_set(
+    source: RuleSetText, root: Node, catalogue: Catalogue, shared_facts: Collection[str], report: Report
+) -> Draft | None:
+    """The rule set, or None when it cannot even be named. Everything wrong goes to the report."""
+    if not isinstance(root, Block):
+        report.error(root, "a rule set is a block of keys", "value", "begin with `ruleset: a-name`")
+        return None
+    return _RuleSetReader(source, root, catalogue, shared_facts, report).read()
+
+
+class _RuleSetReader:
+    """Reads one file."""
+
+    def __init__(
+        self,
+        source: RuleSetText,
+        root: Block,
+        catalogue: Catalogue,
+        shared_facts: Collection[str],
+        report: Report,
+    ) -> None:
+        self._source = source
+        self._root = root
+        self._catalogue = catalogue
+        self._shared_facts = shared_facts
+        self._report = report
+        self._places: dict[str, Node] = {}
+        self._name = ""
+
+    def read(self) -> Draft | None:
+        root, report = self._root, self._report
+        report.check_keys(root, _KEYS, "a rule set")
+        self._name = self._read_name()
+        shared = read_flag(root.get("shared"), report, "shared")
+        triggers = self._triggers(shared=shared)
+        scope = Scope(
+            self._catalogue,
+            self._name,
+            triggers,
+            any_event=shared,
+            local_facts=_fact_names(root.get("infer")),
+            shared_facts=tuple(self._shared_facts),
+            shared=shared,
+        )
+        experiment = read_experiment(root.get("experiment"), scope, report)
+        if experiment is not None:
+            scope = replace(scope, experiment=experiment.id, arms=tuple(experiment.arms))
+        windows, checks = read_windows(root.get("windows"), scope, report)
+        scope = replace(scope, windows=windows, window_checks=checks)
+        tz, from_micros, to_micros = self._active()
+        late = read_duration(root.get("late"), report, "late")
+        facts = self._facts(scope)
+        rules = self._rules(scope, shared=shared)
+        rule_set = RuleSet(
+            name=self._name,
+            version=self._source.version,
+            title=read_word(root.get("title"), report, "title"),
+            owner=read_word(root.get("owner"), report, "owner"),
+            stage=choose(root.get("stage"), report, "stage", tuple(stage.value for stage in Stage)),
+            shared=shared,
+            triggers=tuple(event.name for event in triggers),
+            late_micros=DAY if late is None else late,
+            from_micros=from_micros,
+            to_micros=to_micros,
+            choose_first=choose(root.get("choose"), report, "choose", ("first", "all")) == "first",
+            facts=facts,
+            rules=rules,
+            experiment=experiment,
+            windows={name: window for name, window in windows.items() if window is not None},
+            tests=read_tests(root.get("tests"), scope, tuple(rule.rule for rule in rules), report),
+            zone=tz,
+            leaf_needs={},
+            source=self._source.text,
+            file=self._source.file,
+        )
+        return Draft(rule_set, scope, report, self._places, root) if self._name else None
+
+    # --- head --------------------------------------------------------------------------------------------
+
+    def _read_name(self) -> str:
+        node = self._root.get("ruleset")
+        name = read_word(node, self._report, "ruleset")
+        if node is None:
+            self._report.error(self._root, "the rule set has no name", "name", "begin with `ruleset: a-name`")
+        elif name and not _NAME.fullmatch(name):
+            self._report.error(
+                node, f"`{name}` is no name", "name", "use small letters, digits and -, at most 64"
+            )
+        return name
+
+    def _triggers(self, *, shared: bool) -> tuple[EventType, ...]:
+        node = self._root.get("trigger")
+        if shared:
+            if node is not None:
+                self._report.error(
+                    node, "a shared rule set runs before all others", "trigger", "remove `trigger`"
+                )
+            return ()
+        if node is None:
+            self._report.error(
+                self._root, "the rule set has no trigger", "trigger", "add trigger: EVENT_TYPE"
+            )
+            return ()
+        found: list[EventType] = []
+        items = node.items if isinstance(node, Listing) else (node,)
+        if not items:
+            self._report.error(node, "the rule set has no trigger", "trigger", "name an event type")
+        for item in items:
+            event = self._trigger(item)
+            if event is not None and event in found:
+                self._report.error(item, f"the trigger {event.name} stands twice", "trigger", "keep one")
+            elif event is not None:
+                found.append(event)
+        return tuple(found)
+
+    def _trigger(self, node: Node) -> EventType | None:
+        if isinstance(node, Block):
+            kind = node.entries[0][0].text if node.entries else "a block"
+            self._report.not_yet(node, f"trigger: {{{kind}: …}}")
+            return None
+        name = read_word(node, self._report, "trigger")
+        event = self._catalogue.events.get(name)
+        if event is None:
+            if name:
+                suggestion = did_you_mean(name, self._catalogue.events) or "events.yaml lists the known types"
+                self._report.error(
+                    node, f"the catalogue has no event type `{name}`", "unknown-event", suggestion
+                )
+            return None
+        if event.thing:
+            self._report.not_yet(node, f"a trigger about a {event.thing}: {name}")
+            return None
+        return event
+
+    def _active(self) -> tuple[str, int | None, int | None]:
+        block = read_block(self._root.get("active"), self._report, "active")
+        tz = self._catalogue.default_zone
+        if block is None:
+            return tz, None, None
+        self._report.check_keys(block, ("from", "to", "tz"), "`active`")
+        if block.get("tz") is not None:
+            tz = read_word(block.get("tz"), self._report, "tz") or tz
+        try:
+            place = zone(tz)
+        except ValueMistake as mistake:
+            self._report.error(block.get("tz"), f"`{tz}` {mistake.message}", "value", mistake.suggestion)
+            place = zone(self._catalogue.default_zone)
+        first = read_date(block.get("from"), self._report, "from")
+        last = read_date(block.get("to"), self._report, "to")
+        if first and last and last < first:
+            self._report.error(block.get("to"), "`to` is before `from`", "never-fires", "change one of them")
+
+        def midnight(day: date) -> int:
+            return time_to_micros(datetime.combine(day, time(), place))
+
+        return (
+            tz,
+            midnight(first) if first else None,
+            midnight(last + timedelta(days=1)) if last else None,
+        )
+
+    # --- facts and rules ---------------------------------------------------------------------------------
+
+    def _facts(self, scope: Scope) -> tuple[FactRule, ...]:
+        facts: list[FactRule] = []
+        for order, item in enumerate(read_items(self._root.get("infer"), self._report, "infer")):
+            block = read_block(item, self._report, "a fact")
+            if block is None:
+                continue
+            self._report.check_keys(block, ("fact", "when", "because", "priority"), "a fact")
+            name = read_word(block.get("fact"), self._report, "fact")
+            if not _FACT.fullmatch(name):
+                self._report.error(
+                    block.get("fact") or block,
+                    f"`{name}` is no name for a fact",
+                    "name",
+                    "use letters, digits, _",
+                )
+                continue
+            if block.get("when") is None:
+                self._report.error(block, f"the fact `{name}` has no conditions", "condition", "add `when`")
+            because = block.get("because")
+            key = f"{self._name}/infer.{order + 1}"
+            self._places[key] = block
+            facts.append(
+                FactRule(
+                    key=key,
+                    rule_set=self._name,
+                    fact=name if scope.shared else f"{self._name}/{name}",
+                    when=read_conditions(block.get("when"), scope, self._report, "when"),
+                    because=read_text(because, scope, self._report, "because") if because else None,
+                    priority=self._priority(block.get("priority")),
+                    order=order,
+                    stratum=0,
+                    needs=Needs(),
+                )
+            )
+        return tuple(facts)
+
+    def _rules(self, scope: Scope, *, shared: bool) -> tuple[ActionRule, ...]:
+        node = self._root.get("rules")
+        if shared:
+            if node is not None:
+                self._report.error(node, "a shared rule set only infers facts", "action", "move the rules")
+            return ()
+        items = read_items(node, self._report, "rules")
+        known = {"table", "journey"}
+        if not items and not any(key.text in known for key, _ in self._root):
+            self._report.error(node or self._root, "the rule set has no rules", "action", "add `rules`")
+        rules: list[ActionRule] = []
+        for order, item in enumerate(items):
+            rule = self._rule(item, order, scope)
+            if rule is None:
+                continue
+            if rule.rule in {other.rule for other in rules}:
+                self._report.error(item, f"two rules are named `{rule.rule}`", "name", "give each its own id")
+                continue
+            rules.append(rule)
+        return tuple(rules)
+
+    def _rule(self, node: Node, order: int, scope: Scope) -> ActionRule | None:
+        block = read_block(node, self._report, "a rule")
+        if block is None:
+            return None
+        self._report.check_keys(block, ("id", "priority", "when", "do", "once"), "a rule")
+        name = read_word(block.get("id"), self._report, "id")
+        if not _NAME.fullmatch(name):
+            self._report.error(
+                block.get("id") or block,
+                f"`{name}` is no id for a rule",
+                "name",
+                "add id: a-name, small letters",
+            )
+        actions = read_actions(block.get("do"), scope, self._report, block)
+        key = f"{self._name}/{name}"
+        self._places.setdefault(key, block)
+        inner = [action.once for action in actions if action.once is not None]
+        once = block.get("once")
+        if inner and (once is not None or len(actions) > 1):
+            self._report.error(
+                inner[0], "`once` belongs to the rule as a whole", "once", "write it beside `do`"
+            )
+        return ActionRule(
+            key=key,
+            rule_set=self._name,
+            version=self._source.version,
+            rule=name,
+            when=read_conditions(block.get("when"), scope, self._report, "when"),
+            actions=tuple(action.spec for action in actions),
+            once=self._once(once if once is not None else next(iter(inner), None), scope),
+            priority=self._priority(block.get("priority")),
+            order=order,
+            needs=Needs(),
+        )
+
+    def _priority(self, node: Node | None) -> int:
+        value = read_number(node, self._report, "priority", least=0, most=999)
+        if value is not None and value != int(value):
+            self._report.error(node, "`priority` is a whole number", "value", "write 50")
+        return _DEFAULT_PRIORITY if value is None else int(value)
+
+    def _once(self, node: Node | None, scope: Scope) -> Once | None:
+        if node is None:
+            return None
+        if isinstance(node, Scalar):
+            return self._period(node, None)
+        block = read_block(node, self._report, "once")
+        if block is None:
+            return None
+        self._report.check_keys(block, ("per", "by", "scope"), "`once`")
+        if choose(block.get("scope"), self._report, "scope", ("customer", "household")) == "household":
+            self._report.not_yet(block.get("scope"), "once … scope: household")
+        per = block.get("per")
+        if not isinstance(per, Scalar):
+            self._report.error(block, "`once` says no time", "once", "add per: 7d, cycle or ever")
+            return None
+        return self._period(per, self._by(block.get("by"), scope))
+
+    def _period(self, node: Scalar, by: Expression | None) -> Once | None:
+        if node.text == "ever":
+            return Once(None, by=by)
+        if node.text == "cycle":
+            return Once(None, cycle=True, by=by)
+        try:
+            return Once(parse_duration(node.text), by=by)
+        except ValueMistake:
+            self._report.error(node, f"`once: {node.text}` is no time", "once", "write 30d, cycle or ever")
+            return None
+
+    def _by(self, node: Node | None, scope: Scope) -> Expression | None:
+        path = read_word(node, self._report, "by")
+        if not path:
+            return None
+        try:
+            return scope.name(path).expression
+        except LineError as error:
+            if error.check != "reported":
+                self._report.error(node, error.message, error.check, error.suggestion)
+            return None

@@ -1,0 +1,231 @@
+"""What the names in a condition mean at the place where it stands."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from services.decision.domain.language.ast import (
+    EntryField,
+    EventField,
+    Expression,
+    ThingAttribute,
+    Trait,
+    Window,
+    WindowValue,
+)
+from services.decision.domain.language.lexer import LineError
+from services.decision.domain.language.types import Check, Kind, kind_of
+from services.decision.domain.problems import did_you_mean
+from services.vocabulary.catalogue import Catalogue, EventType, Field
+from services.vocabulary.values import ValueMistake
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An expression a path stands for, and the check that literals compared with it must pass."""
+
+    expression: Expression
+    check: Check | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Names known at one place. `windows`: None marks one that is itself wrong, so that it is reported once.
+
+    `triggers`: the event types the rule set is triggered by; `any_event`: a shared set, run on every event.
+    `entry`: inside `where`, the type whose entries are looked at. `event_known`: False inside `keep`, which
+    is asked when the event has passed; `local_facts_known` likewise. `arms`: of the experiment, None without
+    one.
+    """
+
+    catalogue: Catalogue
+    rule_set: str
+    triggers: tuple[EventType, ...] = ()
+    any_event: bool = False
+    windows: Mapping[str, Window | None] = field(default_factory=dict)
+    window_checks: Mapping[str, Check | None] = field(default_factory=dict)
+    local_facts: Collection[str] = ()
+    shared_facts: Collection[str] = ()
+    shared: bool = False
+    experiment: str = ""
+    arms: Collection[str] | None = None
+    entry: EventType | None = None
+    event_known: bool = True
+    windows_known: bool = True
+    facts_known: bool = True
+    local_facts_known: bool = True
+
+    def inside_where(self, entry: EventType) -> "Scope":
+        """The scope of a window's `where`: the entry's fields by their bare names; no windows, no facts."""
+        return replace(self, entry=entry, windows_known=False, facts_known=False)
+
+    def inside_keep(self) -> "Scope":
+        """The scope of `keep`: asked when due, when the event has passed."""
+        return replace(self, event_known=False, local_facts_known=False)
+
+    def name(self, path: str) -> Named:
+        """What a path stands for; raises LineError with the nearest known name."""
+        root, _, rest = path.partition(".")
+        match root:
+            case "event":
+                return self._event(path, rest)
+            case "profile":
+                return self._trait(path, rest)
+            case "windows":
+                return self._window(path, rest)
+            case "context":
+                return self._thing(path, rest)
+            case _:
+                raise LineError(
+                    f"not yet understood: {root}.", "not-yet-understood", "leave the condition out for now"
+                )
+
+    def entry_field(self, name: str) -> Named:
+        """A field of the entry that `where` looks at."""
+        assert self.entry is not None
+        known = self.entry.fields.get(name)
+        if known is None:
+            raise LineError(
+                f"{self.entry.name} has no field `{name}`",
+                "unknown-field",
+                did_you_mean(name, self.entry.fields) or _listed(self.entry.fields),
+            )
+        if name not in self.entry.keep.fields:
+            raise LineError(
+                f"the activity does not keep {self.entry.name}.{name}",
+                "field-not-kept",
+                f"kept are {', '.join(self.entry.keep.fields) or 'no fields'}; the catalogue says which",
+            )
+        return Named(EntryField(name, _kind(known, name), name), known.check)
+
+    def fact(self, name: str) -> str:
+        """The key of a fact; raises LineError when nobody infers it."""
+        if not self.facts_known:
+            raise LineError("a fact cannot be asked here", "fact", "ask for it in `when`")
+        if name in self.local_facts and not self.shared:
+            if not self.local_facts_known:
+                raise LineError(
+                    f"`keep` is asked when the event has passed; the fact `{name}` is not known then",
+                    "keep",
+                    "ask for traits, windows, context or facts of shared sets",
+                )
+            return f"{self.rule_set}/{name}"
+        if name in self.shared_facts or name in self.local_facts:
+            return name
+        known = {*self.local_facts, *self.shared_facts}
+        raise LineError(
+            f"nobody infers the fact `{name}`",
+            "unknown-fact",
+            did_you_mean(name, known) or "add it under `infer`",
+        )
+
+    def _event(self, path: str, name: str) -> Named:
+        if not self.event_known:
+            raise LineError(
+                "`keep` is asked when the event has passed; event.… is not known then",
+                "keep",
+                "ask for traits, windows or context",
+            )
+        if name == "type":
+            return Named(EventField("type", Kind.TEXT, path), self._check_type)
+        if self.any_event:
+            raise LineError(
+                "a shared rule set runs on every event, so it can only ask for event.type",
+                "unknown-field",
+                "use a window, or infer the fact in the rule set of that event",
+            )
+        known = [event.fields[name] for event in self.triggers if name in event.fields]
+        if not known:
+            fields = {"type", *(field_name for event in self.triggers for field_name in event.fields)}
+            types = ", ".join(event.name for event in self.triggers) or "the trigger"
+            raise LineError(
+                f"{types} has no field `{name}`",
+                "unknown-field",
+                did_you_mean(name, fields) or _listed(fields),
+            )
+        kinds = {_kind(each, path) for each in known}
+        if len(kinds) > 1:
+            raise LineError(
+                f"{path} is {' or '.join(sorted(kinds))}, depending on the event type",
+                "unlike-types",
+                "write one rule set for each type",
+            )
+        return Named(EventField(name, kinds.pop(), path), known[0].check)
+
+    def _check_type(self, raw: object) -> str:
+        types = {event.name for event in self.triggers}
+        if self.any_event:
+            types = set(self.catalogue.events)
+        if not isinstance(raw, str) or raw not in self.catalogue.events:
+            raise ValueMistake(
+                "is no event type of the catalogue", did_you_mean(str(raw), self.catalogue.events)
+            )
+        if raw not in types:
+            raise ValueMistake("is not among the triggers of this rule set", "add it to `trigger`")
+        return raw
+
+    def _trait(self, path: str, name: str) -> Named:
+        trait = self.catalogue.traits.get(name)
+        if trait is None:
+            raise LineError(
+                f"the catalogue has no trait `{name}`",
+                "unknown-trait",
+                did_you_mean(name, self.catalogue.traits) or "traits.yaml lists the known ones",
+            )
+        if trait.sensitive:
+            raise LineError(
+                f"{path} is sensitive; no condition may read it",
+                "sensitive-trait",
+                "use a trait that says only what is needed, such as profile.adult",
+            )
+        kind = kind_of(trait.type)
+        assert kind is not None
+        return Named(Trait(name, kind, path), trait.check)
+
+    def _window(self, path: str, name: str) -> Named:
+        if not self.windows_known:
+            raise LineError(
+                "a window cannot be asked inside a window", "condition", "use fields of the event"
+            )
+        if name not in self.windows:
+            raise LineError(
+                f"there is no window `{name}`",
+                "unknown-window",
+                did_you_mean(name, self.windows) or "add it under `windows`",
+            )
+        window = self.windows[name]
+        if window is None:
+            raise LineError("", "reported")
+        key = f"{self.rule_set}/{name}"
+        return Named(WindowValue(key, window, window.kind, path), self.window_checks.get(name))
+
+    def _thing(self, path: str, rest: str) -> Named:
+        kind, _, name = rest.partition(".")
+        thing = self.catalogue.things.get(kind)
+        if thing is None:
+            raise LineError(
+                f"the catalogue has no thing `{kind}`",
+                "unknown-thing",
+                did_you_mean(kind, self.catalogue.things) or _listed(self.catalogue.things),
+            )
+        value_type = thing.attributes.get(name)
+        if value_type is None:
+            raise LineError(
+                f"`{kind}` has no attribute `{name}`",
+                "unknown-thing",
+                did_you_mean(name, thing.attributes) or _listed(thing.attributes),
+            )
+        attribute_kind = kind_of(value_type)
+        assert attribute_kind is not None
+        return Named(ThingAttribute(kind, name, attribute_kind, path))
+
+
+def _kind(known: Field, path: str) -> Kind:
+    kind = kind_of(known.type)
+    if kind is None:
+        raise LineError(f"{path} is a map; no condition can read it", "unlike-types", "use another field")
+    return kind
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = sorted(names)
+    return "known are " + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "") if shown else ""

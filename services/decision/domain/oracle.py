@@ -1,0 +1,205 @@
+"""The oracle: what a shard must come to, evaluated plainly from its rules as written. No cleverness.
+
+It is the second implementation of the engine's port. It looks at conditions, not at what they were compiled
+to, so that a difference shows a mistake in either.
+"""
+
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from services.decision.domain.calendar import day_number, local, local_day
+from services.decision.domain.engine import Fired, Property
+from services.decision.domain.expressions import calculate
+from services.decision.domain.language.ast import (
+    All,
+    AnyOf,
+    Arithmetic,
+    ArmIs,
+    Comparison,
+    Condition,
+    Contains,
+    Crosses,
+    EventField,
+    Exists,
+    Expression,
+    FactIs,
+    Literal,
+    NoneOf,
+    NowBetween,
+    OneOf,
+    StartsWith,
+    ThingAttribute,
+    TodayIs,
+    Trait,
+    WindowValue,
+    Within,
+)
+from services.decision.domain.language.types import Kind, to_operand
+from services.decision.domain.plain_rules import run_plainly
+from services.decision.domain.program import ActionRule, FactRule, Properties, Shard
+from services.decision.domain.situation import Situation
+from services.decision.domain.windows import window_function
+from services.vocabulary.values import DAY
+
+
+class Oracle:
+    """Runs a shard by evaluating its rules one by one."""
+
+    def run(self, shard: Shard, properties: Mapping[str, Property], given_facts: Collection[str]) -> Fired:
+        """Facts and rules, in order.
+
+        Properties that do not come from `Shard.properties_of` stand for no situation; then the engine's own
+        rules are evaluated plainly.
+        """
+        if not isinstance(properties, Properties):
+            return run_plainly(shard, properties, given_facts)
+        situation = properties.situation
+        active = {rule_set.name for rule_set in shard.rule_sets if rule_set.applies(situation)}
+        facts = set(given_facts)
+        inferred: list[str] = []
+        fired: list[str] = []
+        rules: list[FactRule | ActionRule] = [*shard.facts.values(), *shard.rules.values()]
+        # The highest priority first, then the order of the file.
+        rules.sort(key=lambda rule: -rule.priority)
+        last = shard.strata - 1
+        for stratum in range(shard.strata):
+            waiting = [rule for rule in rules if _stratum(rule, last) == stratum]
+            while True:
+                rule = next((rule for rule in waiting if _fires(rule, active, facts, situation)), None)
+                if rule is None:
+                    break
+                waiting.remove(rule)
+                fired.append(rule.key)
+                if isinstance(rule, FactRule) and rule.fact not in facts:
+                    facts.add(rule.fact)
+                    inferred.append(rule.fact)
+        return Fired(tuple(inferred), tuple(fired))
+
+
+def _stratum(rule: FactRule | ActionRule, last: int) -> int:
+    return rule.stratum if isinstance(rule, FactRule) else last
+
+
+def _fires(
+    rule: FactRule | ActionRule, active: AbstractSet[str], facts: AbstractSet[str], situation: Situation
+) -> bool:
+    return (
+        rule.rule_set in active and not rule.needs.withheld(situation) and holds(rule.when, situation, facts)
+    )
+
+
+def holds(condition: Condition, situation: Situation, facts: AbstractSet[str]) -> bool:
+    """Whether a condition holds, as it reads. Empty `all` is true, empty `any` is false."""
+    match condition:
+        case All(parts=parts):
+            return all(holds(part, situation, facts) for part in parts)
+        case AnyOf(parts=parts):
+            return any(holds(part, situation, facts) for part in parts)
+        case NoneOf(parts=parts):
+            return not any(holds(part, situation, facts) for part in parts)
+        case FactIs(key=key, negated=negated):
+            return (key not in facts) if negated else (key in facts)
+        case Exists(left=left, negated=negated):
+            missing = value(left, situation) is None
+            return missing if negated else not missing
+        case Comparison(operator=operator, left=left, right=right):
+            return _compare(operator, value(left, situation), value(right, situation))
+        case OneOf(left=left, values=values, negated=negated):
+            found = value(left, situation) in values
+            return not found if negated else found
+        case Contains(left=left, values=values):
+            items = value(left, situation) or ()
+            return any(item in items for item in values)
+        case StartsWith(left=left, values=values):
+            text = value(left, situation)
+            return text is not None and any(text.startswith(start) for start in values)
+        case _:
+            return _holds_now(condition, situation)
+
+
+def _holds_now(condition: Condition, situation: Situation) -> bool:
+    match condition:
+        case Within(left=left, direction=direction, micros=micros):
+            found = value(left, situation)
+            if found is None:
+                return False
+            if left.kind is Kind.DATE:
+                distance = (day_number(found) - local_day(situation.now_micros, situation.zone)) * DAY
+            else:
+                distance = found - situation.now_micros
+            return 0 <= distance <= micros if direction == "next" else -micros <= distance <= 0
+        case NowBetween(start=start, end=end):
+            now = local(situation.now_micros, situation.zone)
+            minute = now.hour * 60 + now.minute
+            return start <= minute < end if start < end else not end <= minute < start
+        case TodayIs(days=days, negated=negated):
+            found = local(situation.now_micros, situation.zone).weekday() in days
+            return not found if negated else found
+        case ArmIs(experiment=experiment, arms=arms, negated=negated):
+            found = situation.arms.get(experiment) in arms
+            return not found if negated else found
+        case Crosses():
+            return _crosses(condition, situation)
+        case _:  # pragma: no cover - all others are above
+            raise TypeError(f"no such condition: {condition!r}")
+
+
+def _compare(operator: str, left: Any, right: Any) -> bool:
+    if left is None or right is None:
+        return operator == "is not"
+    match operator:
+        case "is":
+            return bool(left == right)
+        case "is not":
+            return bool(left != right)
+        case "<":
+            return bool(left < right)
+        case "<=":
+            return bool(left <= right)
+        case ">":
+            return bool(left > right)
+        case _:
+            return bool(left >= right)
+
+
+def _crosses(condition: Crosses, situation: Situation) -> bool:
+    window, limit = condition.window, value(condition.threshold, situation)
+    after = value(window, situation)
+    if situation.event_type != window.window.type or after is None or limit is None:
+        return False
+    if window.key in situation.windows:
+        own = 1 if window.window.function == "count" else 0
+        if window.window.function == "sum":
+            own = value(EventField(window.window.field, window.kind, ""), situation) or 0
+        return bool(after - own < limit <= after)
+    return bool(window_function(window.window)(situation, False) < limit <= after)
+
+
+def value(expression: Expression, situation: Situation) -> Any:
+    """The operand an expression stands for; None when missing."""
+    match expression:
+        case Literal(value=written):
+            return written
+        case EventField(name="type"):
+            return situation.event_type
+        case EventField(name=name, kind=kind):
+            return to_operand(situation.event.get(name), kind, situation.currency)
+        case Trait(name=name, kind=kind):
+            return to_operand(situation.traits.get(name), kind, situation.currency)
+        case ThingAttribute(thing=thing, name=name, kind=kind):
+            return to_operand(situation.things.get(thing, {}).get(name), kind, situation.currency)
+        case WindowValue(key=key, window=window):
+            return (
+                situation.windows[key]
+                if key in situation.windows
+                else window_function(window)(situation, True)
+            )
+        case Arithmetic(operator=operator, left=left, right=right, kind=kind):
+            a, b = value(left, situation), value(right, situation)
+            if a is None or b is None:
+                return None
+            money = Kind.MONEY in {left.kind, right.kind}
+            return calculate(operator, a, b, kind, money=money, dates=left.kind is Kind.DATE)
+        case _:  # pragma: no cover - fields of entries stand only in `where`
+            raise TypeError(f"no such expression: {expression!r}")

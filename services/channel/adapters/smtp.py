@@ -59,6 +59,7 @@ class SmtpTransport:
         self._idle: list[aiosmtplib.SMTP] = []
         self._places = asyncio.Semaphore(settings.connections)
         self._closing = False
+        self._reached = True
 
     @property
     def channel(self) -> Channel:
@@ -159,8 +160,13 @@ class SmtpTransport:
         except (SMTPException, OSError, TimeoutError) as error:
             client.close()
             run.reason = f"not connected to the mail relay: {_name(error)}"
-            _log.warning("smtp.not_connected", reason=_name(error))
+            if self._reached:
+                _log.warning("smtp.not_connected", reason=_name(error))
+            self._reached = False
             return None
+        if not self._reached:
+            _log.info("smtp.connected_again")
+        self._reached = True
         return client
 
     async def _offer(self, connection: aiosmtplib.SMTP, mail: Mail) -> "_Answer":

@@ -79,11 +79,12 @@ class Sender:
             return 0
         self.rest_micros = 0
         ready, stale = await self._claim(limit)
+        taken_up = len(ready) + len(stale)
         if stale:
             ready += await self._ask_again(stale)
         if ready:
             await self._hand_over(ready)
-        return len(ready) + len(stale)
+        return taken_up
 
     async def _claim(self, limit: int) -> tuple[list[Message], list[Message]]:
         """Those to hand over now, committed as `sending`, and those that must be asked for again."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from services.decision.adapters.records import Record, pack_candidate, pack_record, unpack_candidate
-from services.decision.app.ports import DuePlan, Plan
+from services.decision.adapters.records import (
+    Record,
+    pack_candidate,
+    pack_record,
+    unpack_candidate,
+    unpack_record,
+)
+from services.decision.app.ports import DuePlan, Plan, Recorded
 from services.decision.domain.decide import Planned
 from services.vocabulary.words import ActionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from services.decision.app.ports import Decided
+    from services.decision.app.ports import Decided, Wanted
     from services.decision.domain.arbitration import DecidedAction
     from services.runtime.database import Database, Transaction
 
@@ -140,6 +146,46 @@ class DecisionStore:
         )
         return (0, 0) if row is None else (row[0], row[1])
 
+    async def find(self, known_id: str) -> Recorded | None:
+        """By decision id, or by action id its newest decision."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(
+                f"""
+                SELECT {_COLUMNS}, material FROM decision JOIN decision_lookup USING (customer, decision_id)
+                WHERE decision_lookup.id = %(id)s::uuid
+                """,  # noqa: S608  columns are our own
+                {"id": UUID(known_id)},
+            )
+        return _recorded(rows[0][:-1], bytes(rows[0][-1])) if rows else None
+
+    async def page(self, wanted: Wanted) -> list[tuple[int, Recorded]]:
+        """Newest first, each with its number; without material."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(
+                f"""
+                SELECT {_COLUMNS} FROM decision
+                WHERE (%(before)s::bigint = 0 OR number < %(before)s)
+                    AND (%(customer)s::bigint = 0 OR customer = %(customer)s)
+                    AND (%(event_type)s::text = '' OR event_type = %(event_type)s)
+                    AND (%(rule_set)s::text = '' AND %(reason)s::text = '' OR EXISTS (
+                        SELECT FROM decision_action AS action
+                        WHERE action.customer = decision.customer
+                            AND action.decision_id = decision.decision_id
+                            AND (%(rule_set)s = '' OR action.rule_set = %(rule_set)s)
+                            AND (%(reason)s = '' OR action.reason = %(reason)s)))
+                ORDER BY number DESC LIMIT %(size)s
+                """,  # noqa: S608  columns are our own
+                {
+                    "before": wanted.before,
+                    "customer": wanted.customer,
+                    "event_type": wanted.event_type,
+                    "rule_set": wanted.rule_set,
+                    "reason": wanted.reason,
+                    "size": wanted.size,
+                },
+            )
+        return [(row[0], _recorded(row, b"")) for row in rows]
+
     async def _write_plans(
         self, transaction: Transaction, actions: Iterable[tuple[Decided, DecidedAction]]
     ) -> None:
@@ -176,12 +222,40 @@ PLANNED_CHANNEL = "planned"
 """Notified when something was planned, so that the due loop looks for its time."""
 
 
+_COLUMNS = (
+    "number, decision.customer, decision.decision_id, event_id, event_source, event_type, event_micros, "
+    "decided_micros, program, record"
+)
+
+
+def _recorded(row: Sequence[Any], material: bytes) -> Recorded:
+    _, customer, decision, event_id, source, event_type, event_micros, decided, program, packed = row
+    record = unpack_record(bytes(packed))
+    return Recorded(
+        decision_id=str(decision),
+        customer=customer,
+        event_id=event_id,
+        source=source,
+        event_type=event_type,
+        event_micros=event_micros,
+        decided_micros=decided,
+        program=program,
+        evaluation=record.evaluation,
+        standing=record.standing,
+        actions=record.actions,
+        material=material,
+        planned=record.planned,
+        gates=record.gates,
+    )
+
+
 def _decision_row(one: Decided) -> tuple[object, ...]:
     record = Record(
         one.evaluation,
         one.standing,
         one.arbitration.actions,
         planned=one.planned,
+        gates=one.gates,
         line=one.line,
         hops=one.hops,
         sequence=one.sequence,

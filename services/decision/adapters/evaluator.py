@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.decision.adapters.engine_process import EngineProcess
-    from services.decision.app.jobs import DueQuestion, Loaded, Source
+    from services.decision.app.jobs import Answered, DueQuestion, Loaded, Replayed, Source
+    from services.decision.domain.decide import Planned
 
 _KILLS = 2
 
@@ -59,6 +60,25 @@ class ProcessEvaluator:
                 singly.extend([set_due_aside(question.fell_due, reason)] if found is None else found)
             return tuple(singly)
         return items
+
+    async def ask(self, event: bytes, snapshot: bytes, arms: Mapping[str, str]) -> Answered:
+        """The live rules' answer to an event that happens now."""
+        answered: Answered = await self._process.call("ask", event, snapshot, dict(arms))
+        return answered
+
+    async def replay(
+        self,
+        version: int,
+        sources: Sequence[Source],
+        material: bytes,
+        arms: Mapping[str, str],
+        planned: Planned | None,
+    ) -> Replayed:
+        """A recorded decision's evaluation, run again."""
+        replayed: Replayed = await self._process.call(
+            "replay", version, tuple(sources), material, dict(arms), planned
+        )
+        return replayed
 
     async def _singly(
         self,

@@ -46,7 +46,8 @@ class OutboxHandOver:
             partition = partition_of(one.customer, self._partitions)
             for action in one.arbitration.actions:
                 if action.outcome is ActionOutcome.DISPATCHED:
-                    actions.append((partition, action_message(one, action)))
+                    if not (one.presented and action.candidate.kind is not ActionKind.TASK):
+                        actions.append((partition, action_message(one, action)))
                 else:
                     event = own_event_of(one, action)
                     if event is not None:

@@ -34,7 +34,7 @@ _CANDIDATE_DEFAULTS = {
 class Record:
     """A decision as recorded: what it rested on beside event and snapshot, and what came of it."""
 
-    __slots__ = ("actions", "evaluation", "hops", "line", "planned", "sequence", "standing")
+    __slots__ = ("actions", "evaluation", "gates", "hops", "line", "planned", "sequence", "standing")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Record:
         actions: tuple[DecidedAction, ...],
         *,
         planned: Planned | None = None,
+        gates: Mapping[str, tuple[RefusalReason, str]] | None = None,
         line: str = "",
         hops: int = 0,
         sequence: int = 0,
@@ -51,6 +52,7 @@ class Record:
         self.standing = standing
         self.actions = actions
         self.planned = planned
+        self.gates = dict(gates or {})
         self.line = line
         self.hops = hops
         self.sequence = sequence
@@ -64,6 +66,7 @@ def pack_record(record: Record) -> bytes:
         "circumstances": _circumstances_to_json(record.evaluation.circumstances),
         "standing": _standing_to_json(record.standing),
         "planned": None if record.planned is None else _planned_to_json(record.planned),
+        "gates": record.gates,
         "line": record.line,
         "hops": record.hops,
         "sequence": record.sequence,
@@ -86,6 +89,7 @@ def unpack_record(packed: bytes) -> Record:
         _standing_from_json(body["standing"]),
         actions,
         planned=None if body["planned"] is None else _planned_from_json(body["planned"]),
+        gates={action: (RefusalReason(reason), detail) for action, (reason, detail) in body["gates"].items()},
         line=body["line"],
         hops=body["hops"],
         sequence=body["sequence"],

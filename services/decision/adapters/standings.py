@@ -37,6 +37,13 @@ class StandingStore:
             """,
             ids,
         )
+        return await self.read(transaction, customers, from_micros, to_micros)
+
+    async def read(
+        self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
+    ) -> Ledger:
+        """Reads the accounts as they stand."""
+        ids = {"customers": list(customers)}
         accounts = {customer: Account() for customer in customers}
         for customer, rule_set, rule, key, micros, holders in await transaction.rows(
             """

@@ -7,22 +7,39 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from rapport.types.v1 import stream_pb2
 
-from services.decision.adapters.material import pack_material
+from services.decision.adapters.checking import check_text
+from services.decision.adapters.material import pack_material, unpack_material
 from services.decision.adapters.situations import situation_of
-from services.decision.app.jobs import Batch, Evaluated, FellDue, GivenBack, Item, Loaded, SetAside
+from services.decision.app.jobs import (
+    Answered,
+    Batch,
+    Checked,
+    Evaluated,
+    FellDue,
+    GivenBack,
+    Item,
+    Loaded,
+    Replayed,
+    SetAside,
+)
 from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import Question, evaluate
 from services.decision.domain.experiments import arms_for
+from services.decision.domain.explain import because_of, steps_of
 from services.decision.domain.program import RuleSet, RuleSetText
 from services.vocabulary.ids import decision_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from services.decision.adapters.engine import DurableEngine
     from services.decision.adapters.engine_child import Progress
     from services.decision.app.jobs import DueQuestion, Source
+    from services.decision.domain.arbitration import Candidate
+    from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.program import Program
+    from services.decision.domain.run import Outcome
+    from services.decision.domain.situation import Situation
     from services.vocabulary.catalogue import Catalogue
 
 ACTION_DUE = "action.due"
@@ -49,6 +66,7 @@ class Workbench:
         self._program: Program | None = None
         self._version = 0
         self._experimenting: dict[str, tuple[RuleSet, ...]] = {}
+        self._past: tuple[int, Program] | None = None
 
     def jobs(self) -> dict[str, Callable[..., Any]]:
         """The jobs by the names under which the parent asks for them."""
@@ -56,6 +74,9 @@ class Workbench:
             "load": self.load,
             "evaluate": self.evaluate,
             "evaluate_due": self.evaluate_due,
+            "ask": self.ask,
+            "replay": self.replay,
+            "check": self.check,
         }
 
     def load(self, version: int, sources: Sequence[Source]) -> Loaded:
@@ -121,14 +142,73 @@ class Workbench:
             event = stream_pb2.TakenEvent.FromString(due.event)
             try:
                 snapshot = stream_pb2.Snapshot.FromString(due.snapshot)
-                items.append(
-                    self._evaluated(
-                        due.item, event, due.event, due.snapshot, snapshot, stored_arms or {}, question
-                    )
+                evaluated, _, _ = self._evaluated(
+                    due.item, event, due.event, due.snapshot, snapshot, stored_arms or {}, question
                 )
+                items.append(evaluated)
             except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
                 items.append(set_due_aside(due, f"{type(error).__name__}: {error}"))
         return tuple(items)
+
+    def ask(self, event: bytes, snapshot: bytes, arms: Mapping[str, str]) -> Answered:
+        """Answers a question asked now: the event counts as the customer's newest; ``arms`` as stored."""
+        taken = stream_pb2.TakenEvent.FromString(event)
+        seen = stream_pb2.Snapshot.FromString(snapshot)
+        if self._program is None:
+            raise LookupError("no rule set is live")
+        stored = {taken.customer: arms}
+        evaluated, outcome, situation = self._evaluated(0, taken, event, snapshot, seen, stored, None)
+        because = {}
+        if outcome is not None:
+            because = {
+                candidate.action_id: reasons
+                for candidate, reasons in _reasons(self._program, outcome, situation, evaluated.evaluation)
+            }
+        return Answered(evaluated, because, self._version)
+
+    def replay(
+        self,
+        version: int,
+        sources: Sequence[Source],
+        material: bytes,
+        arms: Mapping[str, str],
+        planned: Planned | None,
+    ) -> Replayed:
+        """Runs a recorded decision's evaluation again, with the program of that time."""
+        program = self._program_of(version, sources)
+        if program is None:
+            return Replayed(None)
+        packed_event, packed_snapshot = unpack_material(material)
+        event = stream_pb2.TakenEvent.FromString(packed_event)
+        snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
+        situation = situation_of(event, snapshot, self._catalogue, arms=arms)
+        decision = decision_id(event.source, event.id, event.customer)
+        question = Question(decision, situation, planned)
+        evaluation, outcome = evaluate(program, self._engine, self._catalogue, question)
+        if outcome is None:
+            return Replayed(evaluation)
+        because = {
+            candidate.action_id: reasons
+            for candidate, reasons in _reasons(program, outcome, situation, evaluation)
+        }
+        return Replayed(evaluation, steps_of(program, outcome, situation), because)
+
+    def check(self, context: Sequence[Source], text: str, file: str, version: int, generated: int) -> Checked:
+        """Compiles a text beside others, runs its tests, and tries it on generated snapshots."""
+        return check_text(
+            self._engine, self._catalogue, self._read_yaml, context, text, file, version, generated
+        )
+
+    def _program_of(self, version: int, sources: Sequence[Source]) -> Program | None:
+        if version == self._version:
+            return self._program
+        if self._past is None or self._past[0] != version:
+            texts = [RuleSetText(source.file, source.text, source.version) for source in sources]
+            program = compile_program(texts, self._catalogue, self._read_yaml).program
+            if program is None:
+                return None
+            self._past = (version, program)
+        return self._past[1]
 
     def _one(
         self,
@@ -156,7 +236,7 @@ class Workbench:
         snapshot = snapshots.get(event.snapshot)
         if snapshot is None:
             snapshot = snapshots[event.snapshot] = stream_pb2.Snapshot.FromString(raw)
-        evaluated = self._evaluated(item, event, b"", raw, snapshot, stored_arms, None)
+        evaluated, _, _ = self._evaluated(item, event, b"", raw, snapshot, stored_arms, None)
         return evaluated if evaluated.evaluation.candidates else None
 
     def _evaluated(
@@ -168,7 +248,7 @@ class Workbench:
         snapshot: stream_pb2.Snapshot,
         stored_arms: Mapping[int, Mapping[str, str]],
         due: DueQuestion | None,
-    ) -> Evaluated:
+    ) -> tuple[Evaluated, Outcome | None, Situation]:
         assert self._program is not None
         stored = stored_arms.get(event.customer, {})
         if due is None:
@@ -179,11 +259,11 @@ class Workbench:
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
         decision = decision_id(event.source, event.id, event.customer)
         question = Question(decision, situation, None if due is None else due.planned)
-        evaluation, _ = evaluate(self._program, self._engine, self._catalogue, question)
+        evaluation, outcome = evaluate(self._program, self._engine, self._catalogue, question)
         material = b""
         if evaluation.candidates:
             material = pack_material(packed_event or _alone(event), packed_snapshot)
-        return Evaluated(
+        evaluated = Evaluated(
             item=item,
             decision_id=decision,
             event_id=event.id,
@@ -199,6 +279,18 @@ class Workbench:
             material=material,
             planned="" if due is None else due.planned.candidate.action_id,
         )
+        return evaluated, outcome, situation
+
+
+def _reasons(
+    program: Program, outcome: Outcome, situation: Situation, evaluation: Evaluation
+) -> Iterator[tuple[Candidate, tuple[str, ...]]]:
+    """Why each candidate was asked for."""
+    rules = {(rule.rule_set, rule.rule): rule for rule in (*outcome.rules, *outcome.withheld)}
+    for candidate in evaluation.candidates:
+        rule = rules.get((candidate.rule_set, candidate.rule))
+        if rule is not None:
+            yield candidate, because_of(program, outcome, situation, rule)
 
 
 def set_aside(item: int, event: stream_pb2.TakenEvent, batch: stream_pb2.EventBatch, reason: str) -> SetAside:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from services.decision.domain.decide import Evaluation, Planned
+    from services.decision.domain.explain import Step
     from services.decision.domain.problems import Problem
     from services.decision.domain.trial import TestResult
 
@@ -132,21 +135,21 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step of an explanation: "window", "fact", "rule" or "gate"."""
+class Replayed:
+    """A decision's evaluation run again, with what was looked at and why each action (by id) was asked for.
 
-    kind: str
-    rule_set: str
-    name: str
-    text: str
-    held: bool
+    ``evaluation`` is None when the rule sets of that time no longer compile.
+    """
+
+    evaluation: Evaluation | None
+    steps: tuple[Step, ...] = ()
+    because: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """A decision's evaluation run again, with what was looked at and why each action was asked for."""
+class Answered:
+    """The rules' answer to a question asked now, and why each action (by id) was asked for."""
 
-    evaluation: Evaluation | None
-    steps: tuple[Step, ...]
-    because: tuple[tuple[str, tuple[str, ...]], ...]
-    problem: str = ""
+    evaluated: Evaluated
+    because: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    program: int = 0

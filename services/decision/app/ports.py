@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from services.decision.app.jobs import Batch, DueQuestion, Evaluated, Item, Loaded, SetAside, Source
-    from services.decision.domain.arbitration import Arbitration, Standing
+    from services.decision.app.jobs import (
+        Answered,
+        Batch,
+        Checked,
+        Described,
+        DueQuestion,
+        Evaluated,
+        Item,
+        Loaded,
+        Replayed,
+        SetAside,
+        Source,
+    )
+    from services.decision.domain.arbitration import Arbitration, DecidedAction, Standing
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.ledger import Ledger
     from services.runtime.database import Transaction
+    from services.vocabulary.words import Channel, RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
     """One decision, ready to be written and handed on. Times in micros.
 
-    ``standing``: the part of the customer's standing that it rested on. ``first``: false for a planned action
-    that was counted when it was planned.
+    ``standing``: the part of the customer's standing that it rested on. ``planned``: the plan it decides
+    again.
+    ``gates``: what the channel's gates refused beforehand, by action id. ``presented``: the caller shows it.
     """
 
     decision_id: str
@@ -39,6 +53,40 @@ class Decided:
     arbitration: Arbitration
     material: bytes
     planned: Planned | None = None
+    gates: Mapping[str, tuple[RefusalReason, str]] = field(default_factory=dict)
+    presented: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision as stored, with all that its replay needs; ``actions`` as they came out then."""
+
+    decision_id: str
+    customer: int
+    event_id: str
+    source: str
+    event_type: str
+    event_micros: int
+    decided_micros: int
+    program: int
+    evaluation: Evaluation
+    standing: Standing
+    actions: tuple[DecidedAction, ...]
+    material: bytes
+    planned: Planned | None
+    gates: Mapping[str, tuple[RefusalReason, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which decisions to list; 0 and empty: any. ``before``: number of the last one seen."""
+
+    customer: int = 0
+    rule_set: str = ""
+    reason: str = ""
+    event_type: str = ""
+    before: int = 0
+    size: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +113,101 @@ class DuePlan:
     hops: int
 
 
+@dataclass(frozen=True, slots=True)
+class RuleSetRow:
+    """One version of a rule set as stored. Times in micros; ``activated_micros`` 0: never."""
+
+    name: str
+    version: int
+    state: str
+    title: str
+    owner: str
+    stage: str
+    triggers: tuple[str, ...]
+    rules: int
+    created_micros: int
+    activated_micros: int
+    file: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveProgram:
+    """The rule sets that are live together; ``version`` 0: none yet."""
+
+    version: int
+    sources: tuple[Source, ...]
+    listened: tuple[str, ...]
+
+
+class RuleSets(Protocol):
+    """Rule sets and programs as stored."""
+
+    async def live(self, version: int | None = None) -> LiveProgram:
+        """What is live now, or was as that version of the program."""
+        ...
+
+    async def version(self) -> int:
+        """The number of the program that is live; 0: none yet."""
+        ...
+
+    async def context(self) -> tuple[Source, ...]:
+        """Of each rule set the live version, else the newest."""
+        ...
+
+    async def find(self, name: str, version: int) -> RuleSetRow | None:
+        """One version; 0: the newest."""
+        ...
+
+    async def page(self, after: tuple[str, int] | None, size: int, *, all_versions: bool) -> list[RuleSetRow]:
+        """By name, then version."""
+        ...
+
+    async def add(
+        self,
+        transaction: Transaction,
+        described: Described,
+        source: str,
+        file: str,
+        state: str,
+        now_micros: int,
+    ) -> RuleSetRow:
+        """Stores the next version; the same text as the newest version is that version."""
+        ...
+
+    async def go_live(
+        self,
+        transaction: Transaction,
+        row: RuleSetRow,
+        after: LiveProgram,
+        listened: Sequence[str],
+        catalogue: str,
+        now_micros: int,
+    ) -> RuleSetRow | None:
+        """Makes a version live beside the others of ``after``; None: another activation came in between."""
+        ...
+
+
+class Checker(Protocol):
+    """Compiles and tries texts in a process of their own."""
+
+    async def check(self, context: Sequence[Source], text: str, file: str) -> Checked:
+        """Compiles a text beside others and runs its tests."""
+        ...
+
+    async def trial(self, context: Sequence[Source], text: str, file: str, version: int) -> Checked:
+        """The same with generated snapshots, engine against oracle, in a process started for it alone."""
+        ...
+
+
+class Listening(Protocol):
+    """The profile service's list of event types that travel with a snapshot."""
+
+    async def set_listened(self, types: Sequence[str], request_id: str) -> None:
+        """Replaces the list; in force when this returns. Raises UnavailableError."""
+        ...
+
+
 class Evaluator(Protocol):
     """Runs the live rules on events, in a process that may die and comes back."""
 
@@ -85,6 +228,57 @@ class Evaluator(Protocol):
         ...
 
 
+class Asker(Protocol):
+    """Runs the rules for one question, now or as it was then."""
+
+    async def ask(self, event: bytes, snapshot: bytes, arms: Mapping[str, str]) -> Answered:
+        """The live rules' answer to an event that happens now."""
+        ...
+
+    async def replay(
+        self,
+        version: int,
+        sources: Sequence[Source],
+        material: bytes,
+        arms: Mapping[str, str],
+        planned: Planned | None,
+    ) -> Replayed:
+        """A recorded decision's evaluation, run again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FreshSnapshot:
+    """A customer as the profile service knows them now; ``raw`` as it travels."""
+
+    customer: int
+    people: tuple[int, ...]
+    sequence: int
+    raw: bytes
+
+
+class Profiles(Protocol):
+    """The profile service, asked for snapshots."""
+
+    async def snapshot(self, subject: str) -> FreshSnapshot:
+        """By identity. Raises NotFoundError and UnavailableError."""
+        ...
+
+    async def resolve(self, subject: str) -> int:
+        """The customer of an identity. Raises NotFoundError and UnavailableError."""
+        ...
+
+
+class Gates(Protocol):
+    """The channel service, asked to let actions through before they are presented."""
+
+    async def reserve(
+        self, request_id: str, decided: Decided, channel: Channel | None
+    ) -> Mapping[str, tuple[RefusalReason, str]] | None:
+        """What it refuses of the dispatched actions, by id; None: it cannot be reached."""
+        ...
+
+
 class Standings(Protocol):
     """What decisions leave behind, in a transaction that holds the customers' locks."""
 
@@ -92,6 +286,12 @@ class Standings(Protocol):
         self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
     ) -> Ledger:
         """Locks the customers in id order and reads their accounts; conversations won within the times."""
+        ...
+
+    async def read(
+        self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
+    ) -> Ledger:
+        """The same without locks, for an answer that binds nobody."""
         ...
 
     async def write(self, transaction: Transaction, ledger: Ledger, now_micros: int) -> None:
@@ -120,6 +320,18 @@ class Decisions(Protocol):
 
     async def next_due(self) -> int | None:
         """When the next planned action falls due; None: nothing is planned."""
+        ...
+
+
+class Journal(Protocol):
+    """Decisions as they were recorded."""
+
+    async def find(self, known_id: str) -> Recorded | None:
+        """By decision id, or by action id its newest decision."""
+        ...
+
+    async def page(self, wanted: Wanted) -> list[tuple[int, Recorded]]:
+        """Newest first, each with its number; without material."""
         ...
 
 

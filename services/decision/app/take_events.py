@@ -9,6 +9,7 @@ import structlog
 
 from services.decision.app.jobs import Batch, DueQuestion, Evaluated, FellDue, GivenBack, Item, SetAside
 from services.decision.app.ports import Decided
+from services.decision.app.totals import counted
 from services.decision.domain.decide import Planned, assumed_wrongly, decide, standing_that_counts
 from services.runtime.consumer import take_messages
 from services.runtime.totals import add_totals
@@ -178,7 +179,7 @@ class TakeEvents:
         if decided:
             await self._decisions.write(transaction, decided)
             await self._hand_over.hand_on(transaction, decided)
-            counts.update(_counted(decided))
+            counts.update(counted(decided))
         return counts
 
     def _decide(
@@ -221,17 +222,3 @@ class TakeEvents:
         from_micros = min(times, default=0) - self._conversation
         to_micros = max(times, default=0) + self._conversation
         return await self._standings.lock(transaction, sorted(people), from_micros, to_micros)
-
-
-def _counted(decided: Sequence[Decided]) -> Counter[str]:
-    """Totals: an action is counted by kind once, when first asked for, and by outcome at each decision."""
-    counts: Counter[str] = Counter()
-    counts["decisions"] += len(decided)
-    for one in decided:
-        for action in one.arbitration.actions:
-            if one.planned is None:
-                counts[f"actions.{action.candidate.kind}"] += 1
-            counts[f"outcome.{action.outcome}"] += 1
-            if action.reason is not None:
-                counts[f"refused.{action.reason}"] += 1
-    return counts

@@ -77,15 +77,20 @@ def evaluate(
     if question.planned is not None:
         return _evaluate_planned(program, engine, question.planned, situation), None
     outcome = run_program(program, engine, situation)
+    return evaluation_of(program, catalogue, question, outcome), outcome
+
+
+def evaluation_of(program: Program, catalogue: Catalogue, question: Question, outcome: Outcome) -> Evaluation:
+    """What the rules asked for, filled in for the customer, with what arbitration looks at."""
+    situation = question.situation
     if not outcome.rules and not outcome.withheld:
-        return Evaluation(outcome.facts, (), Circumstances(situation.now_micros)), outcome
-    candidates = tuple(_candidates(program, catalogue, question, outcome))
+        return Evaluation(outcome.facts, (), Circumstances(situation.now_micros))
     return Evaluation(
         facts=outcome.facts,
-        candidates=candidates,
+        candidates=tuple(_candidates(program, catalogue, question, outcome)),
         circumstances=_circumstances(situation, outcome.facts, was_planned=False),
         arms=dict(situation.arms),
-    ), outcome
+    )
 
 
 def decide(evaluation: Evaluation, standing: Standing, conversation_micros: int = DAY) -> Arbitration:
@@ -148,7 +153,8 @@ def _candidates(
     for rule in outcome.withheld:
         for spec in rule.actions:
             candidate = _candidate(sets[rule.rule_set], rule, spec, catalogue, question)
-            purposes = ", ".join(sorted(rule.purposes & question.situation.withheld))
+            needed = rule.needs.purposes | {purpose for _, purpose in rule.needs.things}
+            purposes = ", ".join(sorted(needed & question.situation.withheld))
             yield replace(
                 candidate,
                 refusal=RefusalReason.DATA_WITHHELD,

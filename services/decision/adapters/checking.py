@@ -1,0 +1,116 @@
+"""Inside the engine's process: one text compiled beside others, its tests, its trial by the oracle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.decision.app.jobs import Checked, Described
+from services.decision.domain.arbitration import Standing
+from services.decision.domain.compiler import compile_program
+from services.decision.domain.decide import Question, decide, evaluation_of
+from services.decision.domain.generated import generated_runs
+from services.decision.domain.oracle import Oracle
+from services.decision.domain.program import RuleSetText
+from services.decision.domain.trial import Arbitrated, run_tests
+from services.vocabulary.words import ActionOutcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from services.decision.app.jobs import Source
+    from services.decision.domain.engine import RulesEngine
+    from services.decision.domain.program import Case, Program, RuleSet
+    from services.decision.domain.run import Outcome
+    from services.decision.domain.situation import Situation
+    from services.vocabulary.catalogue import Catalogue
+
+MOST_DIFFERENCES = 5
+
+
+def check_text(
+    engine: RulesEngine,
+    catalogue: Catalogue,
+    read_yaml: Callable[[str], Any],
+    context: Sequence[Source],
+    text: str,
+    file: str,
+    version: int,
+    generated: int,
+) -> Checked:
+    """Compiles ``text`` in place of the context's set of the same name; reports only its own problems.
+
+    With ``generated`` snapshots a shard, whatever engine and oracle do not agree on comes back too.
+    """
+    name = name_of(read_yaml(text))
+    beside = [
+        RuleSetText(file=f"{source.name}@{source.version}", text=source.text, version=source.version)
+        for source in context
+        if source.name != name
+    ]
+    compilation = compile_program([*beside, RuleSetText(file, text, version)], catalogue, read_yaml)
+    problems = tuple(problem for problem in compilation.problems if problem.file == file)
+    program = compilation.program
+    if program is None:
+        return Checked(problems or compilation.problems)
+    rule_set = next(known for known in program.rule_sets if known.name == name)
+    return Checked(
+        problems=problems,
+        tests=run_tests(program, rule_set, engine, _arbitrator(program, catalogue)),
+        rule_set=_described(rule_set),
+        listened=tuple(sorted(program.listened)),
+        differences=tuple(_differences(program, rule_set, engine, generated)) if generated else (),
+    )
+
+
+def _arbitrator(program: Program, catalogue: Catalogue) -> Callable[[Case, Situation, Outcome], Arbitrated]:
+    """Arbitrates an embedded test's outcome for a customer without any standing."""
+
+    def arbitrate(case: Case, situation: Situation, outcome: Outcome) -> Arbitrated:
+        evaluation = evaluation_of(program, catalogue, Question(case.name, situation), outcome)
+        actions = decide(evaluation, Standing(), catalogue.conversation_micros).actions
+        wins = [action.candidate.rule for action in actions if action.outcome is not ActionOutcome.REFUSED]
+        return Arbitrated(
+            tuple(dict.fromkeys(wins)),
+            {action.candidate.rule: action.reason for action in actions if action.reason is not None},
+        )
+
+    return arbitrate
+
+
+def name_of(document: Any) -> str:
+    """The name under `ruleset:`; empty when the text has none."""
+    get = getattr(document.root, "get", None)
+    node = None if get is None else get("ruleset")
+    return str(getattr(node, "value", "") or "")
+
+
+def _described(rule_set: RuleSet) -> Described:
+    return Described(
+        rule_set.name,
+        rule_set.title,
+        rule_set.owner,
+        rule_set.stage,
+        rule_set.triggers,
+        len(rule_set.rules),
+    )
+
+
+def _differences(program: Program, rule_set: RuleSet, engine: RulesEngine, count: int) -> Iterator[str]:
+    oracle: RulesEngine = Oracle()
+    shards = {
+        shard.key: shard
+        for shard in (*program.shared, *(shard for shards in program.shards.values() for shard in shards))
+        if any(known.name == rule_set.name for known in shard.rule_sets)
+    }
+    found = 0
+    for shard in shards.values():
+        for properties, given in generated_runs(shard, count):
+            by_engine, by_oracle = engine.run(shard, properties, given), oracle.run(shard, properties, given)
+            if by_engine != by_oracle:
+                found += 1
+                yield (
+                    f"the engine and the plain evaluator differ on {properties} with facts {list(given)}: "
+                    f"{list(by_engine.rules)} against {list(by_oracle.rules)}"
+                )
+            if found >= MOST_DIFFERENCES:
+                return

@@ -1,0 +1,122 @@
+"""The other services, asked over gRPC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from rapport.channel.v1 import channel_pb2, channel_pb2_grpc
+from rapport.profile.v1 import profile_pb2, profile_pb2_grpc
+
+from services.decision.adapters.handover import action_message
+from services.decision.app.ask import to_present
+from services.decision.app.ports import FreshSnapshot
+from services.runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from services.vocabulary.wire import CHANNELS, REFUSAL_REASONS
+from services.vocabulary.words import RefusalReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from services.decision.app.ports import Decided
+    from services.vocabulary.words import Channel
+
+_log = structlog.get_logger(__name__)
+_CUSTOMER = "customer:"
+
+
+class ProfilePeer:
+    """The Profiles and Listening ports on ProfileService."""
+
+    def __init__(self, grpc_channel: grpc.aio.Channel) -> None:
+        self._stub = profile_pb2_grpc.ProfileServiceStub(grpc_channel)
+
+    async def snapshot(self, subject: str) -> FreshSnapshot:
+        """The customer as known now. Raises NotFoundError for an unknown subject."""
+        try:
+            answer = await self._stub.BatchGetSnapshots(
+                profile_pb2.BatchGetSnapshotsRequest(subjects=[subject])
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _told(error) from error
+        result = answer.results[0]
+        if result.error or not result.HasField("snapshot"):
+            raise NotFoundError(
+                result.error or "no customer has this identity",
+                field="subject",
+                suggestion="write it as kind:value, or customer:<id>",
+            )
+        snapshot = result.snapshot
+        return FreshSnapshot(
+            customer=snapshot.customer,
+            people=(snapshot.customer, *snapshot.merged_customers),
+            sequence=snapshot.sequence,
+            raw=snapshot.SerializeToString(),
+        )
+
+    async def resolve(self, subject: str) -> int:
+        """The customer of an identity; ``customer:<id>`` is taken as it is."""
+        if subject.startswith(_CUSTOMER) and subject[len(_CUSTOMER) :].isdecimal():
+            return int(subject[len(_CUSTOMER) :])
+        try:
+            answer = await self._stub.ResolveIdentity(profile_pb2.ResolveIdentityRequest(subject=subject))
+        except grpc.aio.AioRpcError as error:
+            raise _told(error) from error
+        return answer.customer
+
+    async def set_listened(self, types: Sequence[str], request_id: str) -> None:
+        """Replaces the list of types that travel with a snapshot."""
+        try:
+            await self._stub.SetListenedTypes(
+                profile_pb2.SetListenedTypesRequest(request_id=request_id, types=types)
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _told(error) from error
+
+
+class ChannelPeer:
+    """The Gates port on ChannelService."""
+
+    def __init__(self, grpc_channel: grpc.aio.Channel) -> None:
+        self._stub = channel_pb2_grpc.ChannelServiceStub(grpc_channel)
+
+    async def reserve(
+        self, request_id: str, decided: Decided, channel: Channel | None
+    ) -> Mapping[str, tuple[RefusalReason, str]] | None:
+        """What the gates refuse of the dispatched actions; None when they cannot be asked (fail closed)."""
+        wanted = to_present(decided)
+        request = channel_pb2.ReserveRequest(
+            request_id=request_id,
+            actions=[
+                action_message(decided, action)
+                for action in decided.arbitration.actions
+                if action.candidate.action_id in wanted
+            ],
+            channel=CHANNELS.to_wire(channel),
+        )
+        try:
+            answer = await self._stub.Reserve(request)
+        except grpc.aio.AioRpcError as error:
+            _log.warning("gates_not_asked", code=error.code().name)
+            return None
+        refused: dict[str, tuple[RefusalReason, str]] = {}
+        for gate in answer.answers:
+            if not gate.passed:
+                reason = REFUSAL_REASONS.from_wire(gate.reason) or RefusalReason.CONSENT_UNKNOWN
+                refused[gate.action_id] = (reason, gate.detail)
+        answered = {gate.action_id for gate in answer.answers}
+        unanswered = (RefusalReason.CONSENT_UNKNOWN, "the gates did not answer for it")
+        return refused | dict.fromkeys(wanted - answered, unanswered)
+
+
+def _told(error: grpc.aio.AioRpcError) -> Exception:
+    """The profile service's error in this service's words."""
+    message = error.details() or "the profile service refused"
+    match error.code():
+        case grpc.StatusCode.NOT_FOUND:
+            return NotFoundError(message, field="subject")
+        case grpc.StatusCode.INVALID_ARGUMENT:
+            return InvalidArgumentError(message, field="subject")
+        case _:
+            return UnavailableError("the profile service does not answer; try again")

@@ -1,0 +1,23 @@
+"""What this service alone can count of its progress."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.runtime.operations import Progress
+
+if TYPE_CHECKING:
+    from services.decision.adapters.decision_store import DecisionStore
+    from services.runtime.database import Transaction
+
+
+class PlansProgress:
+    """The runtime's ProgressSource: planned actions, due and not yet due."""
+
+    def __init__(self, decisions: DecisionStore) -> None:
+        self._decisions = decisions
+
+    async def progress(self, transaction: Transaction, now_micros: int) -> Progress:
+        """Counts plans at that business time."""
+        due, planned = await self._decisions.count_plans(transaction, now_micros)
+        return Progress(due_pending=due, planned=planned)

@@ -1,0 +1,205 @@
+"""Answers a question about one customer at once: the best actions now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from services.decision.app.decisions import with_gates
+from services.decision.app.ports import Decided
+from services.decision.app.totals import counted
+from services.decision.domain.decide import assumed_wrongly, decide, standing_that_counts
+from services.runtime.errors import ConflictError
+from services.runtime.totals import add_totals
+from services.vocabulary.words import (
+    CATEGORY_FACTS,
+    DISPATCHED_KINDS,
+    ActionKind,
+    ActionOutcome,
+    Category,
+    Channel,
+    RefusalReason,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from services.decision.app.jobs import Answered
+    from services.decision.app.ports import (
+        Asker,
+        Decisions,
+        FreshSnapshot,
+        Gates,
+        HandOver,
+        Standings,
+    )
+    from services.decision.domain.ledger import Ledger
+    from services.runtime.clock import Clock
+    from services.runtime.database import Database, Transaction
+
+_ROUNDS = 4
+"""How often the gates are asked: each refusal lets the next best come forward."""
+
+_WITHOUT_CONTACT = frozenset({Category.MANDATORY, Category.SERVICE})
+_UNREACHABLE = (RefusalReason.CONSENT_UNKNOWN, "the channel service could not be reached")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was decided, why, and whether the gates were asked and let it through."""
+
+    decided: Decided
+    because: Mapping[str, tuple[str, ...]]
+    reserved: bool
+
+
+class Ask:
+    """The use case of Decide. PEEK binds nobody; PRESENT reserves at the gates first, then records."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        asker: Asker,
+        standings: Standings,
+        decisions: Decisions,
+        hand_over: HandOver,
+        gates: Gates,
+        conversation_micros: int,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._asker = asker
+        self._standings = standings
+        self._decisions = decisions
+        self._hand_over = hand_over
+        self._gates = gates
+        self._conversation = conversation_micros
+
+    async def peek(self, event: bytes, snapshot: FreshSnapshot) -> Answer:
+        """The answer as it would be now."""
+        async with self._database.transaction() as transaction:
+            ledger = await self._ledger(transaction, snapshot, lock=False)
+        answered = await self._evaluated(event, snapshot, ledger)
+        return Answer(self._decide(answered, ledger, {}), answered.because, reserved=False)
+
+    async def prepare(
+        self, event: bytes, snapshot: FreshSnapshot, request_id: str, channel: Channel | None
+    ) -> Answer:
+        """The answer after the gates were asked; nothing is recorded yet.
+
+        Fails closed: when the gates cannot be asked, only mandatory and service actions remain.
+        """
+        async with self._database.transaction() as transaction:
+            ledger = await self._ledger(transaction, snapshot, lock=False)
+        answered = await self._evaluated(event, snapshot, ledger)
+        refusals: dict[str, tuple[RefusalReason, str]] = {}
+        passed: set[str] = set()
+        for number in range(_ROUNDS):
+            decided = self._decide(answered, ledger, refusals)
+            waiting = to_present(decided) - passed
+            if not waiting:
+                break
+            refused = await self._gates.reserve(f"{request_id}/{number}", decided, channel)
+            if refused is None:
+                refusals |= {
+                    candidate.action_id: _UNREACHABLE
+                    for candidate in answered.evaluated.evaluation.candidates
+                    if candidate.kind in DISPATCHED_KINDS and candidate.category not in _WITHOUT_CONTACT
+                }
+                return Answer(self._decide(answered, ledger, refusals), answered.because, reserved=False)
+            passed |= waiting - refused.keys()
+            refusals |= refused
+        else:
+            rest = to_present(decided) - passed
+            refusals |= dict.fromkeys(rest, (RefusalReason.CAPPED, "no further action was tried"))
+        return Answer(self._decide(answered, ledger, refusals), answered.because, reserved=True)
+
+    async def record(self, transaction: Transaction, answer: Answer, snapshot: FreshSnapshot) -> Answer:
+        """Writes the answer, decided again under the customer's lock.
+
+        Raises ConflictError when the event was decided before, or another decision came in between and took
+        what this one rested on.
+        """
+        ledger = await self._ledger(transaction, snapshot, lock=True)
+        before = answer.decided
+        if await self._decisions.known(transaction, [before.decision_id]):
+            raise ConflictError(
+                "this event was decided before", field="event.id", suggestion="list the decision, or ask anew"
+            )
+        whole = ledger.standing(snapshot.people)
+        standing = standing_that_counts(whole, before.evaluation)
+        evaluation = with_gates(before.evaluation, before.gates)
+        arbitration = decide(evaluation, standing, self._conversation)
+        if arbitration.actions != before.arbitration.actions:
+            raise ConflictError(
+                "another decision about this customer came in between", suggestion="ask again"
+            )
+        ledger.enter(before.customer, arbitration, dict(evaluation.arms))
+        decided = replace(before, standing=standing, arbitration=arbitration, presented=True)
+        await self._standings.write(transaction, ledger, self._clock.now_micros())
+        if decided.arbitration.actions:
+            await self._decisions.write(transaction, [decided])
+            await self._hand_over.hand_on(transaction, [decided])
+            await add_totals(transaction, counted([decided]))
+        return replace(answer, decided=decided)
+
+    async def _ledger(self, transaction: Transaction, snapshot: FreshSnapshot, *, lock: bool) -> Ledger:
+        now = self._clock.now_micros()
+        read = self._standings.lock if lock else self._standings.read
+        return await read(
+            transaction, sorted(snapshot.people), now - 2 * self._conversation, now + 2 * self._conversation
+        )
+
+    async def _evaluated(self, event: bytes, snapshot: FreshSnapshot, ledger: Ledger) -> Answered:
+        arms = ledger.standing(snapshot.people).arms
+        return await self._asker.ask(event, snapshot.raw, arms)
+
+    def _decide(
+        self, answered: Answered, ledger: Ledger, refusals: Mapping[str, tuple[RefusalReason, str]]
+    ) -> Decided:
+        item = answered.evaluated
+        whole = ledger.standing(item.people)
+        assert not assumed_wrongly(item.evaluation, whole)
+        standing = standing_that_counts(whole, item.evaluation)
+        arbitration = decide(with_gates(item.evaluation, refusals), standing, self._conversation)
+        return Decided(
+            decision_id=item.decision_id,
+            customer=item.customer,
+            event_id=item.event_id,
+            source=item.source,
+            event_type=item.event_type,
+            event_micros=item.event_micros,
+            sequence=item.sequence,
+            decided_micros=self._clock.now_micros(),
+            program=answered.program,
+            line=item.line,
+            hops=item.hops,
+            evaluation=item.evaluation,
+            standing=standing,
+            arbitration=arbitration,
+            material=item.material,
+            gates=dict(refusals),
+        )
+
+
+def to_present(decided: Decided) -> set[str]:
+    """Ids of the dispatched actions that the caller would show; a task goes its usual way."""
+    return {
+        action.candidate.action_id
+        for action in decided.arbitration.actions
+        if action.outcome is ActionOutcome.DISPATCHED and action.candidate.kind is not ActionKind.TASK
+    }
+
+
+def best_first(decided: Decided) -> list[int]:
+    """Positions of the actions: what is done before what is refused, then by tier and score."""
+    actions = decided.arbitration.actions
+
+    def rank(position: int) -> tuple[bool, int, float, int]:
+        action = actions[position]
+        category = action.candidate.category
+        tier = 0 if category is None else CATEGORY_FACTS[category].tier
+        return (action.outcome is ActionOutcome.REFUSED, tier, -action.score, position)
+
+    return sorted(range(len(actions)), key=rank)

@@ -1,0 +1,55 @@
+"""Keeps a process at the newest live program, within two seconds and without a restart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from services.decision.app.ports import Evaluator, RuleSets
+    from services.runtime.database import Database
+
+_log = structlog.get_logger(__name__)
+
+
+class FollowProgram:
+    """Loads what goes live into the engine's process; if it does not compile, the last good one stays."""
+
+    def __init__(
+        self,
+        database: Database,
+        rule_sets: RuleSets,
+        evaluator: Evaluator,
+        *,
+        channel: str,
+        sweep_seconds: float = 0.5,
+    ) -> None:
+        self._database = database
+        self._rule_sets = rule_sets
+        self._evaluator = evaluator
+        self._channel = channel
+        self._sweep_seconds = sweep_seconds
+        self._tried = -1
+        self.version = 0
+
+    async def refresh(self) -> bool:
+        """Loads the newest program unless it was tried already; whether it is the one that now runs."""
+        newest = await self._rule_sets.version()
+        if newest == self._tried:
+            return newest == self.version
+        live = await self._rule_sets.live(newest or None)
+        loaded = await self._evaluator.load(live.version, live.sources)
+        self._tried = newest
+        errors = [problem.sentence() for problem in loaded.problems if problem.severity == "error"]
+        if errors:
+            _log.error("program_not_loaded", version=newest, still_live=self.version, problems=errors[:5])
+            return False
+        self.version = newest
+        _log.info("program_loaded", version=newest, rule_sets=len(live.sources))
+        return True
+
+    async def run(self) -> None:
+        """Follows until cancelled."""
+        async for _ in self._database.listen(self._channel, sweep_seconds=self._sweep_seconds):
+            await self.refresh()

@@ -1,0 +1,22 @@
+"""How this service's errors are told to callers."""
+
+from __future__ import annotations
+
+import grpc
+
+from services.decision.domain.errors import (
+    DecisionError,
+    EngineDiedError,
+    EngineRefusedError,
+    JobFailedError,
+    RunawayRulesError,
+)
+from services.runtime.errors import ErrorKind, ErrorTable
+
+ERRORS: ErrorTable = {
+    DecisionError: ErrorKind(grpc.StatusCode.INTERNAL, "DECISION"),
+    EngineRefusedError: ErrorKind(grpc.StatusCode.INTERNAL, "ENGINE_REFUSED"),
+    RunawayRulesError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "RUNAWAY_RULES"),
+    EngineDiedError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "ENGINE_DIED"),
+    JobFailedError: ErrorKind(grpc.StatusCode.INTERNAL, "JOB_FAILED"),
+}

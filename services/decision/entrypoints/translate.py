@@ -1,0 +1,145 @@
+"""Decisions and rule sets as callers see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rapport.decision.v1 import decision_pb2, rule_set_pb2
+from rapport.types.v1 import vocabulary_pb2
+
+from services.vocabulary.wire import (
+    ACTION_KINDS,
+    ACTION_OUTCOMES,
+    CATEGORIES,
+    REFUSAL_REASONS,
+    timestamp,
+    value_to_wire,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from services.decision.app.ports import Decided, Recorded, RuleSetRow
+    from services.decision.domain.arbitration import Candidate, DecidedAction
+    from services.decision.domain.problems import Problem
+    from services.decision.domain.trial import TestResult
+
+_SEVERITIES = {
+    "error": rule_set_pb2.SEVERITY_ERROR,
+    "warning": rule_set_pb2.SEVERITY_WARNING,
+}
+
+
+def action_to_wire(action: DecidedAction, because: Sequence[str] = ()) -> decision_pb2.DecidedAction:
+    """One action with what became of it."""
+    candidate = action.candidate
+    message = decision_pb2.DecidedAction(
+        action_id=candidate.action_id,
+        rule_set=candidate.rule_set,
+        version=candidate.version,
+        rule=candidate.rule,
+        kind=ACTION_KINDS.to_wire(candidate.kind),
+        name=candidate.name,
+        category=CATEGORIES.to_wire(candidate.category),
+        outcome=ACTION_OUTCOMES.to_wire(action.outcome),
+        reason=REFUSAL_REASONS.to_wire(action.reason),
+        score=action.score,
+        because=because,
+        arm=candidate.arm,
+        outranked_by=action.outranked_by,
+        parameters=_parameters(candidate),
+    )
+    if candidate.planned_micros is not None:
+        message.planned_time.CopyFrom(timestamp(candidate.planned_micros))
+    return message
+
+
+def recorded_to_wire(
+    recorded: Recorded, because: Mapping[str, Sequence[str]] | None = None
+) -> decision_pb2.Decision:
+    """A decision as recorded."""
+    reasons = because or {}
+    return decision_pb2.Decision(
+        decision_id=recorded.decision_id,
+        event_id=recorded.event_id,
+        event_type=recorded.event_type,
+        event_time=timestamp(recorded.event_micros),
+        decided_time=timestamp(recorded.decided_micros),
+        customer=recorded.customer,
+        facts=recorded.evaluation.facts,
+        actions=[
+            action_to_wire(action, reasons.get(action.candidate.action_id, ())) for action in recorded.actions
+        ],
+        event_source=recorded.source,
+    )
+
+
+def decided_to_wire(
+    decided: Decided, order: Sequence[int], because: Mapping[str, Sequence[str]]
+) -> decision_pb2.Decision:
+    """A decision just made, its actions in the order given."""
+    actions = decided.arbitration.actions
+    return decision_pb2.Decision(
+        decision_id=decided.decision_id,
+        event_id=decided.event_id,
+        event_type=decided.event_type,
+        event_time=timestamp(decided.event_micros),
+        decided_time=timestamp(decided.decided_micros),
+        customer=decided.customer,
+        facts=decided.evaluation.facts,
+        actions=[
+            action_to_wire(actions[position], because.get(actions[position].candidate.action_id, ()))
+            for position in order
+        ],
+        event_source=decided.source,
+    )
+
+
+def problem_to_wire(problem: Problem) -> rule_set_pb2.Problem:
+    """Something wrong in a rule set."""
+    return rule_set_pb2.Problem(
+        severity=_SEVERITIES[problem.severity.value],
+        line=problem.line,
+        column=problem.column,
+        text=problem.text,
+        message=problem.message,
+        suggestion=problem.suggestion,
+        check=problem.check,
+    )
+
+
+def test_to_wire(test: TestResult) -> rule_set_pb2.TestResult:
+    """How one embedded test went."""
+    return rule_set_pb2.TestResult(name=test.name, passed=test.passed, message=test.message)
+
+
+def rule_set_to_wire(row: RuleSetRow, *, with_source: bool = False) -> rule_set_pb2.RuleSet:
+    """One version of a rule set."""
+    message = rule_set_pb2.RuleSet(
+        name=row.name,
+        version=row.version,
+        state=rule_set_pb2.RuleSetState.Value(f"RULE_SET_STATE_{row.state.upper()}"),
+        title=row.title,
+        owner=row.owner,
+        stage=row.stage,
+        triggers=row.triggers,
+        create_time=timestamp(row.created_micros),
+        source=row.source if with_source else "",
+        rules=row.rules,
+    )
+    if row.activated_micros:
+        message.activate_time.CopyFrom(timestamp(row.activated_micros))
+    return message
+
+
+def _parameters(candidate: Candidate) -> dict[str, vocabulary_pb2.Value]:
+    """The action's parameters; what to say and what to avoid are told here too."""
+    parameters = {
+        name: value_to_wire(value, value_type) for name, (value_type, value) in candidate.parameters.items()
+    }
+    if candidate.say:
+        parameters["say"] = vocabulary_pb2.Value(text=candidate.say)
+    if candidate.avoid:
+        items = [category.value for category in candidate.avoid]
+        parameters["avoid"] = vocabulary_pb2.Value(list=vocabulary_pb2.TextList(items=items))
+    return parameters

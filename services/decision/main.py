@@ -1,0 +1,178 @@
+"""Puts the decision service together: `python -m services.decision.main server|worker|migrate`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.decision.adapters import engine_child
+from services.decision.adapters.checker import ProcessChecker
+from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionStore
+from services.decision.adapters.engine_process import EngineProcess
+from services.decision.adapters.evaluator import ProcessEvaluator
+from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
+from services.decision.adapters.peers import ChannelPeer, ProfilePeer
+from services.decision.adapters.progress import PlansProgress
+from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
+from services.decision.adapters.standings import StandingStore
+from services.decision.app.ask import Ask
+from services.decision.app.decisions import LookBack
+from services.decision.app.fall_due import FallDue
+from services.decision.app.follow_program import FollowProgram
+from services.decision.app.rule_sets import ManageRuleSets
+from services.decision.app.take_events import TakeEvents
+from services.decision.entrypoints.decision_servicer import DecisionServicer
+from services.decision.entrypoints.errors import ERRORS
+from services.decision.entrypoints.events import EventsHandler
+from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
+from services.runtime.client import connect
+from services.runtime.clock import ClockFollower, EventClock, make_clock
+from services.runtime.consumer import StreamConsumer
+from services.runtime.database import Database
+from services.runtime.dead_letters import DeadLetters
+from services.runtime.operations import OperationsService
+from services.runtime.outbox import Outbox, Relay
+from services.runtime.process import run_service
+from services.runtime.server import build_server
+from services.runtime.streams import EVENTS, Bus, connect_bus, ensure_streams
+from services.vocabulary.catalogue import load_catalogue
+
+if TYPE_CHECKING:
+    from services.runtime.clock import Clock
+    from services.runtime.process import Role
+
+SERVICE = "decision"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Parts:
+    """What both roles have."""
+
+    def __init__(self, role: Role, bus: Bus, clock: Clock) -> None:
+        settings = role.settings
+        self.bus = bus
+        self.clock = clock
+        self.catalogue = load_catalogue(settings.rules_folder)
+        self.database = Database(settings.database_url, settings.database_pool)
+        self.outbox = Outbox(self.database, partitions=settings.partitions)
+        self.dead_letters = DeadLetters(
+            SERVICE,
+            self.outbox,
+            hand_again(self.outbox, settings.partitions),
+            partitions=settings.partitions,
+        )
+        self.command = engine_child.command(settings.rules_folder)
+        self.process = EngineProcess(self.command)
+        self.evaluator = ProcessEvaluator(self.process)
+        self.rule_sets = RuleSetStore(self.database)
+        self.standings = StandingStore()
+        self.decisions = DecisionStore(self.database)
+        self.hand_over = OutboxHandOver(self.outbox, settings.partitions)
+        self.follow = FollowProgram(self.database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
+
+
+async def _parts(role: Role) -> Parts:
+    settings = role.settings
+    bus = await connect_bus(settings)
+    role.on_close(bus.close)
+    role.end_when(bus.closed, "the connection to NATS closed for good")
+    clock = make_clock(settings.clock)
+    await ensure_streams(bus.jetstream, partitions=settings.partitions, max_bytes=settings.stream_max_bytes)
+    if isinstance(clock, EventClock):
+        role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
+    parts = Parts(role, bus, clock)
+    role.on_close(parts.database.close)
+    role.on_close(parts.process.close)
+    await parts.follow.refresh()
+    role.supervise("program", parts.follow.run)
+    return parts
+
+
+async def build_worker(role: Role) -> None:
+    """Decides events, lets planned actions fall due, and relays the outbox."""
+    parts = await _parts(role)
+    settings = role.settings
+    take_events = TakeEvents(
+        parts.database,
+        parts.clock,
+        parts.evaluator,
+        parts.standings,
+        parts.decisions,
+        parts.hand_over,
+        EventSetAsides(parts.dead_letters),
+        parts.catalogue.conversation_micros,
+    )
+    consumer = StreamConsumer(parts.bus, EVENTS, EventsHandler(take_events), partitions=settings.partitions)
+    role.supervise("events", consumer.run, stop=consumer.stop)
+    due = FallDue(parts.database, parts.clock, parts.decisions, parts.hand_over, channel=PLANNED_CHANNEL)
+    role.supervise("due", due.run)
+    relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=settings.partitions)
+    role.supervise("relay", relay.run)
+
+
+async def build_server_role(role: Role) -> None:
+    """Answers questions, looks back, and keeps the rule sets."""
+    parts = await _parts(role)
+    settings = role.settings
+    profile_connection = connect(settings.profile_target)
+    channel_connection = connect(settings.channel_target)
+    profile = ProfilePeer(profile_connection)
+    role.on_close(profile_connection.close)
+    role.on_close(channel_connection.close)
+    # checks of drafts never wait behind questions, nor questions behind checks
+    checks = EngineProcess(parts.command)
+    role.on_close(checks.close)
+    conversation = parts.catalogue.conversation_micros
+    decisions = DecisionServicer(
+        parts.database,
+        parts.clock,
+        parts.catalogue,
+        profile,
+        Ask(
+            parts.database,
+            parts.clock,
+            parts.evaluator,
+            parts.standings,
+            parts.decisions,
+            parts.hand_over,
+            ChannelPeer(channel_connection),
+            conversation,
+        ),
+        LookBack(parts.decisions, parts.rule_sets, ProcessEvaluator(checks), conversation),
+        ERRORS,
+    )
+    rule_sets = RuleSetServicer(
+        parts.database,
+        ManageRuleSets(
+            parts.rule_sets,
+            ProcessChecker(checks, parts.command),
+            profile,
+            parts.clock,
+            parts.catalogue.version,
+        ),
+        ERRORS,
+    )
+    operations = OperationsService(
+        SERVICE,
+        EVENTS,
+        database=parts.database,
+        bus=parts.bus,
+        clock=parts.clock,
+        dead_letters=parts.dead_letters,
+        source=PlansProgress(parts.decisions),
+        errors=ERRORS,
+    )
+    server = build_server(settings, [decisions.served(), rule_sets.served(), operations.served()], ERRORS)
+    role.on_close(server.stop)
+    await server.start()
+    role.ready["listen"] = server.address
+
+
+def main() -> int:
+    """Runs the role named on the command line; the exit status."""
+    return run_service(SERVICE, {"server": build_server_role, "worker": build_worker}, MIGRATIONS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,8 +4,10 @@ Usage: python -m bench.profile_ingest [profiles] [activity bytes] [events]
 """
 
 import json
+import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -54,6 +56,20 @@ def raw_events(
             RawEvent(f"e-{number}", "bench", kind, time_micros + number * 1000, msisdn, orjson.dumps(data))
         )
     return events
+
+
+def server_cpu_seconds(folder: Path) -> float:
+    """Processor of the database's backends and helpers together (Linux)."""
+    postmaster = (folder / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0]
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if fields[1] == postmaster:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def private_folder() -> Path:
@@ -106,9 +122,11 @@ async def main(profiles: int, activity_bytes: int, count: int) -> None:
         async with database.transaction() as tx:
             before = await tx.row("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
         raws = raw_events(count, profiles, random_, number, START)
+        server_before = server_cpu_seconds(folder)
         began, processor = time.perf_counter(), time.process_time()
         await feed(raws)
         took, used = time.perf_counter() - began, time.process_time() - processor
+        server_used = server_cpu_seconds(folder) - server_before
         async with database.transaction() as tx:
             after = await tx.row("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
             sizes = await tx.row("SELECT avg(length(payload))::float8, count(*) FROM outbox")
@@ -122,6 +140,7 @@ async def main(profiles: int, activity_bytes: int, count: int) -> None:
                     "hot_bytes": round(row[0]),
                     "events_per_s": round(count / took),
                     "client_cpu_us": round(used / count * 1e6, 1),
+                    "server_cpu_us": round(server_used / count * 1e6, 1),
                     "wall_us": round(took / count * 1e6, 1),
                     "wal_bytes": round(float(after[0] - before[0]) / count),
                     "outbox_row_bytes": round(sizes[0]),
@@ -133,6 +152,7 @@ async def main(profiles: int, activity_bytes: int, count: int) -> None:
         await database.close()
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A customer as packed bytes and back: what an event needs is opened, what changed is packed anew."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from operator import sub
@@ -9,7 +10,14 @@ from zlib import crc32
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
-from services.profile.domain.activity import NumberColumn, TextColumn, TypeActivity
+from services.profile.domain.activity import (
+    SLACK_MICROS,
+    ColumnValue,
+    NumberColumn,
+    Retention,
+    TextColumn,
+    TypeActivity,
+)
 from services.profile.domain.consent import Consent, Consents
 from services.profile.domain.customer import Customer, Record, places_of, zone_of
 from services.profile.domain.traits import Trait, TraitKey
@@ -33,18 +41,20 @@ MAX_HOT_BYTES: Final = 56_000
 class Kept:
     """A customer as read from the database; implements the domain's `KeptCustomer`."""
 
-    __slots__ = ("_activity", "_hot", "_packed", "_record", "_record_bytes")
+    __slots__ = ("_changed", "_hot", "_items", "_messages", "_record", "_record_bytes", "traits_packed")
 
     def __init__(self, hot: bytes, record: bytes) -> None:
         self._hot = stored_pb2.StoredHot.FromString(hot)
         self._record_bytes = record
         self._record: stored_pb2.StoredRecord | None = None
-        self._activity: dict[str, bytes] | None = None
-        self._packed: dict[str, tuple[int, bytes]] = {}
+        self._items: dict[str, stored_pb2.StoredActivity] | None = None
+        self._messages: dict[str, stream_pb2.TypeActivity] = {}
+        self._changed: set[str] = set()
+        self.traits_packed = 0
 
     @property
     def hot(self) -> stored_pb2.StoredHot:
-        """The message as kept."""
+        """The message as kept; its activity is up to date after `settle`."""
         return self._hot
 
     @property
@@ -67,23 +77,67 @@ class Kept:
     @property
     def event_types(self) -> Collection[str]:
         """Types of which there is activity."""
-        return self.activity.keys()
+        return self.items.keys()
 
     @property
-    def activity(self) -> dict[str, bytes]:
+    def items(self) -> dict[str, stored_pb2.StoredActivity]:
         """Packed activity by event type."""
-        if self._activity is None:
-            self._activity = {item.type: item.activity for item in self._hot.activity}
-        return self._activity
+        if self._items is None:
+            self._items = {item.type: item for item in self._hot.activity}
+        return self._items
 
-    def packed(self, activity: TypeActivity, sequence: int) -> bytes:
-        """Opened activity, packed; done once for all uses before the next event, which `sequence` tells."""
-        before = self._packed.get(activity.type)
-        if before is not None and before[0] == sequence:
-            return before[1]
-        packed = pack_activity(activity)
-        self._packed[activity.type] = (sequence, packed)
-        return packed
+    def settle(self) -> None:
+        """Write what was appended into the kept message."""
+        for name in self._changed:
+            self.items[name].activity = self._messages[name].SerializeToString()
+        self._changed.clear()
+
+    def replace(self, activity: TypeActivity) -> None:
+        """Put opened activity in the place of what was kept of its type."""
+        item = self.items.get(activity.type)
+        if item is None:
+            item = self._items[activity.type] = self._hot.activity.add(type=activity.type)  # type: ignore[index]
+        item.activity = pack_activity(activity)
+        item.last_time_micros = activity.last_time_micros
+        item.last_sequence = activity.sequences[-1] if activity.sequences else 0
+        self._messages.pop(activity.type, None)
+        self._changed.discard(activity.type)
+
+    def append(
+        self,
+        event_type: str,
+        time_micros: int,
+        sequence: int,
+        kept: Mapping[str, ColumnValue],
+        retention: Retention,
+    ) -> bool:
+        """Add an entry that is the newest, where nothing need be folded; False: open the activity instead."""
+        items = self.items
+        item = items.get(event_type)
+        if item is None:
+            item = items[event_type] = self._hot.activity.add(type=event_type)
+            message = self._messages[event_type] = stream_pb2.TypeActivity()
+        else:
+            message = self._messages.get(event_type) or self._open(event_type, item)
+        times = message.time_delta_micros
+        count = len(times)
+        if count and (
+            time_micros < item.last_time_micros
+            or count >= retention.most
+            or times[0] < time_micros - retention.each_micros - SLACK_MICROS
+        ):
+            return False
+        times.append(time_micros - item.last_time_micros if count else time_micros)
+        message.sequence_deltas.append(sequence - item.last_sequence if count else sequence)
+        item.last_time_micros = time_micros
+        item.last_sequence = sequence
+        _append_columns(message, kept, count)
+        self._changed.add(event_type)
+        return True
+
+    def _open(self, event_type: str, item: stored_pb2.StoredActivity) -> stream_pb2.TypeActivity:
+        message = self._messages[event_type] = stream_pb2.TypeActivity.FromString(item.activity)
+        return message
 
     def open_traits(self) -> dict[TraitKey, Trait]:
         """All traits, those taken away included."""
@@ -100,8 +154,9 @@ class Kept:
 
     def open_activity(self, event_type: str) -> TypeActivity | None:
         """What is known of one event type."""
-        packed = self.activity.get(event_type)
-        return None if packed is None else unpack_activity(event_type, packed)
+        self.settle()
+        item = self.items.get(event_type)
+        return None if item is None else unpack_activity(event_type, item.activity)
 
     def open_record(self) -> Record:
         """What changes rarely."""
@@ -115,6 +170,42 @@ class Kept:
             preferences=dict(stored.preferences),
             merged_customers=list(stored.merged_customers),
         )
+
+
+def _append_columns(message: stream_pb2.TypeActivity, kept: Mapping[str, ColumnValue], before: int) -> None:
+    """One value per column; `before`: entries that the columns had."""
+    seen = 0
+    for column in message.columns:
+        value = kept.get(column.field)
+        if column.texts:
+            index = 0
+            if isinstance(value, str):
+                index = _index_of(column, value)
+                seen += 1
+            column.text_indexes.append(index)
+        elif value is None or isinstance(value, str):
+            column.numbers.append(math.nan)
+        else:
+            column.numbers.append(value)
+            seen += 1
+    if seen == len(kept):
+        return
+    known = {column.field for column in message.columns}
+    for name, value in kept.items():
+        if value is None or name in known:
+            continue
+        if isinstance(value, str):
+            message.columns.add(field=name, texts=[value], text_indexes=[0] * before + [1])
+        else:
+            message.columns.add(field=name, numbers=[math.nan] * before + [value])
+
+
+def _index_of(column: stream_pb2.ActivityColumn, text: str) -> int:
+    for place, known in enumerate(column.texts, start=1):
+        if known == text:
+            return place
+    column.texts.append(text)
+    return len(column.texts)
 
 
 class Types:
@@ -198,23 +289,30 @@ def _deltas(values: Sequence[int]) -> list[int]:
 
 def pack_hot(customer: Customer, types: Types) -> bytes:
     """What changes with every event, packed; parts that nothing opened are taken over as they are."""
-    kept = _kept(customer)
-    hot = kept.hot
+    kept = settled(customer, types)
+    packed: bytes = kept.hot.SerializeToString()
+    while len(packed) > MAX_HOT_BYTES:
+        _shrink(kept)
+        packed = kept.hot.SerializeToString()
+    return packed
+
+
+def settled(customer: Customer, types: Types) -> Kept:
+    """The kept form, with all that was opened and changed written back into it."""
+    kept = customer.kept
+    assert isinstance(kept, Kept), "a customer of another store"
     traits = customer.opened_traits
-    if traits is not None and (customer.traits_changed or hot.grouping != types.grouping):
-        put_traits(hot, traits, types)
-    if customer.activity:
-        known = kept.activity
-        for name, activity in customer.activity.items():
-            known[name] = kept.packed(activity, customer.sequence)
-        del hot.activity[:]
-        for name, packed in known.items():
-            hot.activity.add(type=name, activity=packed)
-    packed_hot: bytes = hot.SerializeToString()
-    while len(packed_hot) > MAX_HOT_BYTES:
-        _shrink(hot, kept)
-        packed_hot = hot.SerializeToString()
-    return packed_hot
+    if traits is None and kept.hot.grouping != types.grouping and kept.hot.traits:
+        traits = customer.traits  # the catalogue gave traits other purposes since
+    if traits is not None and (
+        customer.trait_changes != kept.traits_packed or kept.hot.grouping != types.grouping
+    ):
+        put_traits(kept.hot, traits, types)
+        kept.traits_packed = customer.trait_changes
+    for activity in customer.activity.values():
+        kept.replace(activity)
+    kept.settle()
+    return kept
 
 
 def put_traits(hot: stored_pb2.StoredHot, traits: Mapping[TraitKey, Trait], types: Types) -> None:
@@ -260,12 +358,11 @@ def _trait_to_wire(trait: Trait, value_type: ValueType | None) -> stream_pb2.Tra
     )
 
 
-def _shrink(hot: stored_pb2.StoredHot, kept: Kept) -> None:
-    largest = max(hot.activity, key=lambda item: len(item.activity))
+def _shrink(kept: Kept) -> None:
+    largest = max(kept.hot.activity, key=lambda item: len(item.activity))
     activity = unpack_activity(largest.type, largest.activity)
     activity.forget_oldest(max(1, len(activity.times) // 2))
-    largest.activity = pack_activity(activity)
-    kept.activity[largest.type] = largest.activity
+    kept.replace(activity)
 
 
 def pack_record(record: Record, now_micros: int) -> bytes:
@@ -315,9 +412,3 @@ def consent_from_wire(entry: stream_pb2.ConsentEntry) -> Consent:
     return Consent(
         purpose, CHANNELS.from_wire(entry.channel), state, entry.time_micros, by, entry.expiry_micros
     )
-
-
-def _kept(customer: Customer) -> Kept:
-    kept = customer.kept
-    assert isinstance(kept, Kept), "a customer of another store"
-    return kept

@@ -210,7 +210,7 @@ class PostgresWork:
 
     async def save(self, customers: Collection[Customer], now_micros: int) -> None:
         """Write what changed: always what events change, the rest only where it did."""
-        changed = [customer for customer in customers if customer.activity or customer.traits_changed]
+        changed = [customer for customer in customers if customer.sequence != customer.before]
         if changed:
             types = self._store.types
             await self.transaction.execute(
@@ -224,7 +224,7 @@ class PostgresWork:
                 ),
             )
         await self._save_records(customers, now_micros)
-        await self._save_traits([customer for customer in customers if customer.traits_changed])
+        await self._save_traits([customer for customer in customers if customer.trait_changes])
 
     async def _save_records(self, customers: Collection[Customer], now_micros: int) -> None:
         changed = [customer for customer in customers if customer.record_changed]

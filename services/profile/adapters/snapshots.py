@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
-from services.profile.adapters.packing import Kept, Types, pack_record, put_traits
+from services.profile.adapters.packing import Kept, Types, pack_record, put_traits, settled
 from services.profile.app.ports import TakenEvent, ThingKey
 from services.profile.domain.customer import Customer
 from services.profile.domain.things import ThingState
@@ -30,8 +30,8 @@ class SnapshotPacker:
 
     def has_ends(self, customer: Customer) -> bool:
         """Whether a trait of this customer ends by itself."""
-        if customer.opened_traits is not None and customer.traits_changed:
-            return any(trait.until_micros for trait in customer.opened_traits.values())
+        if customer.trait_changes:
+            return any(trait.until_micros for trait in customer.traits.values())
         kept = customer.kept
         return isinstance(kept, Kept) and len(kept.hot.ends) > 0
 
@@ -39,17 +39,17 @@ class SnapshotPacker:
         self, customer: Customer, things: Mapping[ThingKey, ThingState], time_micros: int, now_micros: int
     ) -> bytes:
         """A snapshot, serialised. Traits that ended by `time_micros` are left out."""
-        kept = customer.kept
-        assert isinstance(kept, Kept), "a customer of another store"
+        kept = settled(customer, self._types)
         shown, withheld = self._shown(customer, kept, now_micros)
         packed = stored_pb2.PackedSnapshot(
             customer=customer.id,
             sequence=customer.sequence,
-            activity=self._activity(customer, kept, withheld),
+            activity=self._activity(kept, withheld),
             things=self._things(customer, things, withheld),
         )
-        parts = [packed.SerializeToString(), shown, *self._traits(customer, kept, withheld, time_micros)]
-        return b"".join(parts)
+        return b"".join(
+            [packed.SerializeToString(), shown, *self._traits(customer, kept, withheld, time_micros)]
+        )
 
     def _shown(self, customer: Customer, kept: Kept, now_micros: int) -> tuple[bytes, frozenset[Purpose]]:
         record = customer.opened_record
@@ -65,14 +65,8 @@ class SnapshotPacker:
         self, customer: Customer, kept: Kept, withheld: frozenset[Purpose], time_micros: int
     ) -> list[bytes]:
         hot = kept.hot
-        traits = customer.opened_traits
-        if self.has_ends(customer):
+        if hot.ends:
             traits = {key: trait for key, trait in customer.traits.items() if trait.holds_at(time_micros)}
-        elif (traits is None or not customer.traits_changed) and hot.grouping == self._types.grouping:
-            traits = None
-        elif traits is None and hot.traits:
-            traits = customer.traits
-        if traits is not None:
             hot = stored_pb2.StoredHot()
             put_traits(hot, traits, self._types)
         return [
@@ -80,23 +74,14 @@ class SnapshotPacker:
             for group in hot.traits
         ]
 
-    def _activity(self, customer: Customer, kept: Kept, withheld: frozenset[Purpose]) -> list[bytes]:
+    def _activity(self, kept: Kept, withheld: frozenset[Purpose]) -> list[bytes]:
         types = self._types
-        parts: list[bytes] = []
-        opened = customer.activity
-        for name, packed in kept.activity.items():
-            if name in opened:
-                continue
-            hidden = types.purpose_of(name) in withheld
-            parts.append(types.withheld(name) if hidden else types.named(name, packed))
-        for name, activity in opened.items():
-            hidden = types.purpose_of(name) in withheld
-            parts.append(
-                types.withheld(name)
-                if hidden
-                else types.named(name, kept.packed(activity, customer.sequence))
-            )
-        return parts
+        return [
+            types.withheld(item.type)
+            if types.purpose_of(item.type) in withheld
+            else types.named(item.type, item.activity)
+            for item in kept.hot.activity
+        ]
 
     def _things(
         self, customer: Customer, things: Mapping[ThingKey, ThingState], withheld: frozenset[Purpose]

@@ -62,6 +62,10 @@ class EventTaker:
     def __init__(self, catalogue: Catalogue, packer: Packer) -> None:
         self._catalogue = catalogue
         self._packer = packer
+        kinds = catalogue.things.keys()
+        self._kinds_named = {
+            name: tuple(kinds & event_type.fields.keys()) for name, event_type in catalogue.events.items()
+        }
 
     async def take(
         self,
@@ -71,7 +75,7 @@ class EventTaker:
     ) -> list[Outcome]:
         """One outcome per event, in order; `now_micros` is business time."""
         listened = await work.listened()
-        batch = _Batch(self._catalogue, self._packer, work, listened, now_micros)
+        batch = _Batch(self._catalogue, self._packer, work, listened, now_micros, self._kinds_named)
         return await batch.take(events)
 
 
@@ -85,8 +89,10 @@ class _Batch:
         work: Work,
         listened: ListenedTypes,
         now_micros: int,
+        kinds_named: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.catalogue = catalogue
+        self.kinds_named = kinds_named
         self.packer = packer
         self.work = work
         self.listened = listened.types
@@ -310,13 +316,10 @@ class _Batch:
             self.things = await self.work.things(own | wanted, own)
 
     def _named_by(self, event: CheckedEvent) -> list[ThingKey]:
-        fields = event.type.fields
-        kinds = self.catalogue.things
-        return [
-            (kind, value)
-            for kind in kinds.keys() & fields.keys()
-            if isinstance(value := event.fields.get(kind), str)
-        ]
+        kinds = self.kinds_named.get(event.type.name)
+        if not kinds:
+            return []
+        return [(kind, value) for kind in kinds if isinstance(value := event.fields.get(kind), str)]
 
     def _apply_to_thing(self, event: CheckedEvent) -> None:
         assert event.thing is not None

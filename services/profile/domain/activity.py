@@ -158,12 +158,14 @@ class TypeActivity:
     def _drop_entries(self, count: int) -> None:
         del self.times[:count]
         del self.sequences[:count]
-        for column in self.columns.values():
-            if isinstance(column, TextColumn):
-                del column.indexes[:count]
-                column.forget_unused()
-            else:
+        for name, column in list(self.columns.items()):
+            if isinstance(column, NumberColumn):
                 del column.values[:count]
+                continue
+            del column.indexes[:count]
+            column.forget_unused()
+            if not column.texts:
+                del self.columns[name]  # nothing is left that has this field
 
     def _drop_days(self, first_kept: int) -> None:
         count = bisect_left(self.days, first_kept)
@@ -171,6 +173,8 @@ class TypeActivity:
             return
         del self.days[:count]
         del self.day_counts[:count]
+        if not self.days:
+            self.day_sums.clear()
         for sums in self.day_sums.values():
             del sums[:count]
 

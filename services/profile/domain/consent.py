@@ -80,34 +80,37 @@ class Consents:
     by_others: dict[Key, Consent] = field(default_factory=dict)
 
     def add(self, consent: Consent) -> str:
-        """Take one entry of the ledger; gives why it changed nothing now, or an empty text."""
+        """Take one entry of the ledger; gives why it is not what counts now, or an empty text."""
         slot = self.by_person if consent.by is ConsentBy.PERSON else self.by_others
         key = (consent.purpose, consent.channel)
-        before = self.recorded(*key)
-        latest = slot.get(key)
-        slot[key] = _later(latest, consent) or consent
-        if self.recorded(*key) != before or slot[key] == before:
+        slot[key] = _later(slot.get(key), consent) or consent
+        counts = self.prevailing(*key)
+        if counts is None or counts == consent:
             return ""
-        if slot[key] is not consent:
-            return "a later or stricter word is on record; the latest time wins, on a tie the stricter"
-        return "the person's own refusal stands; only an entry by the person lifts it"
+        if counts.by is ConsentBy.PERSON and counts.refuses and consent.by is not ConsentBy.PERSON:
+            return "the person's own refusal stands; only the person lifts it"
+        return "a later word is on record, or a stricter one of the same time"
 
     def recorded(self, purpose: Purpose, channel: Channel | None) -> Consent | None:
         """The entry in force that names exactly this channel (None: every channel)."""
         key = (purpose, channel)
         return in_force(self.by_person.get(key), self.by_others.get(key))
 
-    def effective(self, purpose: Purpose, channel: Channel | None, now_micros: int) -> ConsentState | None:
-        """The state that counts on this channel now, entries for every channel included; None: unknown.
-
-        A grant whose end has come counts as expired.
-        """
+    def prevailing(self, purpose: Purpose, channel: Channel | None) -> Consent | None:
+        """The entry that counts on this channel, entries for every channel included; None: none recorded."""
         person = self.by_person.get((purpose, None))
         others = self.by_others.get((purpose, None))
         if channel is not None:
             person = _later(person, self.by_person.get((purpose, channel)))
             others = _later(others, self.by_others.get((purpose, channel)))
-        consent = in_force(person, others)
+        return in_force(person, others)
+
+    def effective(self, purpose: Purpose, channel: Channel | None, now_micros: int) -> ConsentState | None:
+        """The state that counts on this channel now; None: unknown.
+
+        A grant whose end has come counts as expired.
+        """
+        consent = self.prevailing(purpose, channel)
         if consent is None:
             return None
         if consent.state is ConsentState.GRANTED and 0 < consent.expiry_micros <= now_micros:

@@ -91,19 +91,27 @@ class StoredActivity(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     ACTIVITY_FIELD_NUMBER: _builtins.int
+    LAST_TIME_MICROS_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """Event type."""
     activity: _builtins.bytes
     """A serialised TypeActivity without its type."""
+    last_time_micros: _builtins.int
+    """Time of the newest entry, so that the next is added without reading the others."""
+    last_sequence: _builtins.int
+    """Sequence of the newest entry by time."""
     def __init__(
         self,
         *,
         type: _builtins.str = ...,
         activity: _builtins.bytes = ...,
+        last_time_micros: _builtins.int = ...,
+        last_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "last_sequence", b"last_sequence", "last_time_micros", b"last_time_micros", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Our own events come back over OUTCOMES; what the profile hands on reaches EVENTS; dead letters and resend."""
+"""Own events come back over OUTCOMES, what is handed on reaches EVENTS, and dead letters are sent again."""
 
 import json
 
@@ -118,7 +118,12 @@ async def test_a_message_delivered_twice_and_an_event_repeated_are_taken_once(ro
 
 async def test_set_comes_back_as_a_trait_with_an_end(road):
     await road.sender.send(
-        own("o1", "profile.updated", road.customer, {"traits": {"upset": True}, "until": "2026-11-16T12:00:00Z"})
+        own(
+            "o1",
+            "profile.updated",
+            road.customer,
+            {"traits": {"upset": True}, "until": "2026-11-16T12:00:00Z"},
+        )
     )
 
     async def arrived():

@@ -1,0 +1,175 @@
+"""The states of a message, and what is told of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.channel.domain.backoff import FIRST_MICROS, LONGEST_MICROS, wait_micros
+from services.channel.domain.errors import IllegalTransitionError
+from services.channel.domain.messages import FINAL, TRANSITIONS, Message, accept, contact_of
+from services.channel.domain.outcomes import PUBLISHED, own_events, totals
+from services.channel.domain.rate import Rate
+from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
+from tests.fakes.channel import NOON, make_action
+
+
+def planned(category: Category = Category.SERVICE, channel: Channel = Channel.SMS) -> Message:
+    message = accept(make_action(1, category=category), NOON)
+    message.plan(NOON, channel, 0, "UTC")
+    return message
+
+
+STEPS = {
+    "plan": lambda message: message.plan(NOON, Channel.SMS, 0, "UTC"),
+    "wait": lambda message: message.wait(NOON, NOON + 1, Channel.SMS, RefusalReason.QUIET_HOURS, ""),
+    "wait_for_profile": lambda message: message.wait(NOON, NOON, None, RefusalReason.CONSENT_UNKNOWN, ""),
+    "refuse": lambda message: message.refuse(NOON, Channel.SMS, RefusalReason.CAPPED, ""),
+    "expire": lambda message: message.refuse(NOON, Channel.SMS, RefusalReason.EXPIRED, ""),
+    "start": lambda message: message.start_hand_over(NOON, 0, 1),
+    "taken": lambda message: message.taken_by_provider(NOON),
+    "again": lambda message: message.try_again(NOON, 1, ""),
+    "rejected": lambda message: message.rejected(NOON, ""),
+    "lost": lambda message: message.lost_sight(NOON, 1, ""),
+    "delivered": lambda message: message.receipt(NOON, MessageState.DELIVERED, ""),
+    "undelivered": lambda message: message.receipt(NOON, MessageState.FAILED, ""),
+}
+
+
+@given(steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=25), category=st.sampled_from(list(Category)))
+def test_whatever_is_asked_of_it_a_message_keeps_to_its_states(steps: list[str], category: Category) -> None:
+    message = accept(make_action(1, category=category), NOON)
+    seen = [message.state]
+    for step in steps:
+        before = message.state
+        try:
+            STEPS[step](message)
+        except IllegalTransitionError:
+            assert message.state is before
+            continue
+        if message.state is not before:
+            assert message.state in TRANSITIONS[before]
+            seen.append(message.state)
+    assert sum(state in FINAL for state in seen) <= 1
+    assert [change.position for change in message.new_changes] == list(range(1, message.changes + 1))
+    assert message.new_changes[-1].state is message.state
+    sent_events = [event for event in own_events([message]) if event.type == "action.sent"]
+    assert len(sent_events) <= 1
+    assert len({event.event_id for event in own_events([message])}) == len(list(own_events([message])))
+
+
+@pytest.mark.parametrize(
+    ("category", "state"),
+    [
+        (Category.MANDATORY, MessageState.PLANNED),
+        (Category.SERVICE, MessageState.PLANNED),
+        (Category.RETENTION, MessageState.FAILED),
+        (Category.SALES, MessageState.FAILED),
+        (Category.SURVEY, MessageState.FAILED),
+    ],
+)
+def test_an_unknown_hand_over_is_repeated_as_its_category_says(
+    category: Category, state: MessageState
+) -> None:
+    message = planned(category)
+    message.start_hand_over(NOON, 0, 1)
+    message.lost_sight(NOON, 5, "")
+    assert (message.state, message.reason) == (state, RefusalReason.HANDOVER_UNKNOWN)
+    assert not message.gives_back_slot
+    assert message.resent is (state is MessageState.PLANNED)
+
+
+def test_what_may_be_repeated_freely_is() -> None:
+    message = planned(Category.SALES, Channel.APP)
+    message.start_hand_over(NOON, 0, 1)
+    message.lost_sight(NOON, 5, "")
+    assert message.state is MessageState.PLANNED
+
+
+def test_waiting_on_for_the_same_reason_is_told_once() -> None:
+    message = accept(make_action(1), NOON)
+    for until in (1, 2, 3):
+        message.wait(NOON, NOON + until, Channel.SMS, RefusalReason.QUIET_HOURS, "night")
+    assert message.due_micros == NOON + 3
+    assert [event.type for event in own_events([message])] == ["action.deferred"]
+    message.wait(NOON, NOON + 9, Channel.SMS, RefusalReason.CAPPED, "cap")
+    assert [event.type for event in own_events([message])] == ["action.deferred"] * 2
+
+
+def test_a_deferred_message_that_cannot_be_asked_for_stays_deferred() -> None:
+    message = accept(make_action(1), NOON)
+    message.wait(NOON, NOON, None, RefusalReason.CONSENT_UNKNOWN, "")
+    assert (message.state, message.reason) == (MessageState.ACCEPTED, RefusalReason.CONSENT_UNKNOWN)
+    assert list(own_events([message])) == []
+
+
+def test_events_name_everything_the_catalogue_asks_for() -> None:
+    message = planned()
+    message.hops, message.line = 2, "l"
+    message.start_hand_over(NOON, 0, 1)
+    message.taken_by_provider(NOON + 7)
+    (event,) = own_events([message])
+    assert (event.type, event.customer, event.time_micros, event.hops, event.line) == (
+        "action.sent",
+        1,
+        NOON + 7,
+        2,
+        "l",
+    )
+    assert event.fields == {
+        "action": message.action_id,
+        "rule_set": "tests",
+        "rule": "one",
+        "name": "hello",
+        "message": message.message_id,
+        "category": "service",
+        "channel": "sms",
+    }
+    again = planned()
+    again.start_hand_over(NOON, 0, 1)
+    again.taken_by_provider(NOON + 7)
+    assert next(own_events([again])).event_id == event.event_id  # derived: the same cause, the same id
+
+
+def test_totals_count_what_was_told() -> None:
+    sent = planned()
+    sent.start_hand_over(NOON, 0, 1)
+    sent.taken_by_provider(NOON)
+    sent.receipt(NOON, MessageState.FAILED, "")
+    refused = accept(make_action(2), NOON)
+    refused.refuse(NOON, None, RefusalReason.CAPPED, "")
+    assert totals([sent, refused]) == {
+        "messages.sent": 1,
+        "sent.sms": 1,
+        "messages.failed": 1,
+        "undelivered.failed": 1,
+        "refused.PROVIDER_REJECTED": 1,
+        "messages.refused": 1,
+        "refused.CAPPED": 1,
+    }
+    assert set(PUBLISHED.values()) == {
+        f"action.{state}" for state in ("deferred", "sent", "delivered", "failed", "expired", "refused")
+    }
+
+
+def test_a_message_without_a_channel_takes_no_slot() -> None:
+    with pytest.raises(IllegalTransitionError):
+        contact_of(accept(make_action(1), NOON), NOON)
+
+
+@given(attempts=st.integers(1, 1000), chance=st.floats(0, 1, exclude_max=True))
+def test_back_off_grows_to_its_bound_with_jitter(attempts: int, chance: float) -> None:
+    full = min(LONGEST_MICROS, FIRST_MICROS * 2 ** (attempts - 1))
+    assert full // 2 <= wait_micros(attempts, chance) <= full
+    assert wait_micros(attempts, 0.0) == full // 2
+
+
+def test_a_rate_gives_room_as_time_passes() -> None:
+    rate = Rate(4)
+    assert rate.room(1_000_000) == 4
+    rate.spend(4)
+    assert rate.room(1_000_000) == 0
+    assert rate.wait_micros() == 250_001
+    assert rate.room(1_250_001) == 1
+    assert rate.room(60_000_000) == 4  # no more than a second's worth is saved up
+    assert Rate(0).room(0) is None
+    assert Rate(0).wait_micros() == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 
+from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.packing import Types
 from services.profile.adapters.postgres import PostgresStore, PostgresWork
 from services.profile.adapters.snapshots import SnapshotPacker
@@ -20,10 +21,12 @@ from services.profile.entrypoints.errors import PROFILE_ERRORS
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
 from services.profile.settings import SERVICE, ProfileSettings
+from services.runtime.backlog import Backlog
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
 from services.runtime.consumer import StreamConsumer
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
+from services.runtime.housekeeping import Housekeeping
 from services.runtime.operations import OperationsService, Progress
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service
@@ -129,6 +132,7 @@ async def build_server_role(role: Role) -> None:
         clock=parts.clock,
         errors=PROFILE_ERRORS,
         clock_moved=clock_moved,
+        room=Backlog(parts.database).check,
     )
     operations = OperationsService(
         SERVICE,
@@ -161,6 +165,8 @@ async def build_worker_role(role: Role) -> None:
     partitions = role.settings.partitions
     consumer = StreamConsumer(parts.bus, OUTCOMES, handler, partitions=partitions)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
+    role.supervise("old-keys", OldKeys(parts.database, parts.clock).run)
+    role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("outcomes", consumer.run, stop=consumer.stop)
     role.supervise("relay", relay.run)
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import psycopg
-import sqlalchemy.exc
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.profile.adapters.packing import Kept, Types, pack_hot, pack_record
 from services.profile.adapters.snapshots import event_batches, pack_thing, unpack_thing
@@ -20,7 +20,7 @@ from services.profile.app.ports import (
 from services.profile.domain.customer import Customer
 from services.profile.domain.identities import Owner
 from services.profile.domain.things import ThingState
-from services.runtime.database import Database, Transaction
+from services.runtime.database import Database, Transaction, is_transient
 from services.runtime.errors import UnavailableError
 from services.runtime.outbox import Outbox
 from services.runtime.streams import EVENTS
@@ -52,22 +52,16 @@ class PostgresStore:
                 yield PostgresWork(self, transaction)
         except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure) as error:
             raise ContentionError from error
-        except (psycopg.Error, sqlalchemy.exc.SQLAlchemyError) as error:
-            if not self.is_away(error):
+        except (psycopg.Error, SQLAlchemyError) as error:
+            if not is_transient(error):
                 raise
             raise UnavailableError(
                 "the profile's database does not answer", suggestion="try again"
             ) from error
 
     def is_away(self, error: Exception) -> bool:
-        """Whether an error says that the database cannot be reached."""
-        if isinstance(error, UnavailableError):
-            return True
-        if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(error.orig, Exception):
-            return self.is_away(error.orig)
-        return isinstance(
-            error, psycopg.OperationalError | psycopg.InterfaceError | sqlalchemy.exc.TimeoutError | OSError
-        )
+        """Whether an error says nothing of what was to be done."""
+        return is_transient(error)
 
     def join(self, transaction: Transaction) -> "PostgresWork":
         """The same in a transaction that somebody else began."""

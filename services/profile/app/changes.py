@@ -132,6 +132,7 @@ class Changes:
         """Events taken before, each with a fresh snapshot; those of unknown customers are left out."""
         customers = await work.read_customers({item.customer for item in items if item.customer})
         things = await self._questions.things_of(work, customers.values())
+        named = await self._questions.things_named(work, [item.event for item in items])
         handed: list[TakenEvent] = []
         for item in items:
             customer = customers.get(item.customer)
@@ -139,5 +140,6 @@ class Changes:
                 item.snapshot = self._packer.snapshot(customer, things, item.event.time_micros, now_micros)
             elif item.customer:
                 continue
+            item.things = named[id(item.event)]
             handed.append(item)
         return handed

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from services.profile.app.ports import Packer, ThingKey, Work
 from services.profile.domain.customer import Customer, zone_of
 from services.profile.domain.errors import InvalidRequestError, UnknownSubjectError
+from services.profile.domain.events import CheckedEvent
 from services.profile.domain.identities import Resolution, resolve
 from services.profile.domain.permission import Permission, permissions
 from services.profile.domain.things import ThingState
@@ -112,6 +113,25 @@ class Questions:
             if kind in self._catalogue.things
         }
         return await work.things(keys, ()) if keys else {}
+
+    async def things_named(
+        self, work: Work, events: Sequence[CheckedEvent]
+    ) -> dict[int, tuple[ThingState, ...]]:
+        """The things that events name in their fields or are about, by the events' `id()`."""
+        kinds = self._catalogue.things.keys()
+        keys = {
+            id(event): [(event.thing.kind, event.thing.key)]
+            if event.thing is not None
+            else [
+                (kind, value)
+                for kind in kinds & event.type.fields.keys()
+                if isinstance(value := event.fields.get(kind), str)
+            ]
+            for event in events
+        }
+        wanted = {key for named in keys.values() for key in named}
+        things = await work.things(wanted, ()) if wanted else {}
+        return {event: tuple(things[key] for key in named) for event, named in keys.items()}
 
     async def snapshots(self, work: Work, subjects: Sequence[str], now_micros: int) -> list[bytes | str]:
         """A snapshot per subject, or what was wrong with it, as text."""

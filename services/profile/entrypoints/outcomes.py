@@ -16,6 +16,7 @@ from services.runtime.consumer import Delivery, take_messages
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import NotFoundError
+from services.vocabulary.identities import parse_thing
 
 OWN_EVENT = "own_event"
 EVENT = "event"
@@ -178,6 +179,8 @@ class OutcomesHandler:
         checked = self._checker.check_own(raw, taken.customer, 0, hops=0, line=taken.line)
         checked.hops = taken.hops
         checked.history = taken.history
+        if taken.thing:
+            checked.thing = parse_thing(taken.thing, self._checker.catalogue.things)
         return TakenEvent(checked, taken.customer, taken.sequence, taken.line, taken.accepted_micros)
 
     async def _take(self, transaction: Transaction, items: _Items) -> None:

@@ -52,6 +52,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         clock: Clock,
         errors: ErrorTable,
         clock_moved: Callable[[int], Awaitable[None]],
+        room: Callable[[], Awaitable[None]],
     ) -> None:
         self._database = database
         self._store = store
@@ -62,6 +63,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self._clock = clock
         self._errors = errors
         self._clock_moved = clock_moved
+        self._room = room
 
     def served(self) -> Served:
         """For build_server."""
@@ -131,6 +133,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                 field=where,
                 suggestion=f"send 1 to {MAX_BATCH} at a time",
             )
+        await self._room()
         now = self._clock.now_micros()
         outcomes: list[Outcome | None] = []
         checked: list[CheckedEvent] = []

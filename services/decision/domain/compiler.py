@@ -118,9 +118,11 @@ def _strata(drafts: Sequence[Draft]) -> Mapping[str, int] | None:
             found.update(strata)
             continue
         failed = True
-        keys = {key for key, _ in strata.path}
+        keys = [key for key, _ in strata.path]
         for draft in group:
-            place = next((draft.places[fact.key] for fact in draft.rule_set.facts if fact.fact in keys), None)
+            inferring = [fact for fact in draft.rule_set.facts if fact.fact in keys]
+            inferring.sort(key=lambda fact: keys.index(fact.fact))
+            place = draft.places[inferring[0].key] if inferring else None
             if place is not None:
                 draft.report.error(
                     place,

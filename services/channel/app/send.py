@@ -25,7 +25,8 @@ from services.vocabulary.words import Channel, MessageState, RefusalReason
 
 FRESH_MICROS = 2_000_000
 """A permission older than this, on the wall's clock, is asked for again before the hand-over."""
-BATCH = 256
+BATCH = 128
+"""At once; also how many messages a crash during a hand-over leaves with an unknown outcome."""
 ANSWER_SECONDS = 20.0
 """How long a transport may take for a batch; what it has not answered by then is unknown."""
 LEASE_MICROS = 30_000_000

@@ -30,6 +30,7 @@ class OwnEvent:
     time_micros: int
     fields: dict[str, str]
     hops: int
+    """One more than those of the event that led to the action: a decision lies between them."""
     line: str
 
 
@@ -62,7 +63,7 @@ def own_event(message: Message, change: Change) -> OwnEvent:
         customer=message.customer,
         time_micros=change.time_micros,
         fields=fields,
-        hops=message.hops,
+        hops=message.hops + 1,
         line=message.line,
     )
 

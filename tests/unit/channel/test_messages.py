@@ -112,7 +112,7 @@ def test_events_name_everything_the_catalogue_asks_for() -> None:
         "action.sent",
         1,
         NOON + 7,
-        2,
+        3,
         "l",
     )
     assert event.fields == {

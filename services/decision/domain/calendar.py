@@ -24,6 +24,7 @@ def day_of(number: int) -> date:
     return date.fromordinal(number + _EPOCH)
 
 
+@lru_cache(maxsize=4096)
 def local_day(micros: int, zone_name: str) -> int:
     """The day number of a moment in a zone."""
     return local(micros, zone_name).toordinal() - _EPOCH

@@ -171,8 +171,10 @@ def _where(
 
 
 def _count(window: Window, _: Situation, activity: Activity, chosen: _Chosen) -> int:
-    days = chosen.span.days(activity)
-    older = sum(activity.day_counts[days.start : days.stop]) if days and window.where is None else 0
+    older = 0
+    if activity.days and window.where is None:
+        days = chosen.span.days(activity)
+        older = sum(activity.day_counts[days.start : days.stop])
     return len(chosen.indexes) + older + (1 if chosen.this else 0)
 
 
@@ -258,7 +260,9 @@ def _numbers(
     if column is not None:
         indexes = chosen.indexes
         if isinstance(indexes, range):
-            values = [value for value in column[indexes.start : indexes.stop] if value == value]  # noqa: PLR0124
+            values = list(column[indexes.start : indexes.stop])
+            if any(map(math.isnan, values)):
+                values = [value for value in values if not math.isnan(value)]
         else:
             values = [value for i in indexes if (value := column[i]) == value]
     if own and chosen.this:
@@ -270,10 +274,9 @@ def _numbers(
 
 def _summed(window: Window, situation: Situation, activity: Activity, chosen: _Chosen) -> Iterable[float]:
     values = _numbers(window, situation, activity, chosen)
-    days = chosen.span.days(activity) if window.where is None else range(0)
-    sums = activity.day_sums.get(window.field)
-    if days and sums is not None:
-        values.extend(sums[days.start : days.stop])
+    if activity.days and window.where is None and window.field in activity.day_sums:
+        days = chosen.span.days(activity)
+        values.extend(activity.day_sums[window.field][days.start : days.stop])
     return values
 
 
@@ -289,14 +292,25 @@ def _present(
 
 def _finish(value: float, kind: Kind) -> Any:
     """A float of the activity as an operand of its kind; sums lose the dust of binary fractions."""
-    match kind:
-        case Kind.INT:
-            return round(value)
-        case Kind.MONEY:
-            return Decimal(repr(round(value, 6)))
-        case Kind.TIME | Kind.DURATION:
-            return round(value * _MICROS)
-        case Kind.BOOL:
-            return value != 0
-        case _:
-            return round(value, 9)
+    return _FINISH.get(kind, _number)(value)
+
+
+def _number(value: float) -> float:
+    return round(value, 9)
+
+
+def _amount(value: float) -> Decimal:
+    return Decimal(repr(round(value, 6)))
+
+
+def _micros(value: float) -> int:
+    return round(value * _MICROS)
+
+
+_FINISH: dict[Kind, Callable[[float], Any]] = {
+    Kind.INT: round,
+    Kind.MONEY: _amount,
+    Kind.TIME: _micros,
+    Kind.DURATION: _micros,
+    Kind.BOOL: bool,
+}

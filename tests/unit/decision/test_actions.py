@@ -30,7 +30,7 @@ def rule_of(do: str, more: str = "") -> ActionRule:
 def test_parameters_keep_their_type_and_texts_are_filled() -> None:
     do = """{task: call-back, category: service, due: 4h, expires: 3d, with: {gb: 2, deep: 0.5, yes: true,
       plan: "{profile.plan}", balance: "{profile.balance}", gone: "{profile.home_area}",
-      note: "{event.mb} MB of {profile.plan_data_mb}, {{really}}, 
+      note: "{event.mb} MB of {profile.plan_data_mb}, {{really}},
         bill {profile.usual_bill}{profile.home_area}"}}"""
     filled = fill(rule_of(do).actions[0], make_situation())
     assert filled.parameters == {

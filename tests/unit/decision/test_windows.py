@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -87,7 +87,7 @@ def plainly_in_span(window: Window, time: int, end: int, zone: str, cycle_day: i
     if window.over == "days":
         return day > today - timedelta(days=window.last)
 
-    def cycle(moment: Any) -> int:
+    def cycle(moment: date) -> int:
         index = moment.year * 12 + moment.month - 1
         following = (moment.replace(day=28) + timedelta(days=4)).replace(day=1)
         starts = min(cycle_day, (following - timedelta(days=1)).day)

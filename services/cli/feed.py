@@ -1,8 +1,11 @@
 """Feeds events into the profile service over one resumable stream; under a fed clock, six hours at a time."""
 
+import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 from uuid import uuid4
 
@@ -12,11 +15,14 @@ from rapport.types.v1 import event_pb2
 
 from services.cli.cloudevents import LineError, event_from_line
 from services.cli.connections import Connections
+from services.cli.patience import patiently
 from services.cli.quiet import Look, wait_quiet
 from services.vocabulary import wire
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 2 * 1024 * 1024
+EVENT_BYTES = 128 * 1024
+"""Larger events are not even sent; the service takes at most 64 kB and says so of the others."""
 IN_FLIGHT = 4
 """Batches sent and not yet acknowledged; more only waits in the server."""
 STEP_MICROS = 6 * 3600 * wire.SECOND_MICROS
@@ -39,7 +45,7 @@ class FeedReport:
     accepted: int = 0
     duplicates: int = 0
     skipped: int = 0
-    """Lines that an earlier attempt had already delivered."""
+    """Events answered before, in an earlier attempt or on a stream that broke; what was answered is lost."""
     rejections: list[Rejection] = field(default_factory=list)
 
 
@@ -62,11 +68,27 @@ def read_events(lines: Iterable[bytes], report: FeedReport) -> Iterator[Numbered
         except LineError as error:
             report.rejections.append(Rejection(number, error.field, error.message))
             continue
+        if (octets := event.ByteSize()) > EVENT_BYTES:
+            reason = f"the event has {octets:,} bytes; at most 64,000 are taken, send only the type's fields"
+            report.rejections.append(Rejection(number, "data", reason))
+            continue
         yield NumberedEvent(number, event)
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Events that travel together, with the sequence of the last of them."""
+
+    last: int
+    events: list[NumberedEvent]
+
+    @property
+    def first(self) -> int:
+        return self.last - len(self.events) + 1
+
+
 class Feeder:
-    """One stream into the profile service. Use as `async with`."""
+    """One stream into the profile service, opened again when the service comes back. Use as `async with`."""
 
     def __init__(
         self, connections: Connections, stream_id: str, report: FeedReport, *, history: bool
@@ -75,16 +97,14 @@ class Feeder:
         self._stream_id = stream_id
         self._report = report
         self._history = history
-        self._sent: deque[tuple[int, list[int]]] = deque()
-        """(last sequence, line per event) of each batch in flight."""
+        self._sent: deque[_Batch] = deque()
+        """Batches in flight, oldest first."""
         self._sequence = 0
-        self._acknowledged = 0
+        self._acknowledged = self._resumed_at = 0
 
     async def __aenter__(self) -> Self:
-        self._call = self._connections.profile.StreamEvents()
-        opening = profile_pb2.OpenStream(stream_id=self._stream_id)
-        await self._call.write(profile_pb2.StreamEventsRequest(open=opening))
-        self._acknowledged = (await self._answer()).acknowledged_sequence
+        await patiently(self._open)
+        self._resumed_at = self._acknowledged
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
@@ -94,17 +114,17 @@ class Feeder:
         else:
             self._call.cancel()
 
+    def delivered(self, events: list[NumberedEvent]) -> bool:
+        """Whether an earlier attempt delivered all of these, which come next; if none: what comes after."""
+        return self._sequence + max(len(events), 1) <= self._resumed_at
+
     async def send(self, events: list[NumberedEvent]) -> None:
         """Sends events in batches; those that an earlier attempt delivered are skipped."""
         for batch in _batches(self._numbered(events)):
             while len(self._sent) >= IN_FLIGHT:
                 await self._take_answer()
-            first = batch[0][0]
-            message = profile_pb2.StreamBatch(
-                first_sequence=first, events=[numbered.event for _, numbered in batch], history=self._history
-            )
-            await self._call.write(profile_pb2.StreamEventsRequest(batch=message))
-            self._sent.append((batch[-1][0], [numbered.line for _, numbered in batch]))
+            self._sent.append(batch)
+            await self._write(batch)
 
     async def flush(self) -> None:
         """Waits until everything sent is acknowledged, that is, committed."""
@@ -119,17 +139,50 @@ class Feeder:
                 continue
             yield self._sequence, numbered
 
+    async def _open(self) -> None:
+        self._call = self._connections.profile.StreamEvents()
+        opening = profile_pb2.OpenStream(stream_id=self._stream_id)
+        await self._put(profile_pb2.StreamEventsRequest(open=opening))
+        self._acknowledged = (await self._answer()).acknowledged_sequence
+
+    async def _open_again(self) -> None:
+        """Goes on behind what was committed; what it answered to that is lost with the stream."""
+        await patiently(self._open)
+        while self._sent and self._sent[0].last <= self._acknowledged:
+            self._report.skipped += len(self._sent.popleft().events)
+        for batch in self._sent:
+            await self._write(batch)
+
+    async def _write(self, batch: _Batch) -> None:
+        message = profile_pb2.StreamBatch(
+            first_sequence=batch.first,
+            events=[numbered.event for numbered in batch.events],
+            history=self._history,
+        )
+        await self._put(profile_pb2.StreamEventsRequest(batch=message))
+
+    async def _put(self, message: profile_pb2.StreamEventsRequest) -> None:
+        # a stream that has ended refuses the message; why it ended is told by the next answer
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self._call.write(message)
+
     async def _take_answer(self) -> None:
-        answer = await self._answer()
-        while self._sent and self._sent[0][0] <= answer.acknowledged_sequence:
-            _, lines = self._sent.popleft()
+        try:
+            answer = await self._answer()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            await self._open_again()
+            return
+        while self._sent and self._sent[0].last <= answer.acknowledged_sequence:
+            events = self._sent.popleft().events
             self._report.accepted += answer.accepted
             for exception in answer.exceptions:
                 if exception.status == profile_pb2.INGEST_STATUS_DUPLICATE:
                     self._report.duplicates += 1
                 else:
                     self._report.rejections.append(
-                        Rejection(lines[exception.index], exception.field, exception.message)
+                        Rejection(events[exception.index].line, exception.field, exception.message)
                     )
 
     async def _answer(self) -> profile_pb2.StreamEventsResponse:
@@ -150,41 +203,53 @@ async def feed(
     step: bool = False,
     moved: Callable[[FeedReport, Look | None], None] = lambda _report, _look: None,
 ) -> FeedReport:
-    """Sends everything; with `step`, six hours of events at a time, then moves the clock and waits for quiet.
+    """Sends everything; with `step`, business time goes along: six hours of events, then on, then quiet.
 
-    Raises grpc.aio.AioRpcError when the service is lost for good; what was acknowledged is kept, and the same
-    `stream_id` goes on behind it.
+    Events of a step are sent when business time stands at its beginning; steps without events and without
+    anything planned are passed over. Raises grpc.aio.AioRpcError when a service stays away; what was
+    acknowledged is kept, and the same `stream_id` goes on behind it.
     """
-    last: Look | None = None
+    planned = False
+    edge: int | None = None
     async with Feeder(connections, stream_id, report, history=history) as feeder:
         for upto, part in _parts(events, step=step):
+            if upto is not None:
+                edge = upto
+                if feeder.delivered(part):
+                    planned = True  # by what was delivered, perhaps
+                elif part or planned:
+                    look = await advance(
+                        connections, upto - STEP_MICROS, seen=lambda look: moved(report, look)
+                    )
+                    planned = look.planned > 0
             await feeder.send(part)
-            if upto is None:
-                moved(report, None)
-                continue
-            await feeder.flush()
-            if part or last is None or last.planned:
-                last = await advance(connections, upto, seen=lambda look: moved(report, look))
-                moved(report, last)
+            moved(report, None)
+            if upto is not None and part:
+                await feeder.flush()
+                planned = True
         await feeder.flush()
         moved(report, None)
+    if edge is not None:
+        moved(report, await advance(connections, edge, seen=lambda look: moved(report, look)))
     return report
 
 
 async def advance(
     connections: Connections, micros: int, *, seen: Callable[[Look], None] | None = None
 ) -> Look:
-    """Moves business time on and waits until nothing due is pending."""
-    await wait_quiet(connections, seen=seen)
-    request = profile_pb2.AdvanceClockRequest(request_id=str(uuid4()), time=wire.timestamp(micros))
-    await connections.profile.AdvanceClock(request)
-    return await wait_quiet(connections, since_micros=micros, seen=seen)
+    """Moves business time on, unless it is there already, and waits until nothing due is pending."""
+    look = await wait_quiet(connections, seen=seen)
+    if wire.micros(look.progress["profile"].business_time) < micros:
+        request = profile_pb2.AdvanceClockRequest(request_id=str(uuid4()), time=wire.timestamp(micros))
+        await patiently(partial(connections.profile.AdvanceClock, request))
+        look = await wait_quiet(connections, since_micros=micros, seen=seen)
+    return look
 
 
 def _parts(
     events: Iterable[NumberedEvent], *, step: bool
 ) -> Iterator[tuple[int | None, list[NumberedEvent]]]:
-    """Lists of events, each with the business time to move to after it (None: leave the clock alone).
+    """Lists of events, each with the end of its step in business time (None: leave the clock alone).
 
     Steps without an event come too, with an empty list: something planned may fall due in them.
     """
@@ -207,15 +272,16 @@ def _parts(
         yield edge, part
 
 
-def _batches(events: Iterator[tuple[int, NumberedEvent]]) -> Iterator[list[tuple[int, NumberedEvent]]]:
-    batch: list[tuple[int, NumberedEvent]] = []
-    size = 0
+def _batches(events: Iterator[tuple[int, NumberedEvent]]) -> Iterator[_Batch]:
+    batch: list[NumberedEvent] = []
+    size = last = 0
     for sequence, numbered in events:
         octets = numbered.event.ByteSize()
         if batch and (len(batch) >= BATCH_EVENTS or size + octets > BATCH_BYTES):
-            yield batch
+            yield _Batch(last, batch)
             batch, size = [], 0
-        batch.append((sequence, numbered))
+        batch.append(numbered)
         size += octets
+        last = sequence
     if batch:
-        yield batch
+        yield _Batch(last, batch)

@@ -2,11 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rapport.operations.v1.operations_pb2 import GetProgressRequest, GetProgressResponse
 
 from services.cli.connections import SERVICES, Connections
+from services.cli.patience import patiently
 from services.vocabulary import wire
 
 if TYPE_CHECKING:
@@ -61,10 +63,15 @@ class Look:
 
 
 async def look(connections: Connections) -> Look:
-    """Asks all three services for their progress, in the order in which events travel."""
-    return Look(
-        {name: await connections.operations[name].GetProgress(GetProgressRequest()) for name in SERVICES}
-    )
+    """Asks all three services for their progress, in the order in which events travel.
+
+    A service that is away for a moment is waited for. Raises grpc.aio.AioRpcError when it stays away.
+    """
+    progress: dict[str, GetProgressResponse] = {}
+    for name in SERVICES:
+        operations = connections.operations[name]
+        progress[name] = await patiently(partial(operations.GetProgress, GetProgressRequest()))
+    return Look(progress)
 
 
 async def wait_quiet(

@@ -125,7 +125,7 @@ def _tell(report: FeedReport, rejections: Path | None, *, as_json: bool) -> None
     if report.duplicates:
         parts.append(f"{report.duplicates:,} taken before")
     if report.skipped:
-        parts.append(f"{report.skipped:,} delivered by an earlier attempt")
+        parts.append(f"{report.skipped:,} answered in an earlier attempt")
     parts.append(f"{len(report.rejections):,} rejected")
     click.echo(", ".join(parts))
     for rejection in report.rejections[:SHOWN]:

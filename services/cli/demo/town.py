@@ -45,6 +45,8 @@ class Subscriber:
     cell: CellName
     has_email: bool
     has_app: bool
+    prefers: str
+    """The channel they like: sms, email or app."""
     marketing: bool
     research: bool
     objects_to_usage: bool
@@ -142,6 +144,7 @@ def build_town(*, subscribers: int = 2_000, seed: int = 20261001, months: int = 
 def _draw_subscriber(rnd: random.Random, number: int, months: int) -> Subscriber:
     plan, data_mb, price, better = rnd.choice(PLANS)
     draw = rnd.random()
+    has_email, has_app = rnd.random() < 0.8, rnd.random() < 0.5
     habit = "habitual" if draw < 0.05 else "one_off" if draw < 0.15 else "modest"
     return Subscriber(
         number=number,
@@ -153,8 +156,9 @@ def _draw_subscriber(rnd: random.Random, number: int, months: int) -> Subscriber
         plan_price=price,
         better_plan=better,
         cell=f"FR-{rnd.randrange(40):04d}",
-        has_email=rnd.random() < 0.8,
-        has_app=rnd.random() < 0.5,
+        has_email=has_email,
+        has_app=has_app,
+        prefers=rnd.choice(["sms", "sms", *["email"] * has_email, *["app"] * has_app]),
         marketing=rnd.random() < 0.7,
         research=rnd.random() < 0.5,
         objects_to_usage=rnd.random() < 0.04,
@@ -221,7 +225,7 @@ def _arrival(subscriber: Subscriber) -> Iterator[Event]:
         "last_cell": subscriber.cell,
         "prepaid": False,
         "adult": True,
-        "preferred_channel": "app" if subscriber.has_app else "sms",
+        "preferred_channel": subscriber.prefers,
         "better_plan": subscriber.better_plan,
     }
     key = f"{subscriber.number:05d}"

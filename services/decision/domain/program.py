@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from services.decision.domain.language.ast import All, Condition, Expression, Text, Window
@@ -255,7 +256,7 @@ class Shard:
 
     `engine_rules` is the JSON object for the engine's `create_ruleset`; its names map by `rule_of` to the
     keys of `facts` and `rules`. `strata`: gates to assert, from 0. `properties`: what to compute, by property
-    name. `uses`: shared facts its rules look at. `key` is unique within a program.
+    name. `uses`: shared facts its rules look at; `infers`: keys of its own. `key` is unique within a program.
     """
 
     key: str
@@ -267,6 +268,7 @@ class Shard:
     rules: Mapping[str, ActionRule]
     properties: Mapping[str, Callable[[Situation], bool | float | str | None]]
     uses: frozenset[str]
+    infers: frozenset[str]
 
     def applies(self, situation: Situation) -> bool:
         """Whether any of its rule sets can fire; if not, it need not be run."""
@@ -297,6 +299,16 @@ class Program:
     shards: Mapping[str, tuple[Shard, ...]]
     shared: tuple[Shard, ...]
     catalogue: Catalogue
+
+    @cached_property
+    def order(self) -> Mapping[str, int]:
+        """The position of each rule set, by name."""
+        return {rule_set.name: position for position, rule_set in enumerate(self.rule_sets)}
+
+    @cached_property
+    def choosing_first(self) -> frozenset[str]:
+        """Names of the rule sets of which only the first rule that fires counts."""
+        return frozenset(rule_set.name for rule_set in self.rule_sets if rule_set.choose_first)
 
     def rule_set(self, name: str) -> RuleSet | None:
         """The rule set of that name."""

@@ -37,8 +37,7 @@ def run_program(
     for shard in (*program.shared, *program.shards.get(situation.event_type, ())):
         if not shard.applies(situation):
             continue
-        own = {fact.fact for fact in shard.facts.values()}
-        given = [key for key in known if key in shard.uses or key in own]
+        given = [key for key in known if key in shard.uses or key in shard.infers]
         fired = engine.run(shard, shard.properties_of(situation), given)
         new = [key for key in fired.facts if key not in known]
         known += new
@@ -50,12 +49,12 @@ def run_program(
                 fact_rules.append(shard.facts[key])
         if situation.withheld:
             withheld += withheld_rules(shard, program.shared, situation, known)
-    order = {rule_set.name: position for position, rule_set in enumerate(program.rule_sets)}
-    rules.sort(key=lambda rule: (-rule.priority, order[rule.rule_set], rule.order))
-    first = {rule_set.name for rule_set in program.rule_sets if rule_set.choose_first}
+    order, first = program.order, program.choosing_first
+    if len(rules) > 1:
+        rules.sort(key=lambda rule: (-rule.priority, order[rule.rule_set], rule.order))
     return Outcome(
         tuple(inferred),
-        tuple(_chosen(rules, first)),
+        tuple(_chosen(rules, first) if first else rules),
         tuple(fact_rules),
         tuple(rule for rule in withheld if not _outdone(rule, rules, first)),
     )

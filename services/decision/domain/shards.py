@@ -86,7 +86,7 @@ def _shard(key: str, pieces: Sequence[Piece]) -> Shard:
         stratum = rule.stratum if isinstance(rule, FactRule) else last
         engine_rules[name] = engine_rule(alternative, stratum, rank + 1, required.of(rule))
         rule_of[name] = rule.key
-    own = {fact.fact for fact in facts}
+    own = frozenset(fact.fact for fact in facts)
     return Shard(
         key=key,
         rule_sets=tuple(by_name[name] for name in sets),
@@ -97,6 +97,7 @@ def _shard(key: str, pieces: Sequence[Piece]) -> Shard:
         rules={rule.key: rule for rule in rules},
         properties=table.functions(),
         uses=frozenset(key for rule in every for key in facts_in(rule.when)) - own,
+        infers=own,
     )
 
 

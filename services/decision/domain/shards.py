@@ -12,6 +12,7 @@ from services.decision.domain.program import ActionRule, FactRule, Needs, RuleSe
 MOST_ENGINE_RULES = 60
 # The engine refuses more than 255.
 MOST_PROPERTIES = 200
+_ROOM = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,18 @@ def count_engine_rules(conditions: Sequence[Condition]) -> int:
 
 def pieces_of(rule_set: RuleSet) -> Iterator[Piece]:
     """The rule set, cut so that each piece fits into a shard."""
-    fixed = count_engine_rules([fact.when for fact in rule_set.facts])
+    facts = [fact.when for fact in rule_set.facts]
     taken: list[ActionRule] = []
-    size = fixed
+    table = PropertyTable()
+    size = sum(len(table.alternatives(when)) for when in facts)
     for rule in rule_set.rules:
-        needed = count_engine_rules([rule.when])
-        if taken and size + needed > MOST_ENGINE_RULES:
+        size += len(table.alternatives(rule.when))
+        # Room is left for what the compiler adds: one property for each set, and for each mix of purposes.
+        if taken and (size > MOST_ENGINE_RULES or len(table) > MOST_PROPERTIES - _ROOM):
             yield Piece(rule_set, rule_set.facts, tuple(taken))
-            taken, size = [], fixed
+            taken, table = [], PropertyTable()
+            size = sum(len(table.alternatives(when)) for when in (*facts, rule.when))
         taken.append(rule)
-        size += needed
     yield Piece(rule_set, rule_set.facts, tuple(taken))
 
 

@@ -185,6 +185,20 @@ def test_rule_set_of_more_rules_than_a_shard_holds_runs_whole() -> None:
     assert outcome.facts == ("t/big",)
 
 
+def test_rule_set_of_more_properties_than_the_engine_takes_runs_whole() -> None:
+    def conditions(start: int) -> str:
+        return ", ".join(f"profile.balance > {number}" for number in range(start, start + 10))
+
+    rules = "".join(
+        f"  - {{id: r{number}, when: [{{none: [{conditions(number * 10 + 5)}]}}], do: {DO}}}\n"
+        for number in range(40)
+    )
+    program = program_of(f"{HEAD}rules:\n{rules}")
+    shards = program.shards_for("usage.data_used")
+    assert max(len(shard.properties) for shard in shards) <= 200
+    assert len(run(program, make_situation()).rules) == 40
+
+
 def test_shared_facts_are_seen_by_others_and_local_ones_are_not() -> None:
     shared = "ruleset: s\nshared: true\ninfer: [{fact: open, when: [event.type is usage.data_used]}]\n"
     one = f"{HEAD}infer: [{{fact: mine, when: [fact open]}}]\n"

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from services.decision.domain.language.arithmetic import SIGNS, ArithmeticParser
 from services.decision.domain.language.ast import (
     All,
     AnyOf,
-    Arithmetic,
     ArmIs,
     Comparison,
     Condition,
@@ -14,7 +14,6 @@ from services.decision.domain.language.ast import (
     Crosses,
     EntryField,
     Exists,
-    Expression,
     FactIs,
     Literal,
     NoneOf,
@@ -34,7 +33,6 @@ from services.decision.domain.language.types import (
     ORDERED,
     Check,
     Kind,
-    arithmetic_kind,
     comparable,
     read_literal,
 )
@@ -43,9 +41,6 @@ from services.vocabulary.values import ValueMistake, parse_duration
 
 _RELATIONS = ("is", "exists", "missing", "contains", "starts", "within", "crosses", "under", "happened")
 _ORDER = ("<", "<=", ">", ">=")
-_SIGNS = ("+", "-", "/", "*")
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-_DURATION = re.compile(r"[0-9]+[smhdw]")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _GROUPS: dict[str, type[AnyOf] | type[All] | type[NoneOf]] = {"any": AnyOf, "all": All, "none": NoneOf}
@@ -397,7 +392,7 @@ class _Line:
             return False
         if any(token.is_path for token in rest):
             return True
-        signs = any(token.kind in {"word", "operator"} and token.text in _SIGNS for token in rest)
+        signs = any(token.kind in {"word", "operator"} and token.text in SIGNS for token in rest)
         return signs and left.expression.kind is not Kind.TEXT
 
     def _check_like(self, left: Named, right: Named, at: Token) -> None:
@@ -447,105 +442,8 @@ class _Line:
             ) from None
 
     def _expression(self, tokens: Sequence[Token]) -> Named:
-        parser = _ExpressionParser(list(tokens), self._scope)
+        parser = ArithmeticParser(list(tokens), self._scope)
         return parser.parse()
-
-
-class _ExpressionParser:
-    """Arithmetic over paths and numbers, with the usual precedence."""
-
-    def __init__(self, tokens: list[Token], scope: Scope) -> None:
-        self._tokens = tokens
-        self._scope = scope
-        self._next = 0
-
-    def parse(self) -> Named:
-        found = self._sum()
-        if self._next < len(self._tokens):
-            token = self._tokens[self._next]
-            raise LineError(
-                f"`{token.text}` does not fit here",
-                "condition",
-                "put spaces around + - /, texts in quotes, and one condition a line",
-                token.offset,
-            )
-        return found
-
-    def _sum(self) -> Named:
-        left = self._product()
-        while self._next < len(self._tokens) and self._sign("+", "-"):
-            sign = self._take()
-            left = self._join(sign, left, self._product())
-        return left
-
-    def _product(self) -> Named:
-        left = self._atom()
-        while self._next < len(self._tokens) and self._sign("*", "/"):
-            sign = self._take()
-            left = self._join(sign, left, self._atom())
-        return left
-
-    def _sign(self, *signs: str) -> bool:
-        token = self._tokens[self._next]
-        return token.kind != "quoted" and token.text in signs
-
-    def _take(self) -> Token:
-        if self._next >= len(self._tokens):
-            last = self._tokens[-1]
-            raise LineError(
-                "a value is missing at the end", "condition", "write a path or a number", last.offset
-            )
-        token = self._tokens[self._next]
-        self._next += 1
-        return token
-
-    def _atom(self) -> Named:
-        token = self._take()
-        if token.kind == "operator" and token.text == "(":
-            inside = self._sum()
-            closing = self._take()
-            if closing.text != ")":
-                raise LineError("a bracket is not closed", "condition", "add )", closing.offset)
-            return inside
-        try:
-            return self._word(token)
-        except LineError as error:
-            error.offset = error.offset or token.offset
-            raise
-
-    def _word(self, token: Token) -> Named:
-        if token.is_path:
-            return self._scope.name(token.text)
-        if token.kind == "word" and _NUMBER.fullmatch(token.text):
-            try:
-                value = read_literal(token.text, Kind.NUMBER, None, self._scope.catalogue.currency)
-            except ValueMistake as mistake:
-                raise LineError(
-                    f"`{token.text}` {mistake.message}", "unlike-types", mistake.suggestion
-                ) from None
-            return Named(Literal(value, Kind.INT if isinstance(value, int) else Kind.NUMBER, token.text))
-        if token.kind == "word" and _DURATION.fullmatch(token.text):
-            return Named(Literal(parse_duration(token.text), Kind.DURATION, token.text))
-        if self._scope.entry is not None and token.kind == "word":
-            return self._scope.entry_field(token.text)
-        raise LineError(
-            f"`{token.text}` is no path",
-            "unknown-path",
-            "a path begins with event. profile. windows. or context.",
-        )
-
-    def _join(self, sign: Token, left: Named, right: Named) -> Named:
-        kind = arithmetic_kind(sign.text, left.expression.kind, right.expression.kind)
-        source = f"{left.expression.source} {sign.text} {right.expression.source}"
-        if kind is None:
-            raise LineError(
-                f"{left.expression.kind} {sign.text} {right.expression.kind} has no meaning",
-                "unlike-types",
-                "calculate with numbers, money, durations and times",
-                sign.offset,
-            )
-        joined: Expression = Arithmetic(sign.text, left.expression, right.expression, kind, source)
-        return Named(joined)
 
 
 def _split(tokens: Sequence[Token]) -> list[list[Token]]:

@@ -30,6 +30,7 @@ SIZES = (400, 2500)
 WINDOW_EVENTS = 10_000
 """Events on the road at most: more are sent only as messages arrive at its end."""
 WARM_UP_SECONDS = 3.0
+PATIENCE_SECONDS = 60.0
 _CLOCK = WallClock()
 
 
@@ -81,6 +82,7 @@ async def measure_road(folder: Path, profiles: int, activity_bytes: int, seconds
             _say(f"{sustained.per_second:,.0f} events/s; now {rate:,.0f} events/s for {seconds:.0f} s")
             steady = _traffic("steady", profiles)
             answers = await send_at_rate(connections.profile, steady, rate, seconds + WARM_UP_SECONDS)
+            await _all_received(record, steady)
             await wait_quiet(connections, receipts=True)
             record.read_on()
             over = hand_overs(steady.expected, record, round(WARM_UP_SECONDS * 1_000_000))
@@ -107,6 +109,7 @@ async def _run_full(
     before, began = stack_cost(connections.stack), time.monotonic()
     sent = await send_steadily_full(connections.profile, traffic, seconds, held_back)
     fed = time.monotonic() - began
+    await _all_received(record, traffic)
     await wait_quiet(connections, receipts=True)
     took = time.monotonic() - began
     record.read_on()
@@ -118,6 +121,18 @@ async def _run_full(
     if sent.refused or over.lost:
         raise SystemExit(f"{sent.refused} events were refused, {over.lost} messages are missing")
     return Sustained(sent.accepted, took, over, spent(before, stack_cost(connections.stack)))
+
+
+async def _all_received(record: SmscRecord, traffic: Traffic) -> None:
+    """Returns when every message has come, or none has for so long that something must be wrong."""
+    came, moved = record.read_on(), time.monotonic()
+    while (
+        not traffic.expected.keys() <= record.received.keys() and time.monotonic() - moved < PATIENCE_SECONDS
+    ):
+        await asyncio.sleep(0.05)  # asking the services would take their time
+        now = record.read_on()
+        if now != came:
+            came, moved = now, time.monotonic()
 
 
 def _traffic(name: str, profiles: int) -> Traffic:

@@ -95,10 +95,15 @@ async def explain(decision_id: str, folder: Path, *, as_json: bool) -> None:
         answer = await connections.decision.ExplainDecision(
             decision_pb2.ExplainDecisionRequest(decision_id=decision_id)
         )
+        identities = await _identities(connections, answer.decision.customer) if as_json else []
     if as_json:
         print_json(
             {
-                **decision_json(answer.decision, []),
+                **decision_json(answer.decision, identities),
+                "actions": [
+                    {**action_json(action), "because": list(action.because), "arm": action.arm}
+                    for action in answer.decision.actions
+                ],
                 "sentence": answer.sentence,
                 "steps": [
                     {"kind": s.kind, "rule_set": s.rule_set, "name": s.name, "text": s.text, "held": s.held}
@@ -141,7 +146,7 @@ async def _identities(connections: Connections, customer: int) -> list[str]:
 
 
 def decision_json(decision: decision_pb2.Decision, identities: list[str]) -> dict[str, Any]:
-    """A decision as listings give it."""
+    """A decision as listings give it; the names are a contract."""
     return {
         "decision_id": decision.decision_id,
         "event_id": decision.event_id,
@@ -156,7 +161,7 @@ def decision_json(decision: decision_pb2.Decision, identities: list[str]) -> dic
 
 
 def action_json(action: decision_pb2.DecidedAction) -> dict[str, Any]:
-    """An action as listings give it."""
+    """An action as listings give it; the names are a contract."""
     return {
         "action_id": action.action_id,
         "rule_set": action.rule_set,
@@ -168,6 +173,4 @@ def action_json(action: decision_pb2.DecidedAction) -> dict[str, Any]:
         "outcome": wire.ACTION_OUTCOMES.from_wire(action.outcome),
         "reason": wire.REFUSAL_REASONS.from_wire(action.reason),
         "score": action.score,
-        "because": list(action.because),
-        "arm": action.arm,
     }

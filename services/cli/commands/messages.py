@@ -102,7 +102,13 @@ async def show(message_id: str, folder: Path, *, as_json: bool) -> None:
     """Show one message with its history."""
     async with connected(folder) as connections:
         answer = await connections.channel.GetMessage(channel_pb2.GetMessageRequest(message_id=message_id))
-    told = message_json(answer.message)
+    told = {
+        **message_json(answer.message),
+        "detail": answer.message.detail,
+        "rule_set": answer.message.rule_set,
+        "rule": answer.message.rule,
+        "attempts": answer.message.attempts,
+    }
     history = [
         {
             "time": iso(event.time),
@@ -184,7 +190,7 @@ def _state(number: channel_pb2.MessageState.ValueType) -> str:
 
 
 def message_json(message: channel_pb2.Message) -> dict[str, Any]:
-    """A message as listings give it."""
+    """A message as listings give it; the names are a contract."""
     return {
         "message_id": message.message_id,
         "action_id": message.action_id,
@@ -198,8 +204,4 @@ def message_json(message: channel_pb2.Message) -> dict[str, Any]:
         "planned_time": iso(message.planned_time),
         "sent_time": iso(message.sent_time),
         "text": message.text,
-        "detail": message.detail,
-        "rule_set": message.rule_set,
-        "rule": message.rule,
-        "attempts": message.attempts,
     }

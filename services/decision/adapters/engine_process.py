@@ -100,7 +100,8 @@ class EngineProcess:
                 await child.stdin.drain()
                 (length,) = HEADER.unpack(await child.stdout.readexactly(HEADER.size))
                 answer = await child.stdout.readexactly(length)
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as error:
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError, RuntimeError) as error:
+            # RuntimeError: uvloop's word for a pipe that was closed already when we wrote
             item = self._item()
             overran = isinstance(error, TimeoutError)
             code = await self._end()

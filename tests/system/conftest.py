@@ -1,0 +1,229 @@
+"""One running stack for all system tests that can share it; each test has days and customers of its own."""
+
+import datetime as dt
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import grpc
+import pytest
+
+from services.cli.providers.record import read_record
+from services.cli.stack.calls import open_channel
+from services.cli.stack.down import stop_stack
+from services.cli.stack.layout import CHECKOUT, Layout
+from services.cli.stack.options import StackOptions
+from services.cli.stack.processes import Birth
+from services.cli.stack.progress import Progress, advance_clock, read_progress
+from services.cli.stack.state import Stack, find_stack
+from services.cli.stack.up import start_stack
+from tests.integration.leftovers import mark_ours
+
+HERE = Path(__file__).parent
+START = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
+"""All shipped rule sets are active from here to the end of March 2027."""
+RULE_SETS = sorted((CHECKOUT / "rules").glob("*.yaml"))
+PREFIX = "rapport-system-"
+
+
+def pytest_collection_modifyitems(items):
+    """All tests on the shared stack run in one test process; a module may name a group of its own."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("system"))
+
+
+def until(holds: Callable[[], object], *, seconds: float = 60.0) -> None:
+    """Returns once the condition holds; fails when it does not within this time."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        Event().wait(0.05)
+
+
+@dataclass(frozen=True)
+class Rapport:
+    """The `rapport` command on the folder of a running stack."""
+
+    folder: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "services.cli.main", *arguments, "--folder", str(self.folder)]
+
+    def __call__(
+        self, *arguments: str, stdin: bytes = b"", seconds: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=CHECKOUT,
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=seconds,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    def listing(self, *arguments: str) -> list[dict[str, Any]]:
+        """What a command prints with --json."""
+        done = self(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def ingest(self, events: Iterable[dict[str, Any]], *arguments: str) -> dict[str, Any]:
+        """Feeds events and waits until all has gone down the road; the report."""
+        done = self("ingest", "-", "--wait", "--json", *arguments, stdin=lines(events))
+        assert done.returncode in {0, 1}, done.stderr
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    def take(self, events: Iterable[dict[str, Any]], *arguments: str) -> None:
+        """Feeds events that must all be accepted."""
+        report = self.ingest(events, *arguments)
+        assert report["accepted"] == report["read"], report
+
+    @property
+    def stack(self) -> Stack:
+        return find_stack(self.folder)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.folder)
+
+    def progress(self) -> dict[str, Progress]:
+        return {told.service: told for told in read_progress(self.stack)}
+
+    def total(self, service: str, name: str) -> int:
+        """One of a service's totals; -1 while it does not answer."""
+        told = self.progress()[service]
+        return -1 if told.failure else told.totals.get(name, 0)
+
+    def received(self, provider: str) -> list[dict[str, Any]]:
+        """What a simulated provider holds: its whole messages."""
+        entries = read_record(self.layout.record(provider))
+        return [entry for entry in entries if provider != "smsc" or entry["message"] is not None]
+
+    def faults(self, provider: str, **faults: object) -> None:
+        """What a simulated provider does wrong from now on."""
+        path = self.layout.faults(provider)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(faults), encoding="utf-8")
+        fresh.replace(path)
+
+    def birth(self, program: str) -> Birth:
+        birth = self.stack.program(program).birth
+        assert birth is not None
+        return birth
+
+    def noon(self) -> dt.datetime:
+        """Moves business time to the next day's 10:00 UTC, by day everywhere in Europe; that time."""
+        now = self.progress()["profile"].business_time or START
+        noon = now.replace(hour=10, minute=0, second=0, microsecond=0) + dt.timedelta(days=1)
+        return advance_clock(self.stack, noon)
+
+    def grpc_channel(self, service: str) -> grpc.Channel:
+        return open_channel(self.stack.address(service))
+
+
+def lines(events: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+_serial = iter(range(1, 1_000_000))
+
+
+def event(
+    kind: str, moment: dt.datetime, subject: str, fields: dict[str, Any] | None = None, **attributes: Any
+) -> dict[str, Any]:
+    """One CloudEvent with an id that no other has."""
+    told = {
+        "specversion": "1.0",
+        "id": f"s-{next(_serial)}",
+        "source": "system-tests",
+        "type": kind,
+        "time": moment.isoformat().replace("+00:00", "Z"),
+        "subject": subject,
+        "data": fields or {},
+    }
+    return {**told, **attributes}
+
+
+def new_number() -> str:
+    """A subscriber number that no other test has."""
+    return f"+336{next(_serial):08d}"
+
+
+def person(moment: dt.datetime, subject: str, *purposes: str, **traits: object) -> list[dict[str, Any]]:
+    """A customer's introduction: traits, and purposes agreed to."""
+    found = [event("profile.updated", moment, subject, {"traits": {"cycle_day": 1, **traits}})]
+    found += [
+        event("consent.changed", moment, subject, {"purpose": purpose, "state": "granted", "by": "person"})
+        for purpose in purposes
+    ]
+    return found
+
+
+def used(moment: dt.datetime, subject: str, mb: float) -> dict[str, Any]:
+    return event("usage.data_used", moment, subject, {"mb": mb})
+
+
+@pytest.fixture(scope="session")
+def make_stack() -> Iterator[Callable[..., Rapport]]:
+    """Starts stacks in folders of their own; all are stopped at the end."""
+    _sweep()
+    folders: list[Path] = []
+
+    def make(*, rule_sets: Iterable[Path] = (), start: dt.datetime | None = START, **options: Any) -> Rapport:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder.chmod(0o755)  # PostgreSQL's account comes in
+        mark_ours(folder)
+        folders.append(folder)
+        clock = "events" if start is not None else "wall"
+        stack = start_stack(
+            StackOptions(folder=folder / "var", rules=CHECKOUT / "rules", clock=clock, **options)
+        )
+        if start is not None:
+            advance_clock(stack, start)
+        rapport = Rapport(folder / "var")
+        if rule_sets:
+            done = rapport("rules", "activate", *map(str, rule_sets))
+            assert done.returncode == 0, done.stderr
+        return rapport
+
+    yield make
+    for folder in folders:
+        stop_stack(folder / "var")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def rapport(make_stack: Callable[..., Rapport]) -> Rapport:
+    """The command on the shared stack: everything runs, all shipped rule sets are live. Leave it running."""
+    return make_stack(rule_sets=RULE_SETS)
+
+
+@pytest.fixture
+def noon(rapport: Rapport) -> dt.datetime:
+    """A business day that no earlier test has touched, at 10:00 UTC; business time stands there."""
+    return rapport.noon()
+
+
+def _sweep() -> None:
+    """Stops what a killed test run left behind."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            pid, began = (folder / "owner").read_text(encoding="utf-8").split(" ", 1)
+        except OSError:
+            continue
+        if not Birth(int(pid), began).alive:
+            stop_stack(folder / "var")
+            shutil.rmtree(folder, ignore_errors=True)

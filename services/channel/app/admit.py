@@ -34,12 +34,9 @@ class Prepared:
     action: Action
     reach: Reach | None
     choices: tuple[ChannelChoice, ...]
+    message_id: str
+    """The message that carries the action."""
     said: dict[Channel, Rendered | MissingTemplate] = field(default_factory=dict)
-
-    @property
-    def message_id(self) -> str:
-        """The message that carries the action."""
-        return ids.message_id(self.action.action_id)
 
     @property
     def person(self) -> tuple[int, ...]:
@@ -108,7 +105,8 @@ class Admission:
         prepared: list[Prepared] = []
         for action in actions:
             reach = answers.get(question_of(action))
-            one = Prepared(action, reach, action.choices(reach.preferred if reach is not None else None))
+            choices = action.choices(reach.preferred if reach is not None else None)
+            one = Prepared(action, reach, choices, ids.message_id(action.action_id))
             self._render_likely(one)
             prepared.append(one)
             if len(prepared) % _RENDERED_AT_ONCE == 0:
@@ -130,7 +128,7 @@ class Admission:
             if one.message_id in known or one.message_id in fresh:
                 duplicates.add(place)
                 continue
-            message = accept(one.action, gathered.now_micros)
+            message = accept(one.action, one.message_id, gathered.now_micros)
             fresh[one.message_id] = message
             self._apply(self.choose(one, gathered), one, message, gathered)
         messages = list(fresh.values())
@@ -166,7 +164,7 @@ class Admission:
         one.choices = (ChannelChoice(channel),)
         choice = self.choose(one, gathered, rendered=False)
         if isinstance(choice, Chosen):
-            message = accept(one.action, gathered.now_micros)
+            message = accept(one.action, one.message_id, gathered.now_micros)
             message.hand_to_agent(gathered.now_micros, channel, "presented by the caller")
             if is_contact(one.action, channel):
                 gathered.take_slot(message)

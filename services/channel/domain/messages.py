@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact
 from services.channel.domain.errors import IllegalTransitionError
-from services.vocabulary import ids
 from services.vocabulary.words import (
     CATEGORY_FACTS,
     ActionKind,
@@ -259,10 +258,10 @@ class Message:
         self.new_changes.append(Change(self.changes, now_micros, self.state, self.reason, self.detail))
 
 
-def accept(action: Action, now_micros: int) -> Message:
+def accept(action: Action, message_id: str, now_micros: int) -> Message:
     """Takes an action: the first step of its message."""
     message = Message(
-        message_id=ids.message_id(action.action_id),
+        message_id=message_id,
         action_id=action.action_id,
         customer=action.customer,
         category=action.category,

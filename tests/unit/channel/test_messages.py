@@ -4,17 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.channel.domain.actions import Action
 from services.channel.domain.backoff import FIRST_MICROS, LONGEST_MICROS, wait_micros
 from services.channel.domain.errors import IllegalTransitionError
 from services.channel.domain.messages import FINAL, TRANSITIONS, Message, accept, contact_of
 from services.channel.domain.outcomes import PUBLISHED, own_events, totals
 from services.channel.domain.rate import Rate
+from services.vocabulary import ids
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import NOON, make_action
 
 
+def accepted(action: Action) -> Message:
+    return accept(action, ids.message_id(action.action_id), NOON)
+
+
 def planned(category: Category = Category.SERVICE, channel: Channel = Channel.SMS) -> Message:
-    message = accept(make_action(1, category=category), NOON)
+    message = accepted(make_action(1, category=category))
     message.plan(NOON, channel, 0, "UTC")
     return message
 
@@ -37,7 +43,7 @@ STEPS = {
 
 @given(steps=st.lists(st.sampled_from(sorted(STEPS)), max_size=25), category=st.sampled_from(list(Category)))
 def test_whatever_is_asked_of_it_a_message_keeps_to_its_states(steps: list[str], category: Category) -> None:
-    message = accept(make_action(1, category=category), NOON)
+    message = accepted(make_action(1, category=category))
     seen = [message.state]
     for step in steps:
         before = message.state
@@ -86,7 +92,7 @@ def test_what_may_be_repeated_freely_is() -> None:
 
 
 def test_waiting_on_for_the_same_reason_is_told_once() -> None:
-    message = accept(make_action(1), NOON)
+    message = accepted(make_action(1))
     for until in (1, 2, 3):
         message.wait(NOON, NOON + until, Channel.SMS, RefusalReason.QUIET_HOURS, "night")
     assert message.due_micros == NOON + 3
@@ -96,7 +102,7 @@ def test_waiting_on_for_the_same_reason_is_told_once() -> None:
 
 
 def test_a_deferred_message_that_cannot_be_asked_for_stays_deferred() -> None:
-    message = accept(make_action(1), NOON)
+    message = accepted(make_action(1))
     message.wait(NOON, NOON, None, RefusalReason.CONSENT_UNKNOWN, "")
     assert (message.state, message.reason) == (MessageState.ACCEPTED, RefusalReason.CONSENT_UNKNOWN)
     assert list(own_events([message])) == []
@@ -135,7 +141,7 @@ def test_totals_count_what_was_told() -> None:
     sent.start_hand_over(NOON, 0, 1)
     sent.taken_by_provider(NOON)
     sent.receipt(NOON, MessageState.FAILED, "")
-    refused = accept(make_action(2), NOON)
+    refused = accepted(make_action(2))
     refused.refuse(NOON, None, RefusalReason.CAPPED, "")
     assert totals([sent, refused]) == {
         "messages.sent": 1,
@@ -153,7 +159,7 @@ def test_totals_count_what_was_told() -> None:
 
 def test_a_message_without_a_channel_takes_no_slot() -> None:
     with pytest.raises(IllegalTransitionError):
-        contact_of(accept(make_action(1), NOON), NOON)
+        contact_of(accepted(make_action(1)), NOON)
 
 
 @given(attempts=st.integers(1, 1000), chance=st.floats(0, 1, exclude_max=True))

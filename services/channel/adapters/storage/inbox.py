@@ -1,7 +1,6 @@
 """The in-app inbox in PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
-from uuid import UUID
 
 from services.channel.app.ports import InboxEntry, Outgoing
 from services.runtime.database import Database
@@ -20,7 +19,7 @@ class PostgresInbox:
 
     async def put(self, batch: Sequence[Outgoing]) -> Mapping[str, int]:
         """Puts messages, each once; cursor by message id."""
-        ids = [UUID(message.message_id) for message in batch]
+        ids = [message.message_id for message in batch]
         async with self._database.transaction() as raw:
             await raw.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             await raw.execute(
@@ -28,19 +27,20 @@ class PostgresInbox:
                 INSERT INTO inbox (cursor, customer, message_id)
                 SELECT (SELECT coalesce(max(cursor), 0) FROM inbox) + row_number() OVER (ORDER BY position),
                        customer, message_id
-                FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[]) WITH ORDINALITY
+                FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[]) WITH ORDINALITY
                     AS entry (customer, message_id, position)
-                WHERE message_id <> ALL (SELECT message_id FROM inbox WHERE message_id = ANY(%(ids)s::uuid[]))
+                WHERE message_id NOT IN
+                    (SELECT message_id FROM inbox WHERE message_id = ANY(%(ids)s::text[]::uuid[]))
                 ON CONFLICT (message_id) DO NOTHING
                 """,
                 {"customers": [message.customer for message in batch], "ids": ids},
             )
             found = await raw.rows(
-                "SELECT message_id, cursor FROM inbox WHERE message_id = ANY(%s::uuid[])",
+                "SELECT message_id::text, cursor FROM inbox WHERE message_id = ANY(%s::text[]::uuid[])",
                 (ids,),
             )
         self._database.notify(INBOX_NOTICE)
-        return {str(message_id): cursor for message_id, cursor in found}
+        return dict(found)
 
     async def after(
         self, customers: Sequence[int], cursor: int, limit: int, *, unseen_to: int = 0
@@ -53,11 +53,11 @@ class PostgresInbox:
             where.append("cursor <= %(unseen_to)s AND NOT seen")
         async with self._database.transaction() as raw:
             found = await raw.rows(
-                "SELECT cursor, customer, message_id FROM inbox "  # noqa: S608 - our own conditions
+                "SELECT cursor, customer, message_id::text FROM inbox "  # noqa: S608 - our own conditions
                 f"WHERE {' AND '.join(where)} ORDER BY cursor LIMIT %(limit)s",
                 {"cursor": cursor, "customers": list(customers), "unseen_to": unseen_to, "limit": limit},
             )
-        return [InboxEntry(position, customer, str(message_id)) for position, customer, message_id in found]
+        return [InboxEntry(position, customer, message_id) for position, customer, message_id in found]
 
     async def mark_seen(self, entries: Sequence[InboxEntry]) -> None:
         """They have been seen."""

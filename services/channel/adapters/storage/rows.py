@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -11,8 +10,8 @@ from services.vocabulary.words import ActionKind, Category, Channel, MessageStat
 
 FIXED: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "customer": ("bigint", lambda message: message.customer),
-    "message_id": ("uuid", lambda message: UUID(message.message_id)),
-    "action_id": ("uuid", lambda message: UUID(message.action_id)),
+    "message_id": ("uuid", lambda message: message.message_id),
+    "action_id": ("uuid", lambda message: message.action_id),
     "decision_id": ("text", lambda message: message.decision_id),
     "rule_set": ("text", lambda message: message.rule_set),
     "rule": ("text", lambda message: message.rule),
@@ -48,7 +47,12 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
 
 _READ = (*FIXED, *CHANGING)
 _WORDING = ("text", "subject", "html", "sender", "address")
-COLUMNS = ", ".join([*(f"m.{name}" for name in _READ), *(f"coalesce(b.{name}, '')" for name in _WORDING)])
+COLUMNS = ", ".join(
+    [
+        *(f"m.{name}::text" if name.endswith("_id") else f"m.{name}" for name in _READ),
+        *(f"coalesce(b.{name}, '')" for name in _WORDING),
+    ]
+)
 """What `read_message` reads, of `message m` and what there is of `message_body b`."""
 
 WIDTH = len(_READ) + len(_WORDING)
@@ -71,8 +75,6 @@ def columns_of(
 def read_message(row: Sequence[Any]) -> Message:
     """A message from a row of COLUMNS."""
     values = dict(zip(_READ, row, strict=False))
-    values["message_id"] = str(values["message_id"])
-    values["action_id"] = str(values["action_id"])
     values["kind"] = _KINDS[values["kind"]]
     values["category"] = _CATEGORIES[values["category"]]
     values["state"] = _STATES[values["state"]]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from services.channel.adapters.storage import outcomes, rows
 from services.channel.app.ports import Receipt, ReceiptState
@@ -22,11 +21,13 @@ PLANNED_NOTICE = "channel_planned"
 """NOTIFY channel on which senders hear of new work; the payload is empty."""
 
 _FROM = f"SELECT {rows.COLUMNS} FROM message m LEFT JOIN message_body b USING (customer, message_id) "  # noqa: S608
-_KEYS = "(SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[])) "
+_KEYS = "(SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[])) "
 
 
 def _unnest(columns: Mapping[str, tuple[str, Any]]) -> str:
-    return ", ".join(f"%({name})s::{kind}[]" for name, (kind, _) in columns.items())
+    return ", ".join(
+        f"%({name})s::{'text[]::' * (kind == 'uuid')}{kind}[]" for name, (kind, _) in columns.items()
+    )
 
 
 _ADDED = {**rows.FIXED, **rows.CHANGING}
@@ -37,14 +38,16 @@ _INSERT = (
 _UPDATE = (
     f"UPDATE message AS m SET {', '.join(f'{name} = c.{name}' for name in rows.CHANGING)}, "  # noqa: S608
     "history = m.history || c.history "
-    f"FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[], {_unnest(rows.CHANGING)}, %(history)s::bytea[], "
-    f"%(before)s::int[]) AS c (customer, message_id, {', '.join(rows.CHANGING)}, history, before) "
+    f"FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], {_unnest(rows.CHANGING)}, "
+    "%(history)s::bytea[], %(before)s::int[]) "
+    f"AS c (customer, message_id, {', '.join(rows.CHANGING)}, history, before) "
     "WHERE m.customer = c.customer AND m.message_id = c.message_id AND m.changes = c.before"
 )
 _BODY = """
     INSERT INTO message_body (customer, message_id, record, text, subject, html, sender, address)
-    SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[], %(records)s::bytea[], %(texts)s::text[],
-                         %(subjects)s::text[], %(htmls)s::text[], %(senders)s::text[], %(addresses)s::text[])
+    SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], %(records)s::bytea[],
+                         %(texts)s::text[], %(subjects)s::text[], %(htmls)s::text[],
+                         %(senders)s::text[], %(addresses)s::text[])
     ON CONFLICT (customer, message_id) DO UPDATE SET text = excluded.text, subject = excluded.subject,
         html = excluded.html, sender = excluded.sender, address = excluded.address
 """
@@ -92,15 +95,19 @@ class PostgresTransaction:
     async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
         """Slots taken after that time."""
         found = await self.raw.rows(
-            "SELECT customer, message_id, channel, category, name, time_micros FROM contact "
-            "WHERE customer = ANY(%s::bigint[]) AND time_micros > %s",
+            """
+            SELECT c.* FROM unnest(%s::bigint[]) AS wanted (customer), LATERAL (
+                SELECT customer, message_id::text, channel, category, name, time_micros FROM contact
+                WHERE contact.customer = wanted.customer AND time_micros > %s OFFSET 0
+            ) AS c
+            """,
             (list(customers), after_micros),
         )
         contacts: dict[int, list[Contact]] = {}
         for customer, message_id, channel, category, name, time_micros in found:
             contact = Contact(
                 customer,
-                str(message_id),
+                message_id,
                 Channel(channel),
                 Category(category),
                 name,
@@ -166,7 +173,7 @@ class PostgresTransaction:
         values = _keys([(contact.customer, contact.message_id) for contact in contacts])
         await self.raw.execute(
             "INSERT INTO contact (customer, message_id, channel, category, name, time_micros) "
-            "SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::uuid[], %(channels)s::text[], "
+            "SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], %(channels)s::text[], "
             "%(categories)s::text[], %(names)s::text[], %(times)s::bigint[])",
             {
                 **values,
@@ -211,14 +218,14 @@ class PostgresTransaction:
         by_id = {message.message_id: message for message in found}
         keys = _keys([(message.customer, message.message_id) for message in found])
         records = await self.raw.rows(
-            f"SELECT message_id, record FROM message_body WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
+            f"SELECT message_id::text, record FROM message_body WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
             keys,
         )
         await self.raw.execute(
             f"UPDATE message SET retry_wall_micros = %(until)s WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
             {**keys, "until": wall_micros + lease_micros},
         )
-        return [(by_id[str(message_id)], self._read_action(bytes(record))) for message_id, record in records]
+        return [(by_id[message_id], self._read_action(bytes(record))) for message_id, record in records]
 
     async def claim_lost(self, wall_micros: int, limit: int) -> list[Message]:
         """Messages being handed over whose lease has ended, locked."""
@@ -243,11 +250,11 @@ class PostgresTransaction:
             """
             INSERT INTO receipt AS r (provider, provider_id, customer, message_id)
             SELECT %(provider)s, *
-            FROM unnest(%(provider_ids)s::text[], %(customers)s::bigint[], %(ids)s::uuid[])
+            FROM unnest(%(provider_ids)s::text[], %(customers)s::bigint[], %(ids)s::text[]::uuid[])
             ON CONFLICT (provider, provider_id) DO UPDATE SET
                 customer = excluded.customer, message_id = excluded.message_id,
                 state = CASE WHEN r.message_id IS NULL THEN r.state ELSE '' END
-            RETURNING r.provider_id, r.message_id, r.state, r.time_micros, r.detail
+            RETURNING r.provider_id, r.message_id::text, r.state, r.time_micros, r.detail
             """,
             {
                 "provider": provider,
@@ -256,7 +263,7 @@ class PostgresTransaction:
             },
         )
         return {
-            str(message_id): Receipt(provider, provider_id, ReceiptState(state), time_micros, detail)
+            message_id: Receipt(provider, provider_id, ReceiptState(state), time_micros, detail)
             for provider_id, message_id, state, time_micros, detail in found
             if state
         }
@@ -275,7 +282,7 @@ class PostgresTransaction:
             ON CONFLICT (provider, provider_id) DO UPDATE SET
                 state = CASE WHEN r.state = '' THEN excluded.state ELSE r.state END,
                 time_micros = excluded.time_micros, detail = excluded.detail
-            RETURNING r.provider, r.provider_id, r.customer, r.message_id
+            RETURNING r.provider, r.provider_id, r.customer, r.message_id::text
             """,
             {
                 "providers": [receipt.provider for receipt in listed],
@@ -286,7 +293,7 @@ class PostgresTransaction:
             },
         )
         named = {
-            (provider, provider_id): (customer, str(message_id))
+            (provider, provider_id): (customer, message_id)
             for provider, provider_id, customer, message_id in found
             if message_id is not None
         }
@@ -335,5 +342,5 @@ class PostgresTransaction:
 def _keys(keys: Sequence[MessageKey]) -> dict[str, list[Any]]:
     return {
         "customers": [customer for customer, _ in keys],
-        "ids": [UUID(message_id) for _, message_id in keys],
+        "ids": [message_id for _, message_id in keys],
     }

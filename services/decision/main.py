@@ -152,6 +152,7 @@ async def build_server_role(role: Role) -> None:
             parts.catalogue.version,
         ),
         ERRORS,
+        refresh=parts.follow.refresh,
     )
     operations = OperationsService(
         SERVICE,

@@ -32,4 +32,5 @@ def shard(engine_rules, *, infers=(), strata=1, key="hand"):
         rules={name: action_rule(name) for name in engine_rules if name not in infers},
         properties={},
         uses=frozenset(),
+        infers=frozenset(infers.values()),
     )

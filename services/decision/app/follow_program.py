@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,10 +32,15 @@ class FollowProgram:
         self._channel = channel
         self._sweep_seconds = sweep_seconds
         self._tried = -1
+        self._lock = asyncio.Lock()
         self.version = 0
 
     async def refresh(self) -> bool:
         """Loads the newest program unless it was tried already; whether it is the one that now runs."""
+        async with self._lock:
+            return await self._refresh()
+
+    async def _refresh(self) -> bool:
         newest = await self._rule_sets.version()
         if newest == self._tried:
             return newest == self.version

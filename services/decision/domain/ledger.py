@@ -79,8 +79,9 @@ class Ledger:
         """Frees what an action had used up that was not said after all."""
         for person in people:
             account = self._account(person)
-            if account.won.pop(action_id, None) is not None:
-                self.won_written[person, action_id] = None
+            # it may have won a conversation outside the times that were read
+            account.won.pop(action_id, None)
+            self.won_written[person, action_id] = None
             for name, taken in list(account.slots.items()):
                 if action_id not in taken.holders:
                     continue

@@ -13,6 +13,8 @@ from services.runtime.requests import answer_once
 from services.runtime.server import Served
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import grpc
 
     from services.decision.app.rule_sets import ManageRuleSets
@@ -27,9 +29,17 @@ _NAME = rule_set_pb2.DESCRIPTOR.services_by_name["RuleSetService"].full_name
 class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
     """Checks and trials run before the transaction that keeps the answer."""
 
-    def __init__(self, database: Database, rule_sets: ManageRuleSets, errors: ErrorTable) -> None:
+    def __init__(
+        self,
+        database: Database,
+        rule_sets: ManageRuleSets,
+        errors: ErrorTable,
+        *,
+        refresh: Callable[[], Awaitable[object]],
+    ) -> None:
         self._database = database
         self._rule_sets = rule_sets
+        self._refresh = refresh
         self._errors = errors
 
     def served(self) -> Served:
@@ -95,9 +105,11 @@ class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
             return answer
 
         rpc = f"{_NAME}/ActivateRuleSet"
-        return await answer_once(
+        answer = await answer_once(
             self._database, rpc, request, rule_set_pb2.ActivateRuleSetResponse, act, self._errors
         )
+        await self._refresh()  # whoever asks here next is answered by it
+        return answer
 
     async def ListRuleSets(  # noqa: N802 - the proto's name
         self, request: rule_set_pb2.ListRuleSetsRequest, context: Context

@@ -1,0 +1,43 @@
+"""The engine's process as it is, but one that dies of SIGSEGV on events whose id says so.
+
+`crash-always-…` kills it each time; `crash-once-…` only while the file named by the second argument is not
+there.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from rapport.types.v1 import stream_pb2
+
+from services.decision.adapters.engine_child import make_jobs, serve
+
+
+def main():
+    rules, marker, descriptor = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+
+    def make(progress):
+        jobs = dict(make_jobs(rules)(progress))
+        evaluate = jobs["evaluate"]
+
+        def crashing(payloads, stored_arms):
+            position = 0
+            for payload in payloads:
+                for event in stream_pb2.EventBatch.FromString(payload).events:
+                    if event.id.startswith("crash-always") or (
+                        event.id.startswith("crash-once") and not marker.exists()
+                    ):
+                        marker.touch()
+                        progress.at(position)
+                        os.kill(os.getpid(), signal.SIGSEGV)
+                    position += 1
+            return evaluate(payloads, stored_arms)
+
+        return {**jobs, "evaluate": crashing}
+
+    serve(descriptor, make)
+
+
+if __name__ == "__main__":
+    main()

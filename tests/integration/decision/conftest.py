@@ -1,0 +1,273 @@
+"""A decision worker's parts on a real database, with helpers to make events and read what was decided."""
+
+import itertools
+from pathlib import Path
+
+import orjson
+import pytest
+from rapport.types.v1 import stream_pb2
+
+from services.decision.adapters import engine_child
+from services.decision.adapters.checker import ProcessChecker
+from services.decision.adapters.checking import check_text
+from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionStore
+from services.decision.adapters.engine_process import EngineProcess
+from services.decision.adapters.evaluator import ProcessEvaluator
+from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
+from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
+from services.decision.adapters.standings import StandingStore
+from services.decision.adapters.yaml_reader import read_yaml
+from services.decision.app.decisions import LookBack
+from services.decision.app.fall_due import FallDue
+from services.decision.app.follow_program import FollowProgram
+from services.decision.app.ports import Wanted
+from services.decision.app.rule_sets import ManageRuleSets
+from services.decision.app.take_events import TakeEvents
+from services.decision.domain.oracle import Oracle
+from services.decision.main import MIGRATIONS
+from services.runtime.clock import EventClock
+from services.runtime.consumer import Delivery
+from services.runtime.database import Database
+from services.runtime.dead_letters import DeadLetters
+from services.runtime.outbox import Outbox
+from services.runtime.totals import read_totals
+from services.vocabulary.catalogue import load_catalogue
+from services.vocabulary.values import parse_time
+from services.vocabulary.wire import value_to_wire
+from tests.fakes.listening import ListeningFake
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "rules"
+LIVE = [(RULES / f"{name}.yaml").read_text() for name in ("open-complaint", "bill-shock", "dropped-calls")]
+NOON = parse_time("2026-12-10T12:00:00Z")
+HOUR = 3_600_000_000
+
+
+_CHECKED = {}
+
+
+def checked_once(catalogue, texts):
+    """Compiling is what takes time here, and the same texts compile alike."""
+    key = tuple(text if isinstance(text, str) else text.text for text in texts)
+    if key not in _CHECKED:
+        *beside, text = texts
+        _CHECKED[key] = check_text(Oracle(), catalogue, read_yaml, beside, text, "text", 0, 0)
+    return _CHECKED[key]
+
+
+class Worker:
+    """All that a decision worker is made of, without the stream."""
+
+    def __init__(self, database, command):
+        self.database = database
+        self.clock = EventClock(NOON)
+        self.catalogue = load_catalogue(RULES)
+        self.outbox = Outbox(database)
+        self.dead_letters = DeadLetters("decision", self.outbox, hand_again(self.outbox, 64))
+        self.process = EngineProcess(command, deadline=20)
+        self.evaluator = ProcessEvaluator(self.process)
+        self.rule_sets = RuleSetStore(database)
+        self.decisions = DecisionStore(database)
+        self.hand_over = OutboxHandOver(self.outbox, 64)
+        self.listening = ListeningFake()
+        self.manage = ManageRuleSets(
+            self.rule_sets,
+            ProcessChecker(self.process, engine_child.command(RULES)),
+            self.listening,
+            self.clock,
+            self.catalogue.version,
+        )
+        self.follow = FollowProgram(database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
+        self.take_events = TakeEvents(
+            database,
+            self.clock,
+            self.evaluator,
+            StandingStore(),
+            self.decisions,
+            self.hand_over,
+            EventSetAsides(self.dead_letters),
+            self.catalogue.conversation_micros,
+        )
+        self.due = FallDue(database, self.clock, self.decisions, self.hand_over, channel=PLANNED_CHANNEL)
+        self.look_back = LookBack(
+            self.decisions, self.rule_sets, self.evaluator, self.catalogue.conversation_micros
+        )
+        self._keys = itertools.count()
+
+    async def close(self):
+        await self.process.close()
+        await self.database.close()
+
+    async def put(self, text, file=""):
+        checked = await self.manage.check(text, file)
+        async with self.database.transaction() as transaction:
+            return await self.manage.put(transaction, checked, text, file), checked
+
+    async def activate(self, name, version=0):
+        tried = await self.manage.trial(name, version)
+        if tried.ready is not None:
+            async with self.database.transaction() as transaction:
+                await self.manage.activate(transaction, tried.ready)
+            await self.follow.refresh()
+        return tried
+
+    async def install(self, *texts):
+        """Makes texts live without a trial, for tests that are about something else."""
+        for text in texts:
+            live = await self.rule_sets.live()
+            beside = list(live.sources)
+            checked = checked_once(self.catalogue, (*beside, text))
+            assert checked.rule_set is not None, [problem.sentence() for problem in checked.problems]
+            async with self.database.transaction() as transaction:
+                row = await self.rule_sets.add(
+                    transaction, checked.rule_set, text, f"{checked.rule_set.name}.yaml", "tested", NOON
+                )
+                await self.rule_sets.go_live(
+                    transaction, row, live, checked.listened, self.catalogue.version, NOON
+                )
+        await self.follow.refresh()
+
+    async def go_live(self, *texts):
+        for text in texts:
+            row, checked = await self.put(text)
+            assert row is not None, [problem.sentence() for problem in checked.problems]
+            tried = await self.activate(row.name)
+            assert tried.ready is not None, [problem.sentence() for problem in tried.problems]
+
+    def delivery(self, batch, key=""):
+        payload = batch if isinstance(batch, bytes) else batch.SerializeToString()
+        return Delivery(0, key or f"profile:{next(self._keys)}", payload)
+
+    async def take(self, *events, key=""):
+        """One message with these (event, snapshot) pairs."""
+        delivery = self.delivery(batch_of(*events), key)
+        await self.take_events.take([delivery])
+        return delivery
+
+    async def decided(self, **wanted):
+        """Recorded decisions, oldest first."""
+        return [one for _, one in reversed(await self.decisions.page(Wanted(**wanted)))]
+
+    async def totals(self):
+        async with self.database.transaction() as transaction:
+            return await read_totals(transaction)
+
+    async def sent(self, stream):
+        """Messages of a stream in the outbox, taken out."""
+        async with self.database.transaction() as transaction:
+            rows = await transaction.rows(
+                "WITH gone AS (DELETE FROM outbox WHERE stream = %(stream)s RETURNING id, payload) "
+                "SELECT payload FROM gone ORDER BY id",
+                {"stream": stream},
+            )
+        return [bytes(row[0]) for row in rows]
+
+    async def actions(self):
+        return [
+            action
+            for payload in await self.sent("ACTIONS")
+            for action in stream_pb2.ActionBatch.FromString(payload).actions
+        ]
+
+    async def own_events(self):
+        return [
+            event
+            for payload in await self.sent("OUTCOMES")
+            for event in stream_pb2.OwnEventBatch.FromString(payload).events
+        ]
+
+    async def count(self, table):
+        async with self.database.transaction() as transaction:
+            return (await transaction.row(f"SELECT count(*) FROM {table}"))[0]
+
+
+def event(
+    event_type,
+    *,
+    event_id="e-1",
+    customer=1,
+    at=NOON,
+    data=None,
+    sequence=1,
+    source="test",
+    accepted=None,
+    **more,
+):
+    return stream_pb2.TakenEvent(
+        id=event_id,
+        source=source,
+        type=event_type,
+        time_micros=at,
+        accepted_micros=at if accepted is None else accepted,
+        data=orjson.dumps(data or {}),
+        customer=customer,
+        sequence=sequence,
+        **more,
+    )
+
+
+def snapshot(customer=1, traits=None, activity=(), sequence=1, **more):
+    return stream_pb2.Snapshot(
+        customer=customer,
+        traits=[
+            stream_pb2.Trait(name=name, value=value_to_wire(value), time_micros=1)
+            for name, value in (traits or {}).items()
+        ],
+        activity=activity,
+        sequence=sequence,
+        **more,
+    )
+
+
+def activity(event_type, times, *, first_sequence=1, **columns):
+    """Entries at these times (micros), with text columns by field."""
+    deltas = [time - before for before, time in itertools.pairwise([0, *times])]
+    packed = stream_pb2.TypeActivity(
+        type=event_type, time_delta_micros=deltas, sequence_deltas=[first_sequence] + [1] * (len(times) - 1)
+    )
+    for field, values in columns.items():
+        texts = sorted(set(values))
+        packed.columns.add(
+            field=field, texts=texts, text_indexes=[texts.index(value) + 1 for value in values]
+        )
+    return packed
+
+
+def batch_of(*pairs):
+    batch = stream_pb2.EventBatch()
+    for taken, seen in pairs:
+        added = batch.events.add()
+        added.CopyFrom(taken)
+        if seen is not None:
+            batch.snapshots.append(seen.SerializeToString())
+            added.snapshot = len(batch.snapshots)
+    return batch
+
+
+def exhausted(**more):
+    """A customer who used up the allowance for the first time: the one-off top-up."""
+    data = {"cycle": "2026-12", "days_left_in_cycle": 9, "surcharge_next": False} | more.pop("data", {})
+    return event("usage.allowance_exhausted", data=data, **more)
+
+
+@pytest.fixture
+async def make_worker(make_database):
+    workers = []
+
+    def make(command=None, url=None):
+        database = Database(url or make_database(MIGRATIONS), 4)
+        worker = Worker(database, command or engine_child.command(RULES))
+        workers.append(worker)
+        return worker
+
+    yield make
+    for worker in workers:
+        await worker.close()
+
+
+@pytest.fixture
+async def worker(make_worker):
+    """A worker on which the rule sets of rules/ are live."""
+    worker = make_worker()
+    await worker.install(*LIVE)
+    return worker

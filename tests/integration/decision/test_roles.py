@@ -1,0 +1,275 @@
+"""Both roles as they run, on real NATS and PostgreSQL, asked over real gRPC."""
+
+import asyncio
+import uuid
+from contextlib import asynccontextmanager
+
+import grpc
+import orjson
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from rapport.decision.v1 import decision_pb2, decision_pb2_grpc, rule_set_pb2, rule_set_pb2_grpc
+from rapport.operations.v1 import operations_pb2, operations_pb2_grpc
+from rapport.types.v1 import event_pb2, stream_pb2, vocabulary_pb2
+
+from services.decision.main import MIGRATIONS, build_server_role, build_worker
+from services.runtime.process import Role
+from services.runtime.settings import Settings
+from services.runtime.streams import ACTIONS, connect_bus, subject
+from tests.fakes.peers import serve_peers
+from tests.integration.decision.conftest import LIVE, NOON, RULES, batch_of, exhausted, snapshot
+from tests.integration.decision.test_worker import HELD_OUT, TREATED
+
+pytestmark = pytest.mark.xdist_group("decision-roles")
+
+
+@asynccontextmanager
+async def running(settings, build):
+    role = Role(settings)
+    try:
+        await build(role)
+        yield role
+    finally:
+        role.stopping.set()
+        await role.end()
+
+
+def an_id():
+    return str(uuid.uuid4())
+
+
+@pytest.fixture
+async def peers():
+    server, target, profile, channel = await serve_peers()
+    profile.snapshots[f"msisdn:+{TREATED}"] = snapshot(TREATED)
+    profile.snapshots[f"customer:{TREATED}"] = snapshot(TREATED)
+    yield target, profile, channel
+    await server.stop(None)
+
+
+@pytest.fixture
+def settings(make_database, fresh_streams, peers):
+    url = make_database(MIGRATIONS)
+    target = peers[0]
+
+    def make(role):
+        return Settings(
+            service="decision",
+            role=role,
+            database_url=url,
+            nats_url=fresh_streams,
+            profile_target=target,
+            channel_target=target,
+            clock="wall",
+            rules_folder=RULES,
+        )
+
+    return make
+
+
+@pytest.fixture
+async def connection(settings):
+    async with (
+        running(settings("server"), build_server_role) as role,
+        grpc.aio.insecure_channel(role.ready["listen"]) as grpc_channel,
+    ):
+        yield grpc_channel
+
+
+async def go_live(connection, *texts):
+    stub = rule_set_pb2_grpc.RuleSetServiceStub(connection)
+    for text in texts:
+        put = await stub.PutRuleSet(rule_set_pb2.PutRuleSetRequest(request_id=an_id(), source=text))
+        assert put.rule_set.name, put.problems
+        live = await stub.ActivateRuleSet(
+            rule_set_pb2.ActivateRuleSetRequest(request_id=an_id(), name=put.rule_set.name)
+        )
+        assert live.rule_set.state == rule_set_pb2.RULE_SET_STATE_LIVE, live.problems
+        assert all(test.passed for test in live.tests)
+
+
+def question(**more):
+    request = decision_pb2.DecideRequest(
+        request_id=an_id(),
+        subject=f"msisdn:+{TREATED}",
+        event=event_pb2.Event(
+            id=an_id(),
+            source="desk",
+            type="usage.allowance_exhausted",
+            data=orjson.dumps({"cycle": "2026-12", "days_left_in_cycle": 9, "surcharge_next": True}),
+        ),
+        mode=decision_pb2.DECIDE_MODE_PRESENT,
+        channel=vocabulary_pb2.CHANNEL_APP,
+    )
+    request.event.time.FromMicroseconds(NOON)
+    for name, value in more.items():
+        setattr(request, name, value)
+    return request
+
+
+async def refused_with(call):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    details = dict(caught.value.trailing_metadata()).get("grpc-status-details-bin")
+    status = status_pb2.Status.FromString(details)
+    info = error_details_pb2.ErrorInfo()
+    next(detail for detail in status.details if detail.Unpack(info))
+    return caught.value.code(), info
+
+
+async def test_an_event_goes_all_the_way_to_the_actions(settings, connection, peers):
+    async with running(settings("worker"), build_worker):
+        await go_live(connection, LIVE[0], LIVE[1])
+        assert set(peers[1].listened) >= {"usage.allowance_exhausted", "complaint.opened"}
+        bus = await connect_bus(settings("worker"))
+        try:
+            listening = await bus.jetstream.pull_subscribe_bind(f"p{TREATED % 64}", ACTIONS)
+            batch = batch_of((exhausted(event_id="e", customer=TREATED), snapshot(TREATED)))
+            # the worker hears of the program a moment later: events before that trigger nothing
+            decided = []
+            async with asyncio.timeout(30):
+                for number in range(100):
+                    batch.events[0].id = f"e{number}"
+                    await bus.jetstream.publish(subject("EVENTS", TREATED % 64), batch.SerializeToString())
+                    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+                    decided = (await stub.ListDecisions(decision_pb2.ListDecisionsRequest())).decisions
+                    if decided:
+                        break
+            (message,) = await listening.fetch(1, timeout=10)
+            (action, *_) = stream_pb2.ActionBatch.FromString(message.data).actions
+            assert action.action_id in {one.action_id for each in decided for one in each.actions}
+            await message.ack()
+        finally:
+            await bus.close()
+        stub = operations_pb2_grpc.OperationsServiceStub(connection)
+        async with asyncio.timeout(20):
+            while (
+                answer := await stub.GetProgress(operations_pb2.GetProgressRequest())
+            ).stream_pending or answer.outbox_pending:
+                pass
+        totals = dict(answer.totals)
+        assert totals["events.seen"] == totals["decisions"] + totals.get("events.nothing", 0)
+
+
+async def test_a_question_is_answered_reserved_and_recorded(connection, peers):
+    await go_live(connection, LIVE[0], LIVE[1])
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    asked = question()
+    answer = await stub.Decide(asked)
+    assert answer.reserved
+    found = [(action.rule, action.outcome) for action in answer.decision.actions]
+    assert found == [
+        ("plain-notice", vocabulary_pb2.ACTION_OUTCOME_DISPATCHED),
+        ("one-off-top-up", vocabulary_pb2.ACTION_OUTCOME_DISPATCHED),
+    ]
+    assert list(answer.decision.actions[1].because) == ["not fact habitual", "event.days_left_in_cycle >= 2"]
+    assert {action.rule for action in peers[2].reserved} == {"plain-notice", "one-off-top-up"}
+    assert await stub.Decide(asked) == answer
+    listed = await stub.ListDecisions(decision_pb2.ListDecisionsRequest(subject=f"msisdn:+{TREATED}"))
+    assert [one.decision_id for one in listed.decisions] == [answer.decision.decision_id]
+    why = await stub.ExplainDecision(
+        decision_pb2.ExplainDecisionRequest(decision_id=answer.decision.decision_id)
+    )
+    assert why.reproduced
+    asked.event.id = an_id()
+    code, info = await refused_with(stub.Decide(asked))
+    assert (code, info.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_REUSED")
+
+
+async def test_a_peek_binds_nobody(connection, peers):
+    await go_live(connection, LIVE[0], LIVE[1])
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    for _ in range(2):
+        answer = await stub.Decide(question(mode=decision_pb2.DECIDE_MODE_PEEK))
+        assert [action.rule for action in answer.decision.actions] == ["plain-notice", "one-off-top-up"]
+        assert not answer.reserved
+    assert peers[2].reserved == []
+    assert not (await stub.ListDecisions(decision_pb2.ListDecisionsRequest())).decisions
+
+
+async def test_what_the_gates_refuse_is_not_presented_and_the_decision_is_reproduced(connection, peers):
+    await go_live(connection, LIVE[0], LIVE[1])
+    peers[2].refuses = {"one-off-top-up": vocabulary_pb2.REFUSAL_REASON_NO_CONSENT}
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    answer = await stub.Decide(question())
+    refused = answer.decision.actions[-1]
+    assert (refused.rule, refused.reason) == ("one-off-top-up", vocabulary_pb2.REFUSAL_REASON_NO_CONSENT)
+    why = await stub.ExplainDecision(decision_pb2.ExplainDecisionRequest(action_id=refused.action_id))
+    assert why.reproduced
+    assert "NO_CONSENT" in why.sentence
+
+
+async def test_without_the_channel_service_nothing_commercial_is_presented(connection, peers):
+    await go_live(connection, LIVE[0], LIVE[1])
+    peers[2].away = True
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    answer = await stub.Decide(question())
+    assert not answer.reserved
+    outcomes = {action.rule: action.outcome for action in answer.decision.actions}
+    assert outcomes["one-off-top-up"] == vocabulary_pb2.ACTION_OUTCOME_REFUSED
+    assert outcomes["plain-notice"] == vocabulary_pb2.ACTION_OUTCOME_DISPATCHED
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"subject": ""}, "subject"),
+        ({"subject": "msisdn:+999"}, "subject"),
+        ({"mode": 0}, "mode"),
+        ({"request_id": ""}, "request_id"),
+    ],
+)
+async def test_a_bad_question_is_told_what_is_wrong(connection, change, field):
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    _, info = await refused_with(stub.Decide(question(**change)))
+    assert info.metadata["field"] == field
+
+
+async def test_a_bad_event_in_a_question_is_told_which_field(connection):
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    for kind, data, field in (
+        ("usage.allowance_exhaust", b"{}", "event.type"),
+        ("usage.allowance_exhausted", b'{"cycle": "2026-12"}', "event.data.days_left_in_cycle"),
+        ("usage.allowance_exhausted", b"{", "event.data"),
+    ):
+        asked = question()
+        asked.event.type, asked.event.data = kind, data
+        code, info = await refused_with(stub.Decide(asked))
+        assert (code, info.metadata["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+
+
+async def test_rule_sets_over_grpc_answer_with_problems_and_pages(connection):
+    stub = rule_set_pb2_grpc.RuleSetServiceStub(connection)
+    bad = await stub.PutRuleSet(
+        rule_set_pb2.PutRuleSetRequest(
+            request_id=an_id(),
+            source=LIVE[1].replace("profile.better_plan", "profile.beter_plan"),
+            file="x.yaml",
+        )
+    )
+    assert not bad.HasField("rule_set")
+    assert any(problem.suggestion and problem.line for problem in bad.problems)
+    await go_live(connection, LIVE[0], LIVE[1])
+    checked = await stub.ValidateRuleSet(
+        rule_set_pb2.ValidateRuleSetRequest(source=LIVE[1], file="bill.yaml")
+    )
+    assert [test.passed for test in checked.tests] == [True] * 4
+    first = await stub.ListRuleSets(rule_set_pb2.ListRuleSetsRequest(page_size=1))
+    second = await stub.ListRuleSets(
+        rule_set_pb2.ListRuleSetsRequest(page_size=1, page_token=first.next_page_token, include_source=True)
+    )
+    assert [first.rule_sets[0].name, second.rule_sets[0].name] == ["bill-shock", "open-complaint"]
+    assert second.rule_sets[0].source == LIVE[0]
+    assert second.next_page_token == ""
+    code, info = await refused_with(
+        stub.ActivateRuleSet(rule_set_pb2.ActivateRuleSetRequest(request_id=an_id(), name="nowhere"))
+    )
+    assert (code, info.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+
+
+async def test_someone_held_out_is_offered_nothing_at_the_desk_either(connection, peers):
+    await go_live(connection, LIVE[0], LIVE[1])
+    peers[1].snapshots["crm:held"] = snapshot(HELD_OUT)
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    answer = await stub.Decide(question(subject="crm:held"))
+    assert answer.decision.actions[-1].reason == vocabulary_pb2.REFUSAL_REASON_HOLDOUT

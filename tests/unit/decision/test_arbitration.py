@@ -1,0 +1,180 @@
+"""Arbitration as a table: who passes, who does not, and why."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.decision.domain.arbitration import (
+    Candidate,
+    Circumstances,
+    Standing,
+    Won,
+    arbitrate,
+    score_of,
+)
+from services.decision.domain.experiments import HOLDOUT
+from services.decision.domain.once import Slot, Taken
+from services.vocabulary.values import DAY, HOUR
+from services.vocabulary.words import ActionKind, ActionOutcome, Category, RefusalReason
+
+NOW = 1_000 * DAY
+DISPATCHED, DONE = ActionOutcome.DISPATCHED, ActionOutcome.DONE
+PLANNED, REFUSED = ActionOutcome.PLANNED, ActionOutcome.REFUSED
+AT = Circumstances(NOW)
+SLOT = Slot("set", "rule", "", 7 * DAY)
+
+
+def offer(name="a", category=Category.SALES, **more):
+    return Candidate(
+        action_id=more.pop("action_id", name),
+        rule_set=more.pop("rule_set", "set"),
+        version=1,
+        rule=more.pop("rule", name),
+        position=0,
+        kind=more.pop("kind", ActionKind.OFFER),
+        name=name,
+        category=category,
+        priority=more.pop("priority", 0),
+        **more,
+    )
+
+
+NOTHING = Standing()
+
+
+def outcomes(candidates, circumstances=AT, standing=NOTHING):
+    found = arbitrate(tuple(candidates), circumstances, standing).actions
+    return [(action.outcome, action.reason) for action in found]
+
+
+CASES = {
+    "an offer without anything against it": (offer(), AT, Standing(), DISPATCHED, None),
+    "what the rules already ruled out": (
+        offer(refusal=RefusalReason.DATA_WITHHELD), AT, Standing(), REFUSED, RefusalReason.DATA_WITHHELD,
+    ),
+    "valid until a moment from now": (offer(expires_micros=NOW + 1), AT, Standing(), DISPATCHED, None),
+    "valid until now": (offer(expires_micros=NOW), AT, Standing(), REFUSED, RefusalReason.EXPIRED),
+    "sales while a complaint is open": (
+        offer(), Circumstances(NOW, "a complaint is open"), Standing(), REFUSED, RefusalReason.SERVICE_FIRST,
+    ),
+    "retention while a complaint is open": (
+        offer(category=Category.RETENTION), Circumstances(NOW, "a complaint is open"), Standing(),
+        DISPATCHED, None,
+    ),
+    "sales to the vulnerable": (
+        offer(), Circumstances(NOW, vulnerable=True), Standing(), REFUSED, RefusalReason.VULNERABLE,
+    ),
+    "service to the vulnerable": (
+        offer(category=Category.SERVICE), Circumstances(NOW, vulnerable=True), Standing(), DISPATCHED, None,
+    ),
+    "sales in the holdout": (
+        offer(experiment="x"), AT, Standing(arms={"x": HOLDOUT}), REFUSED, RefusalReason.HOLDOUT,
+    ),
+    "a survey in the holdout": (
+        offer(category=Category.SURVEY, experiment="x"), AT, Standing(arms={"x": HOLDOUT}),
+        REFUSED, RefusalReason.HOLDOUT,
+    ),
+    "service in the holdout": (
+        offer(category=Category.SERVICE, experiment="x"), AT, Standing(arms={"x": HOLDOUT}), DISPATCHED, None,
+    ),
+    "mandatory in the holdout": (
+        offer(category=Category.MANDATORY, experiment="x"), AT, Standing(arms={"x": HOLDOUT}),
+        DISPATCHED, None,
+    ),
+    "the holdout of another experiment": (
+        offer(experiment="x"), AT, Standing(arms={"y": HOLDOUT, "x": "arm"}), DISPATCHED, None,
+    ),
+    "once, taken a moment too lately": (
+        offer(slot=SLOT), AT, Standing({SLOT.name: Taken(NOW - 7 * DAY + 1, ("other",))}),
+        REFUSED, RefusalReason.ONCE,
+    ),
+    "once, taken a period ago": (
+        offer(slot=SLOT), AT, Standing({SLOT.name: Taken(NOW - 7 * DAY, ("other",))}), DISPATCHED, None,
+    ),
+    "a conversation won less than a day ago": (
+        offer(), AT, Standing(won=(Won("w", NOW - DAY + 1),)), REFUSED, RefusalReason.OUTRANKED,
+    ),
+    "a conversation won a day ago": (offer(), AT, Standing(won=(Won("w", NOW - DAY),)), DISPATCHED, None),
+    "a conversation won later, by an event that came earlier": (
+        offer(), AT, Standing(won=(Won("w", NOW + HOUR),)), REFUSED, RefusalReason.OUTRANKED,
+    ),
+    "service in a conversation that was won": (
+        offer(category=Category.SERVICE), AT, Standing(won=(Won("w", NOW),)), DISPATCHED, None,
+    ),
+    "set is done at once": (offer(kind=ActionKind.SET, category=None), AT, Standing(), DONE, None),
+    "planned sales during a complaint: asked when due": (
+        offer(planned_micros=NOW + DAY), Circumstances(NOW, "a complaint is open"), Standing(), PLANNED, None,
+    ),
+    "planned sales that fell due during a complaint": (
+        offer(planned_micros=NOW), Circumstances(NOW, "a complaint is open", was_planned=True), Standing(),
+        REFUSED, RefusalReason.SERVICE_FIRST,
+    ),
+    "planned in the holdout": (
+        offer(planned_micros=NOW + DAY, experiment="x"), AT, Standing(arms={"x": HOLDOUT}),
+        REFUSED, RefusalReason.HOLDOUT,
+    ),
+    "a planned action finds its own slot free": (
+        offer(slot=SLOT, planned_micros=NOW), Circumstances(NOW, was_planned=True),
+        Standing({SLOT.name: Taken(NOW - HOUR, ("a",))}), DISPATCHED, None,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_candidate(case):
+    candidate, circumstances, standing, outcome, reason = CASES[case]
+    assert outcomes([candidate], circumstances, standing) == [(outcome, reason)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wins"),
+    [
+        (offer("a", value=5.0), offer("b", value=6.0), "b"),
+        (offer("a", value=5.0, cost=4.0), offer("b", value=2.0), "b"),
+        (offer("a", value=99.0), offer("b", category=Category.RETENTION, value=1.0), "b"),
+        (offer("a", value=5.0), offer("b", value=5.0, priority=1), "b"),
+        (offer("a", value=5.0), offer("b", value=5.0), "a"),
+        (offer("a", value=5.0), offer("b", value=5.0, expires_micros=NOW + HOUR), "b"),
+        (offer("a", value=9.0, refusal=RefusalReason.NOT_ELIGIBLE), offer("b", value=1.0), "b"),
+    ],
+)
+def test_of_two_commercial_actions_one_wins_and_the_other_knows_who(first, second, wins):
+    found = arbitrate((first, second), AT, Standing())
+    passed = [action.candidate.name for action in found.actions if action.outcome is DISPATCHED]
+    assert passed == [wins]
+    assert [won.action_id for won in found.won] == [wins]
+    for action in found.actions:
+        if action.reason is RefusalReason.OUTRANKED:
+            assert action.outranked_by == wins
+
+
+def test_mandatory_service_and_surveys_pass_beside_the_winner():
+    names = {"m": Category.MANDATORY, "s": Category.SERVICE, "q": Category.SURVEY, "o": Category.SALES}
+    found = outcomes([offer(name, category) for name, category in names.items()])
+    assert found == [(DISPATCHED, None)] * 4
+
+
+def test_outcomes_come_in_the_order_asked_for():
+    names = [offer(name, value=value) for name, value in (("a", 1.0), ("b", 3.0), ("c", 2.0))]
+    found = arbitrate(tuple(names), AT, Standing()).actions
+    assert [action.candidate.name for action in found] == ["a", "b", "c"]
+
+
+def test_only_what_passed_uses_up_slots_and_actions_of_one_rule_share_theirs():
+    first = offer("a", category=Category.SERVICE, slot=SLOT)
+    second = replace(first, action_id="b", position=1)
+    refused = offer("c", slot=Slot("set", "other", "", None), refusal=RefusalReason.NOT_ELIGIBLE)
+    found = arbitrate((first, second, refused), AT, Standing())
+    assert found.taken == {SLOT.name: Taken(NOW, ("a", "b"))}
+
+
+def test_a_loser_does_not_use_up_its_slot():
+    found = arbitrate((offer("a", value=9.0), offer("b", slot=SLOT)), AT, Standing())
+    assert found.taken == {}
+
+
+def test_the_score_falls_with_contact_pressure_and_rises_as_the_end_comes_closer():
+    far, near = offer(value=10.0, expires_micros=NOW + 10 * DAY), offer(value=10.0, expires_micros=NOW + HOUR)
+    assert score_of(far, AT) < score_of(offer(value=10.0, expires_micros=NOW + DAY), AT) < score_of(near, AT)
+    assert score_of(offer(value=10.0, expires_micros=NOW + DAY), AT) == 15.0
+    assert score_of(far, AT) - score_of(far, Circumstances(NOW, pressure=3)) == pytest.approx(0.3)

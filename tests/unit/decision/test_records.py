@@ -1,0 +1,79 @@
+"""What is written of a decision comes back as it was."""
+
+from datetime import date
+from decimal import Decimal
+
+from services.decision.adapters.material import pack_material, unpack_material
+from services.decision.adapters.records import (
+    Record,
+    pack_candidate,
+    pack_record,
+    unpack_candidate,
+    unpack_record,
+)
+from services.decision.domain.arbitration import Circumstances, Standing, Won, arbitrate
+from services.decision.domain.decide import Evaluation, Planned
+from services.decision.domain.once import Taken
+from services.decision.domain.program import ChannelChoice
+from services.vocabulary.values import HOUR, Money, ValueType
+from services.vocabulary.words import Category, Channel, RefusalReason
+from tests.unit.decision.test_arbitration import NOW, SLOT, offer
+
+FULL = offer(
+    "full",
+    Category.RETENTION,
+    slot=SLOT,
+    channels=(ChannelChoice(None), ChannelChoice(Channel.SMS, 2 * HOUR)),
+    parameters={
+        "text": (ValueType.TEXT, "é"),
+        "int": (ValueType.INT, 2),
+        "number": (ValueType.NUMBER, 2.5),
+        "money": (ValueType.MONEY, Money(Decimal("12.50"), "EUR")),
+        "bool": (ValueType.BOOL, True),
+        "time": (ValueType.TIME, NOW),
+        "date": (ValueType.DATE, date(2026, 12, 1)),
+        "duration": (ValueType.DURATION, 3 * HOUR),
+        "list": (ValueType.LIST, ("a", "b")),
+    },
+    planned_micros=NOW + HOUR,
+    expires_micros=NOW + 2 * HOUR,
+    unless=("complaint.opened",),
+    value=3.5,
+    experiment="x",
+    arm="one",
+    avoid=(Category.SALES,),
+)
+
+
+def test_a_candidate_with_every_kind_of_value_comes_back():
+    assert unpack_candidate(pack_candidate(FULL)) == FULL
+
+
+def test_a_bare_candidate_comes_back_and_is_small():
+    assert unpack_candidate(pack_candidate(offer())) == offer()
+    assert len(pack_candidate(offer())) < 200
+
+
+def test_a_whole_record_comes_back():
+    evaluation = Evaluation(("f",), (FULL, offer("b")), Circumstances(NOW, "why", True, 2), {"x": "one"})
+    standing = Standing({SLOT.name: Taken(NOW, ("h",))}, (Won("w", NOW),), {"x": "one"})
+    actions = arbitrate(evaluation.candidates, evaluation.circumstances, standing).actions
+    gates = {"b": (RefusalReason.NO_CONSENT, "")}
+    record = Record(
+        evaluation,
+        standing,
+        actions,
+        planned=Planned(FULL, NOW, 7),
+        gates=gates,
+        line="l",
+        hops=2,
+        sequence=9,
+    )
+    again = unpack_record(pack_record(record))
+    for part in Record.__slots__:
+        assert getattr(again, part) == getattr(record, part), part
+
+
+def test_event_and_snapshot_come_back():
+    assert unpack_material(pack_material(b"event", b"snapshot" * 500)) == (b"event", b"snapshot" * 500)
+    assert unpack_material(pack_material(b"", b"")) == (b"", b"")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -22,12 +23,18 @@ from services.runtime.database import Database
 from services.runtime.outbox import Outbox
 from services.runtime.totals import read_totals
 from services.vocabulary import wire
-from services.vocabulary.catalogue import load_catalogue
+from services.vocabulary.catalogue import Catalogue, load_catalogue
 from services.vocabulary.words import Category
 from tests.fakes.channel import SaysName, SetClock, SetProfile, SetTransport
 
 ROOT = Path(__file__).parents[3]
 MIGRATIONS = ROOT / "services/channel/migrations"
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The shipped catalogue, read once."""
+    return load_catalogue(ROOT / "rules")
 
 
 @dataclass
@@ -50,7 +57,7 @@ class Road:
 
     def another_admission(self) -> Admission:
         """As a second process would have it."""
-        speech = Speech(load_catalogue(ROOT / "rules"), self.renderer)
+        speech = Speech(catalogue(), self.renderer)
         return Admission(self.store, self.profile, speech, lambda: self.policies, self.clock)
 
     def another_sender(self, transport: SetTransport, **kwargs: float) -> Sender:

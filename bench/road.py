@@ -157,7 +157,11 @@ def measures(size: int, road: Road, calls: EmptyCalls, plain: PlainSql) -> list[
         Measure(f"road.customer_bytes{suffix}", road.seeded.hot_bytes, "bytes"),
     ]
     return rows + [
-        Measure(f"road.cpu_us_per_event.{name}{suffix}", used / road.sustained.events * 1e6, "µs/event")
+        Measure(
+            f"road.cpu_us_per_event.{name.replace(': ', '.')}{suffix}",
+            used / road.sustained.events * 1e6,
+            "µs/event",
+        )
         for name, used in road.sustained.used.items()
     ]
 

@@ -8,6 +8,7 @@ from services.decision.app.jobs import Checked, Described
 from services.decision.domain.arbitration import Standing
 from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import Question, decide, evaluation_of
+from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.generated import generated_runs
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.program import RuleSetText
@@ -64,9 +65,10 @@ def check_text(
 
 def _arbitrator(program: Program, catalogue: Catalogue) -> Callable[[Case, Situation, Outcome], Arbitrated]:
     """Arbitrates an embedded test's outcome for a customer without any standing."""
+    eligibility = Eligibility(catalogue)
 
     def arbitrate(case: Case, situation: Situation, outcome: Outcome) -> Arbitrated:
-        evaluation = evaluation_of(program, catalogue, Question(case.name, situation), outcome)
+        evaluation = evaluation_of(program, eligibility, Question(case.name, situation), outcome)
         actions = decide(evaluation, Standing(), catalogue.conversation_micros).actions
         wins = [action.candidate.rule for action in actions if action.outcome is not ActionOutcome.REFUSED]
         return Arbitrated(

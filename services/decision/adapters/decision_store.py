@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from services.decision.domain.arbitration import DecidedAction
     from services.runtime.database import Database, Transaction
 
+_uuid = lru_cache(maxsize=8192)(UUID)
+
 
 class DecisionStore:
     """The Decisions port on PostgreSQL."""
@@ -36,7 +39,7 @@ class DecisionStore:
             return set()
         rows = await transaction.rows(
             "SELECT id FROM decision_lookup WHERE id = ANY(%(ids)s::uuid[])",
-            {"ids": [UUID(known) for known in decision_ids]},
+            {"ids": [_uuid(known) for known in decision_ids]},
         )
         return {str(row[0]) for row in rows}
 
@@ -56,8 +59,8 @@ class DecisionStore:
             (
                 (
                     one.customer,
-                    UUID(one.decision_id),
-                    UUID(action.candidate.action_id),
+                    _uuid(one.decision_id),
+                    _uuid(action.candidate.action_id),
                     action.candidate.rule_set,
                     action.candidate.rule,
                     action.outcome.value,
@@ -76,13 +79,13 @@ class DecisionStore:
             ON CONFLICT (id) DO UPDATE SET decision_id = excluded.decision_id
             """,
             {
-                "ids": [UUID(known) for known in found],
+                "ids": [_uuid(known) for known in found],
                 "customers": [one.customer for one in found.values()],
-                "decisions": [UUID(one.decision_id) for one in found.values()],
+                "decisions": [_uuid(one.decision_id) for one in found.values()],
             },
         )
         await self._write_plans(transaction, actions)
-        done = [UUID(one.planned.candidate.action_id) for one in decided if one.planned is not None]
+        done = [_uuid(one.planned.candidate.action_id) for one in decided if one.planned is not None]
         if done:
             await transaction.execute(
                 "UPDATE planned_action SET state = 'done' WHERE action_id = ANY(%(ids)s::uuid[])",
@@ -97,7 +100,7 @@ class DecisionStore:
                 SELECT customer, action_id, decision_id, since_micros, since_sequence, state, line, hops,
                 candidate FROM planned_action WHERE action_id = ANY(%(ids)s::uuid[])
                 """,
-                {"ids": [UUID(known) for known in action_ids]},
+                {"ids": [_uuid(known) for known in action_ids]},
             )
         return {
             str(action): Plan(
@@ -154,7 +157,7 @@ class DecisionStore:
                 SELECT {_COLUMNS}, material FROM decision JOIN decision_lookup USING (customer, decision_id)
                 WHERE decision_lookup.id = %(id)s::uuid
                 """,  # noqa: S608  columns are our own
-                {"id": UUID(known_id)},
+                {"id": _uuid(known_id)},
             )
         return _recorded(rows[0][:-1], bytes(rows[0][-1])) if rows else None
 
@@ -192,8 +195,8 @@ class DecisionStore:
         rows = [
             (
                 one.customer,
-                UUID(action.candidate.action_id),
-                UUID(one.decision_id),
+                _uuid(action.candidate.action_id),
+                _uuid(one.decision_id),
                 action.candidate.planned_micros,
                 one.event_micros,
                 one.sequence,
@@ -262,7 +265,7 @@ def _decision_row(one: Decided) -> tuple[object, ...]:
     )
     return (
         one.customer,
-        UUID(one.decision_id),
+        _uuid(one.decision_id),
         one.event_id,
         one.source,
         one.event_type,

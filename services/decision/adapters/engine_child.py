@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import pickle
@@ -42,6 +43,8 @@ def serve(descriptor: int, make_jobs: Callable[[Progress], Mapping[str, Callable
     answers: BinaryIO = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     jobs = make_jobs(Progress(descriptor))
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # what a job makes is gone by counting; cycles are rare
     while header := questions.read(HEADER.size):
         job, arguments = pickle.loads(questions.read(*HEADER.unpack(header)))  # noqa: S301  our own parent wrote it
         try:

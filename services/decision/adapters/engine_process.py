@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mmap
+import os
 import pickle
+import signal
 import struct
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 HEADER = struct.Struct("<I")
 ITEM = struct.Struct("<q")
 NO_ITEM = -1
-FRAME_LIMIT = 512 * 1024 * 1024
-"""Bytes; the header could say more, no job does."""
+
+_GOING_SECONDS = 2.0
+"""How long a child may take to end by itself."""
 
 _log = structlog.get_logger(__name__)
 
@@ -35,8 +38,8 @@ _log = structlog.get_logger(__name__)
 class EngineProcess:
     """One child, started when first needed and again after it died; one job at a time.
 
-    ``command`` gets two more arguments: the file descriptor of the shared memory and nothing else it need
-    know. ``deadline`` is how long, in seconds, a job may take before the child counts as dead.
+    ``command`` gets one more argument: the file descriptor of the shared memory. ``deadline`` is how long, in
+    seconds, a job may take before the child counts as dead.
     """
 
     def __init__(self, command: Sequence[str], *, deadline: float = 30.0) -> None:
@@ -104,13 +107,13 @@ class EngineProcess:
             # RuntimeError: uvloop's word for a pipe that was closed already when we wrote
             item = self._item()
             overran = isinstance(error, TimeoutError)
-            code = await self._end()
+            code = await self._end(stuck=overran)
             why = f"overran its {self._deadline} s" if overran else f"ended with code {code}"
             _log.warning("engine process lost", job=job, item=item, why=why)
             raise EngineDiedError(f"the engine's process {why} in job {job}", item) from error
         except BaseException:
             # cancelled between question and answer: the pipe is out of step, so the child goes
-            await asyncio.shield(self._end())
+            await asyncio.shield(self._end(stuck=True))
             raise
         done, value = pickle.loads(answer)  # noqa: S301  written by our own child
         if not done:
@@ -138,16 +141,29 @@ class EngineProcess:
         )
         self.starts += 1
 
-    async def _end(self) -> int | None:
+    async def _end(self, *, stuck: bool = False) -> int | None:
         """Ends the child, reaps it, and returns its exit code."""
         child, self._child = self._child, None
         if child is None:
             return None
-        if child.stdin is not None:
-            child.stdin.close()
+        if stuck:
+            _kill(child)
+        assert child.stdin is not None
+        child.stdin.close()
+        try:
+            # its questions ended or it is dead: it goes by itself
+            async with asyncio.timeout(_GOING_SECONDS):
+                return await child.wait()
+        except TimeoutError:
+            _kill(child)
+            return await child.wait()
+        finally:
             with contextlib.suppress(ConnectionError):
                 await child.stdin.wait_closed()
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-        return await child.wait()
+
+
+def _kill(child: asyncio.subprocess.Process) -> None:
+    """Not child.kill(), which may reap it before asyncio does and so lose its exit code."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)

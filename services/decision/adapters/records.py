@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST = 1 << 22
-_LEVEL = 1
+_COMPRESSOR = zstandard.ZstdCompressor(level=1)  # making one costs more than using it; one thread only
+_DECOMPRESSOR = zstandard.ZstdDecompressor()
 _CANDIDATE_DEFAULTS = {
     known.name: known.default for known in fields(Candidate) if known.name not in {"parameters", "slot"}
 }
@@ -72,12 +73,12 @@ def pack_record(record: Record) -> bytes:
         "sequence": record.sequence,
         "actions": [_action_to_json(action) for action in record.actions],
     }
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(orjson.dumps(body))
+    return _COMPRESSOR.compress(orjson.dumps(body))
 
 
 def unpack_record(packed: bytes) -> Record:
     """The record as it was."""
-    body = orjson.loads(zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST))
+    body = orjson.loads(_DECOMPRESSOR.decompress(packed, max_output_size=_MOST))
     actions = tuple(_action_from_json(action) for action in body["actions"])
     return Record(
         Evaluation(

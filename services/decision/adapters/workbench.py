@@ -24,6 +24,7 @@ from services.decision.app.jobs import (
 )
 from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import Question, evaluate
+from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.experiments import arms_for
 from services.decision.domain.explain import because_of, steps_of
 from services.decision.domain.program import RuleSet, RuleSetText
@@ -61,6 +62,7 @@ class Workbench:
     ) -> None:
         self._engine = engine
         self._catalogue = catalogue
+        self._eligibility = Eligibility(catalogue)
         self._read_yaml = read_yaml
         self._progress = progress
         self._program: Program | None = None
@@ -184,7 +186,7 @@ class Workbench:
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
         decision = decision_id(event.source, event.id, event.customer)
         question = Question(decision, situation, planned)
-        evaluation, outcome = evaluate(program, self._engine, self._catalogue, question)
+        evaluation, outcome = evaluate(program, self._engine, self._eligibility, question)
         if outcome is None:
             return Replayed(evaluation)
         because = {
@@ -259,7 +261,7 @@ class Workbench:
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
         decision = decision_id(event.source, event.id, event.customer)
         question = Question(decision, situation, None if due is None else due.planned)
-        evaluation, outcome = evaluate(self._program, self._engine, self._catalogue, question)
+        evaluation, outcome = evaluate(self._program, self._engine, self._eligibility, question)
         material = b""
         if evaluation.candidates:
             material = pack_material(packed_event or _alone(event), packed_snapshot)

@@ -30,7 +30,7 @@ _FAR_AWAY = 100 * DAY
 _NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """One action that a rule asks for, filled in for its customer.
 
@@ -90,7 +90,7 @@ class Won:
     time_micros: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Circumstances:
     """What of the customer's situation the filters look at.
 

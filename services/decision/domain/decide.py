@@ -7,9 +7,7 @@ arbitrates over what came out, with what earlier decisions left behind; it needs
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from services.decision.domain.actions import fill, once_slot, still_wanted, unless_happened
 from services.decision.domain.arbitration import (
@@ -29,19 +27,18 @@ from services.vocabulary.words import ActionKind, RefusalReason
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from services.decision.domain.eligibility import Eligibility
     from services.decision.domain.engine import RulesEngine
     from services.decision.domain.program import ActionRule, ActionSpec, Program, RuleSet
     from services.decision.domain.situation import Situation
-    from services.vocabulary.catalogue import Catalogue
 
 COMPLAINT_OPEN = "complaint_open"
 """The shared fact that puts service before sales."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PRESSURE_MICROS = 7 * DAY
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Planned:
     """An action decided before, whose time has come; with the event that led to it."""
 
@@ -59,7 +56,7 @@ class Question:
     planned: Planned | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
     """What the rules came to for one question. ``arms``: the arm assumed for each experiment looked at."""
 
@@ -70,24 +67,26 @@ class Evaluation:
 
 
 def evaluate(
-    program: Program, engine: RulesEngine, catalogue: Catalogue, question: Question
+    program: Program, engine: RulesEngine, eligibility: Eligibility, question: Question
 ) -> tuple[Evaluation, Outcome | None]:
     """Runs the rules; without candidates the event triggered nothing. The outcome serves explanations."""
     situation = question.situation
     if question.planned is not None:
         return _evaluate_planned(program, engine, question.planned, situation), None
     outcome = run_program(program, engine, situation)
-    return evaluation_of(program, catalogue, question, outcome), outcome
+    return evaluation_of(program, eligibility, question, outcome), outcome
 
 
-def evaluation_of(program: Program, catalogue: Catalogue, question: Question, outcome: Outcome) -> Evaluation:
+def evaluation_of(
+    program: Program, eligibility: Eligibility, question: Question, outcome: Outcome
+) -> Evaluation:
     """What the rules asked for, filled in for the customer, with what arbitration looks at."""
     situation = question.situation
     if not outcome.rules and not outcome.withheld:
         return Evaluation(outcome.facts, (), Circumstances(situation.now_micros))
     return Evaluation(
         facts=outcome.facts,
-        candidates=tuple(_candidates(program, catalogue, question, outcome)),
+        candidates=tuple(_candidates(program, eligibility, question, outcome)),
         circumstances=_circumstances(situation, outcome.facts, was_planned=False),
         arms=dict(situation.arms),
     )
@@ -143,16 +142,16 @@ def shared_facts(program: Program, engine: RulesEngine, situation: Situation) ->
 
 
 def _candidates(
-    program: Program, catalogue: Catalogue, question: Question, outcome: Outcome
+    program: Program, eligibility: Eligibility, question: Question, outcome: Outcome
 ) -> Iterator[Candidate]:
     """Every action of every rule that fired, then of those that lack withheld data."""
     sets = {rule_set.name: rule_set for rule_set in program.rule_sets}
     for rule in outcome.rules:
         for spec in rule.actions:
-            yield _candidate(sets[rule.rule_set], rule, spec, catalogue, question)
+            yield _candidate(sets[rule.rule_set], rule, spec, eligibility, question)
     for rule in outcome.withheld:
         for spec in rule.actions:
-            candidate = _candidate(sets[rule.rule_set], rule, spec, catalogue, question)
+            candidate = _candidate(sets[rule.rule_set], rule, spec, eligibility, question)
             needed = rule.needs.purposes | {purpose for _, purpose in rule.needs.things}
             purposes = ", ".join(sorted(needed & question.situation.withheld))
             yield replace(
@@ -163,7 +162,7 @@ def _candidates(
 
 
 def _candidate(
-    rule_set: RuleSet, rule: ActionRule, spec: ActionSpec, catalogue: Catalogue, question: Question
+    rule_set: RuleSet, rule: ActionRule, spec: ActionSpec, eligibility: Eligibility, question: Question
 ) -> Candidate:
     situation = question.situation
     experiment = rule_set.experiment
@@ -174,7 +173,9 @@ def _candidate(
     if rule.once is not None:
         named = once_slot(rule.once, situation)
         slot = Slot(rule.rule_set, rule.rule, named.key, named.period_micros)
-    refusal, detail = _not_eligible(spec, catalogue, situation)
+    refusal, detail = (
+        eligibility.refusal(spec.name, situation) if spec.kind is ActionKind.OFFER else (None, "")
+    )
     return Candidate(
         action_id=action_id(question.decision_id, rule.rule_set, rule.rule, spec.position),
         rule_set=rule.rule_set,
@@ -206,25 +207,6 @@ def _candidate(
         refusal=refusal,
         detail=detail,
     )
-
-
-def _not_eligible(
-    spec: ActionSpec, catalogue: Catalogue, situation: Situation
-) -> tuple[RefusalReason | None, str]:
-    """What the catalogue says against an offer on the customer's day of the event."""
-    if spec.kind is not ActionKind.OFFER:
-        return None, ""
-    offer = catalogue.offers.get(spec.name)
-    if offer is None:
-        return RefusalReason.NOT_ELIGIBLE, "the catalogue no longer has this offer"
-    moment = _EPOCH + timedelta(microseconds=situation.now_micros)
-    if not offer.valid_on(moment.astimezone(ZoneInfo(situation.zone)).date()):
-        return RefusalReason.EXPIRED, "the offer is not valid on this day"
-    owned = situation.traits.get("products", ())
-    clash = sorted({spec.name, *offer.excludes} & set(owned if isinstance(owned, tuple) else ()))
-    if clash:
-        return RefusalReason.NOT_ELIGIBLE, f"the customer has {clash[0]}, which excludes it"
-    return None, ""
 
 
 def _circumstances(situation: Situation, facts: tuple[str, ...], *, was_planned: bool) -> Circumstances:

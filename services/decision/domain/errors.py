@@ -15,6 +15,10 @@ class RunawayRulesError(DecisionError):
     """More activations fired in one run than a sound shard can have."""
 
 
+class CatalogueConditionError(DecisionError):
+    """A condition in the catalogue is none of the rule language; the text names the offer and why."""
+
+
 class EngineDiedError(DecisionError):
     """The engine's process ended in the middle of a job.
 

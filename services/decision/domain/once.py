@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Slot:
     """What a rule may do once: (rule set, rule, key), for ``period_micros``; None: ever, within the key."""
 

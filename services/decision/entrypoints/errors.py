@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from services.decision.domain.errors import (
+    CatalogueConditionError,
     DecisionError,
     EngineDiedError,
     EngineRefusedError,
@@ -14,6 +15,7 @@ from services.decision.domain.errors import (
 from services.runtime.errors import ErrorKind, ErrorTable
 
 ERRORS: ErrorTable = {
+    CatalogueConditionError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "CATALOGUE_CONDITION"),
     DecisionError: ErrorKind(grpc.StatusCode.INTERNAL, "DECISION"),
     EngineRefusedError: ErrorKind(grpc.StatusCode.INTERNAL, "ENGINE_REFUSED"),
     RunawayRulesError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "RUNAWAY_RULES"),

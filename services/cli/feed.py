@@ -209,36 +209,44 @@ async def feed(
     anything planned are passed over. Raises grpc.aio.AioRpcError when a service stays away; what was
     acknowledged is kept, and the same `stream_id` goes on behind it.
     """
-    planned = False
+    quiet: Look | None = None
+    """How everything stood when it was quiet, if nothing was sent since."""
     edge: int | None = None
+
+    def seen(look: Look) -> None:
+        moved(report, look)
+
     async with Feeder(connections, stream_id, report, history=history) as feeder:
         for upto, part in _parts(events, step=step):
-            if upto is not None:
-                edge = upto
-                if feeder.delivered(part):
-                    planned = True  # by what was delivered, perhaps
-                elif part or planned:
-                    look = await advance(
-                        connections, upto - STEP_MICROS, seen=lambda look: moved(report, look)
-                    )
-                    planned = look.planned > 0
+            edge = upto
+            if upto is not None and not feeder.delivered(part):
+                quiet = quiet or await wait_quiet(connections, seen=seen)
+                if part or quiet.planned:
+                    quiet = await advance(connections, upto - STEP_MICROS, quiet=quiet, seen=seen)
             await feeder.send(part)
             moved(report, None)
             if upto is not None and part:
                 await feeder.flush()
-                planned = True
+                quiet = None
         await feeder.flush()
         moved(report, None)
     if edge is not None:
-        moved(report, await advance(connections, edge, seen=lambda look: moved(report, look)))
+        moved(report, await advance(connections, edge, seen=seen))
     return report
 
 
 async def advance(
-    connections: Connections, micros: int, *, seen: Callable[[Look], None] | None = None
+    connections: Connections,
+    micros: int,
+    *,
+    quiet: Look | None = None,
+    seen: Callable[[Look], None] | None = None,
 ) -> Look:
-    """Moves business time on, unless it is there already, and waits until nothing due is pending."""
-    look = await wait_quiet(connections, seen=seen)
+    """Moves business time on, unless it is there already, and waits until nothing due is pending.
+
+    `quiet`: how everything stood when it was quiet, if nothing was sent since; else that is waited for first.
+    """
+    look = quiet or await wait_quiet(connections, seen=seen)
     if wire.micros(look.progress["profile"].business_time) < micros:
         request = profile_pb2.AdvanceClockRequest(request_id=str(uuid4()), time=wire.timestamp(micros))
         await patiently(partial(connections.profile.AdvanceClock, request))

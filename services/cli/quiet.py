@@ -14,6 +14,8 @@ from services.vocabulary import wire
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SHORTEST_PAUSE_SECONDS = 0.02
+"""A look costs all three services some milliseconds, which they need for what is looked for."""
 LONGEST_PAUSE_SECONDS = 0.25
 
 
@@ -86,7 +88,7 @@ async def wait_quiet(
     asked, or after. With `receipts`, receipts that have not come count as on their way.
     `patience_seconds` starts anew whenever something moved. Raises StillBusyError.
     """
-    pause = 0.004
+    pause = SHORTEST_PAUSE_SECONDS
     before: Look | None = None
     busy_before = 0
     loop = asyncio.get_running_loop()
@@ -103,7 +105,7 @@ async def wait_quiet(
             return now
         if not still:
             moved = loop.time()
-            pause = 0.004
+            pause = SHORTEST_PAUSE_SECONDS
         if loop.time() - moved > patience_seconds:
             raise StillBusyError(
                 f"nothing moved for {patience_seconds:.0f} s, and still there is {now.busy_words()}"

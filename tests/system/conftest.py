@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -59,10 +60,12 @@ class Rapport:
         return [sys.executable, "-m", "services.cli.main", *arguments, "--folder", str(self.folder)]
 
     def __call__(
-        self, *arguments: str, stdin: bytes = b"", seconds: float = 120
+        self, *arguments: str, stdin: bytes = b"", seconds: float = 120, folder: bool = True
     ) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end; `folder=False` for one that needs nothing to run."""
+        command = self.command(*arguments)
         done = subprocess.run(
-            self.command(*arguments),
+            command if folder else command[:-2],
             cwd=CHECKOUT,
             input=stdin,
             capture_output=True,
@@ -72,6 +75,22 @@ class Rapport:
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """A command at work; ended if it still runs when the block is left."""
+        with subprocess.Popen(
+            self.command(*arguments),
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def listing(self, *arguments: str) -> list[dict[str, Any]]:
         """What a command prints with --json."""

@@ -48,14 +48,13 @@ HOUR = dt.timedelta(hours=1)
 GOODWILL_TRAITS = {"churn_risk": 0.9}
 
 
-def complaint_after_drops(moment, subject):
+def complaint_after_drops(moment, subject, cell="FR-0042"):
     """What makes the rule set `dropped-calls` ask for goodwill (retention) and a task."""
+    at = {"cell": cell} if cell else {}
+    complaint = {"complaint": f"C-{subject}", "topic": "calls", **at}
     return [
-        *(
-            event("network.call_dropped", moment + n * MINUTE, subject, {"technology": "4G"})
-            for n in range(3)
-        ),
-        event("complaint.opened", moment + HOUR, subject, {"complaint": f"C-{subject}", "topic": "calls"}),
+        *(event("network.call_dropped", moment + n * MINUTE, subject, at) for n in range(3)),
+        event("complaint.opened", moment + HOUR, subject, complaint),
     ]
 
 

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 
+from services.cli.quiet import StillBusyError
 from services.cli.stack.errors import StackError
 from services.cli.stack.layout import DEFAULT_FOLDER
 from services.runtime.status import read_failure
@@ -45,6 +46,8 @@ def runs(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
             if failure.status is grpc.StatusCode.UNAVAILABLE and not failure.reason:
                 raise StackError("The service does not answer. Look with: rapport status") from None
             raise StackError(failure.message or failure.status.name) from None
+        except StillBusyError as error:
+            raise StackError(str(error)) from None
 
     return run
 

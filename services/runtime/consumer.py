@@ -17,6 +17,10 @@ from services.runtime.log import describe_failure
 from services.runtime.streams import Bus, consumer_name, ensure_consumers
 
 _MESSAGE_ID = "Nats-Msg-Id"
+_COMPANY_SECONDS = 0.005
+"""How long a message of a burst waits for others to share its transaction."""
+_BUSY_SECONDS = 0.05
+"""A message that comes this soon after the last batch belongs to a burst."""
 _log = structlog.get_logger(__name__)
 
 
@@ -94,6 +98,7 @@ class StreamConsumer:
         self._ready: deque[Delivery] = deque()
         self._some_ready = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._missing = asyncio.Event()
 
     async def run(self) -> None:
         """Consume until `stop`, then end what is in work; cancellation rolls back what is in work."""
@@ -105,6 +110,7 @@ class StreamConsumer:
         helpers = [
             asyncio.create_task(self._keep_pulling(), name=f"{self._stream}-pull"),
             asyncio.create_task(self._beat(), name=f"{self._stream}-heartbeat"),
+            asyncio.create_task(self._mend(), name=f"{self._stream}-mend"),
         ]
         workers = [
             asyncio.create_task(self._work(), name=f"{self._stream}-work-{number}")
@@ -189,10 +195,22 @@ class StreamConsumer:
         if status == "100":
             return
         pull.renew_at = asyncio.get_running_loop().time() + 0.5
-        if status == "404" or "Deleted" in (message.headers or {}).get("Description", ""):
-            _log.warning("consumer_missing", stream=self._stream, partition=partition, status=status)
-            with contextlib.suppress(NatsError, OSError, TimeoutError):
+        if status in {"404", "503"} or "Deleted" in (message.headers or {}).get("Description", ""):
+            self._missing.set()
+
+    async def _mend(self) -> None:
+        """Make consumers again that are gone: all of them after the server was restarted."""
+        while True:
+            await self._missing.wait()
+            _log.warning("consumers_missing", stream=self._stream)
+            try:
                 await ensure_consumers(self._bus.jetstream, self._stream, partitions=self._partitions)
+            except (NatsError, OSError, TimeoutError) as error:
+                _log.warning("consumers_not_made", stream=self._stream, **describe_failure(error))
+            self._missing.clear()
+            for pull in self._pulls:
+                pull.renew_at = 0.0  # asked again within a second; a second request only comes back empty
+            await asyncio.sleep(1.0)
 
     async def _beat(self) -> None:
         """Tell the server that what is held is still being worked on."""
@@ -205,13 +223,20 @@ class StreamConsumer:
     # doing
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        last_end = 0.0
         while True:
             while not self._ready and not self._stopping.is_set():
                 self._some_ready.clear()
                 await self._some_ready.wait()
+            if loop.time() - last_end < _BUSY_SECONDS and len(self._ready) < self._partitions:
+                # in a burst, a transaction of many messages costs hardly more than one of a single one
+                await asyncio.sleep(_COMPANY_SECONDS)
             if self._stopping.is_set():
                 return
             batch = self._take_batch()
+            if not batch:
+                continue
             try:
                 async with asyncio.timeout(self._limit_seconds):
                     await self._handler.handle(batch)
@@ -222,6 +247,7 @@ class StreamConsumer:
                 await self._one_by_one(batch)
             else:
                 await self._done(batch)
+            last_end = loop.time()
 
     def _take_batch(self) -> list[Delivery]:
         batch: list[Delivery] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 import sys
@@ -118,6 +119,9 @@ async def run_role(settings: Settings, build: Build, *, stop: asyncio.Event | No
         stopped.cancel()
         if building.done():
             building.result()
+            # what start-up made stays, so the collector need not look at it again
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
             ready = {"ready": True, "service": settings.service, "role": settings.role, **role.ready}
             sys.stdout.write(json.dumps(ready) + "\n")
             sys.stdout.flush()

@@ -176,6 +176,10 @@ async def _add_consumer(jetstream: JetStreamContext, stream: str, partition: int
             max_ack_pending=1,  # one batch of a partition at a time
             max_deliver=-1,
             max_waiting=512,
+            # Kept in a file, its state is synced at each delivery and each ack, which costs more than the
+            # message. Lost with the server, it is made again, and what was not acknowledged comes again: the
+            # stream, which is in a file, holds exactly that, and keys in the database know what was taken.
+            mem_storage=True,
         ),
     )
 

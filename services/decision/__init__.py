@@ -1,0 +1,1 @@
+"""The decision service: whether to say something, what, and why."""

@@ -17,7 +17,7 @@ SERVICES = {
 OPERATIONS = "rapport.operations.v1.OperationsService"
 INFRASTRUCTURE = ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
 
-# calls that must be refused, as one would type them into grpcurl: server, method, fields, status, field at fault
+# calls to be refused, as one would type them into grpcurl: server, method, fields, status, field at fault
 REFUSED = [
     (
         "profile",

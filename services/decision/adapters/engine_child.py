@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import mmap
 import os
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+_KEPT = {_TRIM_THRESHOLD: 256 << 20, _TOP_PAD: 16 << 20, _MMAP_THRESHOLD: 256 << 20}
+
+
 class Progress:
     """Tells the parent, through shared memory, which item is in work."""
 
@@ -33,11 +38,26 @@ class Progress:
         self._memory[: ITEM.size] = ITEM.pack(item)
 
 
+def keep_memory() -> None:
+    """Has glibc keep memory that was freed instead of giving it back to the system.
+
+    The engine asks for all of a context's memory and frees it in every run; with shards of some eight to
+    twelve
+    rules each run would hand pages back and fault them in again, six times as long. Elsewhere nothing is
+    done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    if mallopt is not None:
+        for parameter, value in _KEPT.items():
+            mallopt(parameter, value)
+
+
 def serve(descriptor: int, make_jobs: Callable[[Progress], Mapping[str, Callable[..., Any]]]) -> None:
     """Answers jobs until the parent closes the pipe.
 
     Standard output belongs to the protocol alone: whatever else prints goes to standard error.
     """
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when it ends
     questions: BinaryIO = os.fdopen(os.dup(0), "rb")
     answers: BinaryIO = os.fdopen(os.dup(1), "wb")

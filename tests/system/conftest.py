@@ -35,6 +35,7 @@ RULE_SETS = sorted((CHECKOUT / "rules").glob("*.yaml"))
 PREFIX = "rapport-system-"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """All tests on the shared stack run in one test process; a module may name a group of its own."""
     for item in items:

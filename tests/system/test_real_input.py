@@ -1,15 +1,17 @@
 """Real usage records through the running system: the days decided are the days known, for everyone."""
 
+import csv
 import datetime as dt
 
 import pytest
 
 from services.cli.stack.layout import CHECKOUT
-from tests.system.conftest import lines
+from tests.system.conftest import lines, used
 from tests.system.mobile_usage import known_crossings, local_day, usage_events
 
 FOLDER = CHECKOUT.parent / "shared" / "data" / "mobile_usage_2018"
 QUOTA_NOTICES = CHECKOUT / "rules" / "quota-notices.yaml"
+HOUR = dt.timedelta(hours=1)
 BEFORE = dt.datetime(2018, 1, 1, tzinfo=dt.UTC)
 
 pytestmark = [
@@ -71,7 +73,14 @@ def test_the_same_file_as_history_sends_nothing_and_fills_the_profiles(real, fil
     assert "decisions" not in progress["decision"].totals
     assert "actions.taken" not in progress["channel"].totals
     assert real.listing("messages", "list") == []
-    user = min(known_crossings(FOLDER))[0]
-    (profile,) = real.listing("profile", "show", f"crm:{user}")
-    assert profile["traits"]["plan_data_mb"]["value"] > 0
-    assert "usage.data_used" in {entry["type"] for entry in profile["activity"]}
+    with (FOLDER / "quota_crossings.csv").open(newline="") as table:
+        december = [row for row in csv.DictReader(table) if row["month"] == "2018-12"]
+    past_half = next(row for row in december if row["first_day_50pct"] and not row["first_day_80pct"])
+    subject = f"crm:{past_half['user_id']}"
+    missing = float(past_half["mb_quota"]) * 0.8 - float(past_half["mb_total"])
+    last_evening = dt.datetime(2018, 12, 31, 20, tzinfo=dt.UTC)
+    real.take([used(last_evening, subject, missing - 1), used(last_evening + HOUR, subject, 2)])
+    (decision,) = real.listing("decisions", "list")
+    assert decision["identities"] == [subject]
+    assert decision["event_time"] == "2018-12-31T21:00:00Z"
+    assert [action["name"] for action in decision["actions"]] == ["quota-80"]

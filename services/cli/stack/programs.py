@@ -77,7 +77,7 @@ class Blueprint:
                 port=self.ports["nats"],
                 stop_signal=nats_stack.STOP_SIGNAL,
             ),
-            self._provider("smsc", "smsc", "--system-id", SMSC_SYSTEM_ID),
+            self._provider("smsc", "smsc", "--system-id", SMSC_SYSTEM_ID, "--receipt-delay", "0.01"),
             self._provider("smtp-sink", "smtp_sink", "--user", SMTP_USER),
             *(self._server(service) for service in SERVICES),
             *(self._worker(service) for service in SERVICES),

@@ -69,7 +69,7 @@ def demo(folder: Path, subscribers: int, months: int, seed: int, *, keep: bool) 
 
     Exit codes: 0 everything agrees (`DEMO OK …`); 1 it does not (`DEMO FAILED …`).
     """
-    console = Console()
+    console = Console(soft_wrap=True)
     folder = folder.absolute()
     town = build_town(subscribers=subscribers, seed=seed, months=months)
     try:

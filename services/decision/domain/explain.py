@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from services.decision.domain.expressions import value_function
 from services.decision.domain.language.ast import All, AnyOf, FactIs, Text, WindowValue, walk
-from services.vocabulary.values import Money, format_time
+from services.decision.domain.language.types import Kind, show
+from services.vocabulary.values import DAY, HOUR, MINUTE, SECOND, format_time
 from services.vocabulary.words import ActionKind, ActionOutcome, RefusalReason
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _concerned(program: Program, situation: Situation) -> list[RuleSet]:
 def _windows(rule_set: RuleSet, situation: Situation) -> Iterator[Step]:
     for name, window in rule_set.windows.items():
         value = value_function(WindowValue(f"{rule_set.name}/{name}", window, window.kind, name))(situation)
-        yield Step("window", rule_set.name, name, f"{name} is {shown(value)}", value is not None)
+        yield Step("window", rule_set.name, name, f"{name} is {shown(value, window.kind)}", value is not None)
 
 
 def _facts(rule_set: RuleSet, outcome: Outcome, situation: Situation) -> Iterator[Step]:
@@ -193,22 +194,23 @@ def _sources(condition: Condition) -> Iterator[str]:
 
 def _filled(text: Text, situation: Situation) -> str:
     return "".join(
-        part if isinstance(part, str) else shown(value_function(part)(situation)) for part in text.parts
+        part if isinstance(part, str) else shown(value_function(part)(situation), part.kind)
+        for part in text.parts
     )
 
 
-def shown(value: Any) -> str:
-    """A value as a sentence shows it."""
-    match value:
-        case None:
-            return "not known"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:g}"
-        case Money():
-            return str(value)
-        case tuple():
-            return ", ".join(value)
-        case _:
-            return str(value)
+def shown(value: Any, kind: Kind) -> str:
+    """A value as a sentence shows it; a length of time by its two largest units."""
+    if value is None:
+        return "not known"
+    return _length(value) if kind is Kind.DURATION else show(value, kind)
+
+
+def _length(micros: int) -> str:
+    """A length of time by its two largest units: 7 d 16 h."""
+    left, parts = abs(micros), list[str]()
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s")):
+        number, left = divmod(left, unit)
+        if number and len(parts) < 2:
+            parts.append(f"{number} {name}")
+    return ("-" if micros < 0 else "") + (" ".join(parts) or "0 s")

@@ -28,19 +28,10 @@ from services.cli.stack.state import Stack, find_stack
 from services.cli.stack.up import start_stack
 from tests.integration.leftovers import mark_ours
 
-HERE = Path(__file__).parent
 START = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
 """All shipped rule sets are active from here to the end of March 2027."""
 RULE_SETS = sorted((CHECKOUT / "rules").glob("*.yaml"))
 PREFIX = "rapport-system-"
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """All tests on the shared stack run in one test process; a module may name a group of its own."""
-    for item in items:
-        if HERE in item.path.parents and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("system"))
 
 
 def until(holds: Callable[[], object], *, seconds: float = 60.0) -> None:

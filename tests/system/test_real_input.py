@@ -15,7 +15,6 @@ HOUR = dt.timedelta(hours=1)
 BEFORE = dt.datetime(2018, 1, 1, tzinfo=dt.UTC)
 
 pytestmark = [
-    pytest.mark.xdist_group("system-real-input"),
     pytest.mark.timeout(1500),
     pytest.mark.skipif(
         not FOLDER.is_dir(),

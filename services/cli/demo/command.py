@@ -50,14 +50,14 @@ AFTERMATH = dt.timedelta(days=4)
 )
 @click.option(
     "--subscribers",
-    type=click.IntRange(50, 10_000),
+    type=click.IntRange(200, 10_000),
     default=2_000,
     show_default=True,
     help="How many people live in the town.",
 )
 @click.option(
     "--months",
-    type=click.IntRange(1, len(MONTHS)),
+    type=click.IntRange(3, len(MONTHS)),
     default=len(MONTHS),
     show_default=True,
     help="How many months of its life to run, from October 2026 on.",

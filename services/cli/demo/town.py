@@ -14,9 +14,6 @@ from typing import Any
 START = dt.datetime(2026, 10, 1, tzinfo=dt.UTC)
 END = dt.datetime(2027, 4, 1, tzinfo=dt.UTC)
 MONTHS = ((2026, 10), (2026, 11), (2026, 12), (2027, 1), (2027, 2), (2027, 3))
-RULES_ACTIVE = dt.datetime(2026, 12, 1, tzinfo=dt.UTC)
-"""The bill-shock rules speak from here on; the two months before only fill the windows."""
-
 CellName = str
 Event = dict[str, Any]
 
@@ -120,7 +117,8 @@ def build_town(*, subscribers: int = 2_000, seed: int = 20261001, months: int = 
     over_users = [s for s in people if s.habit != "modest"]
 
     # One who runs out by habit is found from the third month on; before that it looks like an exception.
-    # Whoever has an open complaint in their only month of being found is not found either.
+    # Whoever has an open complaint in their only month of being found is not found either,
+    # and looks like an exception.
     def shows(s: Subscriber) -> bool:
         return any(month != s.complaint_month for month in range(2, months))
 
@@ -135,7 +133,7 @@ def build_town(*, subscribers: int = 2_000, seed: int = 20261001, months: int = 
         one_off=frozenset(
             s.crm
             for s in over_users
-            if s.habit == "one_off" and not s.objects_to_usage and s.one_off_month < months
+            if not s.objects_to_usage and (s.one_off_month < months if s.habit == "one_off" else not shows(s))
         ),
         withheld=frozenset(s.crm for s in over_users if s.objects_to_usage),
     )

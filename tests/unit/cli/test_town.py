@@ -67,3 +67,11 @@ def test_who_runs_out_has_used_all_of_the_plan_and_nobody_else_half_of_it():
 def test_a_town_that_cannot_be_is_refused_by_name(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         build_town(**wrong)
+
+
+def test_in_two_months_nobody_can_be_told_to_run_out_by_habit():
+    town = build_town(subscribers=1000, months=2)
+    assert not town.habitual
+    assert {
+        s.crm for s in town.subscribers if s.habit == "habitual" and not s.objects_to_usage
+    } == town.one_off

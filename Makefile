@@ -55,7 +55,7 @@ layers: setup ## which part may import which
 	$(BIN)/lint-imports
 
 proto: setup ## generate the stubs
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --grpc_python_out=proto --mypy_out=proto --mypy_grpc_out=proto $(PROTOS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out=proto --grpc_python_out=proto --mypy_out=quiet:proto --mypy_grpc_out=quiet:proto $(PROTOS)
 
 proto-lint: setup ## buf lint; buf breaking against main where there is one
 	$(BIN)/buf lint proto
@@ -63,7 +63,7 @@ proto-lint: setup ## buf lint; buf breaking against main where there is one
 
 proto-check: setup ## stubs in step with the protos?
 	@d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && \
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out="$$d" --grpc_python_out="$$d" --mypy_out="$$d" --mypy_grpc_out="$$d" $(PROTOS) && \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out="$$d" --grpc_python_out="$$d" --mypy_out=quiet:"$$d" --mypy_grpc_out=quiet:"$$d" $(PROTOS) && \
 	(cd "$$d" && find . -type f) | while read -r f; do cmp -s "$$d/$$f" "proto/$$f" || { echo "out of step: proto/$$f (run make proto)"; exit 1; }; done
 
 bench: setup ## measure, beside references in the same run

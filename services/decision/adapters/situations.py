@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from services.vocabulary.words import Purpose
 
 
+_NOTHING_WITHHELD: frozenset[Purpose] = frozenset()
+
+
 def situation_of(
     event: stream_pb2.TakenEvent,
     snapshot: stream_pb2.Snapshot,
@@ -40,7 +43,7 @@ def situation_of(
     fields: Mapping[str, Any] = {}
     if known is not None and event.data:
         fields = known.coerce(orjson.loads(event.data))
-    traits = _traits(snapshot.traits, event.line)
+    traits = LazyTraits(snapshot.traits, event.line)
     zone = traits.get("zone")
     cycle_day = traits.get("cycle_day")
     return Situation(
@@ -63,8 +66,55 @@ def situation_of(
 
 def withheld_purposes(snapshot: stream_pb2.Snapshot) -> frozenset[Purpose]:
     """What the customer did not agree to have their data used for."""
+    if not snapshot.withheld_purposes:
+        return _NOTHING_WITHHELD
     words = (PURPOSES.from_wire(number) for number in snapshot.withheld_purposes)
     return frozenset(word for word in words if word is not None)
+
+
+class LazyTraits(Mapping[str, Any]):
+    """Traits by name, decoded when looked at: those of one line go before the person's; no withheld ones."""
+
+    __slots__ = ("_of_line", "_of_person", "_read")
+
+    def __init__(self, packed: Iterable[stream_pb2.Trait], line: str) -> None:
+        self._of_line: dict[str, stream_pb2.Trait] = {}
+        self._of_person: dict[str, stream_pb2.Trait] = {}
+        self._read: dict[str, Any] = {}
+        for trait in packed:
+            of = trait.line
+            if of:
+                if of == line and not trait.withheld:
+                    self._of_line[trait.name] = trait
+            elif not trait.withheld:
+                self._of_person[trait.name] = trait
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a trait; the default when it has none."""
+        read = self._read
+        if name in read:
+            value = read[name]
+        else:
+            value = None
+            for traits in (self._of_line, self._of_person):
+                if value is None and name in traits:
+                    value = value_from_wire(traits[name].value)
+            read[name] = value
+        return default if value is None else value
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a trait; KeyError when it has none."""
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        known = dict.fromkeys((*self._of_person, *self._of_line))
+        return (name for name in known if self.get(name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class LazyActivity(Mapping[str, Activity]):
@@ -75,6 +125,10 @@ class LazyActivity(Mapping[str, Activity]):
     def __init__(self, packed: Iterable[stream_pb2.TypeActivity]) -> None:
         self._packed = {one.type: one for one in packed if not one.withheld}
         self._unpacked: dict[str, Activity] = {}
+
+    def get(self, event_type: str, default: Any = None) -> Any:
+        """The activity of that type; the default when there is none, or it is withheld."""
+        return self[event_type] if event_type in self._packed else default
 
     def __getitem__(self, event_type: str) -> Activity:
         """The activity of that type; KeyError when there is none, or it is withheld."""
@@ -109,22 +163,6 @@ def unpack_activity(packed: stream_pb2.TypeActivity) -> Activity:
         day_counts=list(packed.day_counts),
         day_sums={column.field: list(column.sums) for column in packed.day_columns},
     )
-
-
-def _traits(packed: Iterable[stream_pb2.Trait], line: str) -> dict[str, Any]:
-    traits: dict[str, Any] = {}
-    from_line: set[str] = set()
-    for trait in packed:
-        if trait.withheld or (trait.line and trait.line != line):
-            continue
-        if not trait.line and trait.name in from_line:
-            continue
-        value = value_from_wire(trait.value)
-        if value is not None:
-            traits[trait.name] = value
-            if trait.line:
-                from_line.add(trait.name)
-    return traits
 
 
 def _things(

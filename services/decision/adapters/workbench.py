@@ -23,11 +23,12 @@ from services.decision.app.jobs import (
     SetAside,
 )
 from services.decision.domain.compiler import compile_program
-from services.decision.domain.decide import Question, evaluate
+from services.decision.domain.decide import Question, evaluate, evaluation_of
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.experiments import arms_for
 from services.decision.domain.explain import because_of, steps_of
 from services.decision.domain.program import RuleSet, RuleSetText
+from services.decision.domain.run import run_if_asked
 from services.vocabulary.ids import decision_id
 
 if TYPE_CHECKING:
@@ -238,8 +239,16 @@ class Workbench:
         snapshot = snapshots.get(event.snapshot)
         if snapshot is None:
             snapshot = snapshots[event.snapshot] = stream_pb2.Snapshot.FromString(raw)
-        evaluated, _, _ = self._evaluated(item, event, b"", raw, snapshot, stored_arms, None)
-        return evaluated if evaluated.evaluation.candidates else None
+        arms = self._arms(event, stored_arms)
+        situation = situation_of(event, snapshot, self._catalogue, arms=arms)
+        outcome = run_if_asked(self._program, self._engine, situation)
+        if outcome is None:
+            return None
+        question = Question(decision_id(event.source, event.id, event.customer), situation)
+        evaluation = evaluation_of(self._program, self._eligibility, question, outcome)
+        if not evaluation.candidates:
+            return None
+        return _evaluated(item, event, question, evaluation, b"", raw, snapshot)
 
     def _evaluated(
         self,
@@ -252,36 +261,56 @@ class Workbench:
         due: DueQuestion | None,
     ) -> tuple[Evaluated, Outcome | None, Situation]:
         assert self._program is not None
-        stored = stored_arms.get(event.customer, {})
         if due is None:
-            arms = arms_for(self._experimenting.get(event.type, ()), event.customer, stored)
+            arms = self._arms(event, stored_arms)
         else:
             experiment, arm = due.planned.candidate.experiment, due.planned.candidate.arm
+            stored = stored_arms.get(event.customer, {})
             arms = {experiment: stored.get(experiment, arm)} if experiment else {}
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
         decision = decision_id(event.source, event.id, event.customer)
         question = Question(decision, situation, None if due is None else due.planned)
         evaluation, outcome = evaluate(self._program, self._engine, self._eligibility, question)
-        material = b""
-        if evaluation.candidates:
-            material = pack_material(packed_event or _alone(event), packed_snapshot)
-        evaluated = Evaluated(
-            item=item,
-            decision_id=decision,
-            event_id=event.id,
-            source=event.source,
-            event_type=event.type,
-            event_micros=event.time_micros,
-            sequence=event.sequence,
-            customer=event.customer,
-            people=(event.customer, *snapshot.merged_customers),
-            line=event.line,
-            hops=event.hops,
-            evaluation=evaluation,
-            material=material,
-            planned="" if due is None else due.planned.candidate.action_id,
-        )
+        evaluated = _evaluated(item, event, question, evaluation, packed_event, packed_snapshot, snapshot)
         return evaluated, outcome, situation
+
+    def _arms(
+        self, event: stream_pb2.TakenEvent, stored_arms: Mapping[int, Mapping[str, str]]
+    ) -> dict[str, str]:
+        experimenting = self._experimenting.get(event.type, ())
+        if not experimenting:
+            return {}
+        return arms_for(experimenting, event.customer, stored_arms.get(event.customer, {}))
+
+
+def _evaluated(
+    item: int,
+    event: stream_pb2.TakenEvent,
+    question: Question,
+    evaluation: Evaluation,
+    packed_event: bytes,
+    packed_snapshot: bytes,
+    snapshot: stream_pb2.Snapshot,
+) -> Evaluated:
+    material = b""
+    if evaluation.candidates:
+        material = pack_material(packed_event or _alone(event), packed_snapshot)
+    return Evaluated(
+        item=item,
+        decision_id=question.decision_id,
+        event_id=event.id,
+        source=event.source,
+        event_type=event.type,
+        event_micros=event.time_micros,
+        sequence=event.sequence,
+        customer=event.customer,
+        people=(event.customer, *snapshot.merged_customers),
+        line=event.line,
+        hops=event.hops,
+        evaluation=evaluation,
+        material=material,
+        planned="" if question.planned is None else question.planned.candidate.action_id,
+    )
 
 
 def _reasons(

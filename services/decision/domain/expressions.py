@@ -1,5 +1,6 @@
 """Expressions and conditions as Python functions of a situation, made once when a rule set is compiled."""
 
+import operator
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -40,11 +41,16 @@ Holds = Callable[[Situation], bool]
 FACTS = "facts known"
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "is": lambda left, right: left == right,
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
+    "is": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_CALCULATE: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
 }
 
 
@@ -93,8 +99,9 @@ def _window(expression: WindowValue) -> Read:
     compute = window_function(expression.window)
 
     def read(situation: Situation) -> Any:
-        if key in situation.windows:
-            return situation.windows[key]
+        given = situation.windows
+        if given and key in given:
+            return given[key]
         cache = situation.cache
         if compute in cache:
             return cache[compute]
@@ -106,15 +113,23 @@ def _window(expression: WindowValue) -> Read:
 
 def _arithmetic(expression: Arithmetic) -> Read:
     left, right = value_function(expression.left), value_function(expression.right)
-    operator = expression.operator
+    sign = expression.operator
     money = Kind.MONEY in {expression.left.kind, expression.right.kind}
     dates = expression.left.kind is Kind.DATE
+    plain = _CALCULATE.get(sign)
+    if plain is not None and expression.kind is Kind.NUMBER and not (money or dates):
+
+        def read_number(situation: Situation) -> float | None:
+            a, b = left(situation), right(situation)
+            return None if a is None or b is None else round(float(plain(a, b)), 9)
+
+        return read_number
 
     def read(situation: Situation) -> Any:
         a, b = left(situation), right(situation)
         if a is None or b is None:
             return None
-        return calculate(operator, a, b, expression.kind, money=money, dates=dates)
+        return calculate(sign, a, b, expression.kind, money=money, dates=dates)
 
     return read
 

@@ -269,6 +269,20 @@ class Shard:
     properties: Mapping[str, Callable[[Situation], bool | float | str | None]]
     uses: frozenset[str]
     infers: frozenset[str]
+    _touched: dict[frozenset[Purpose], tuple[ActionRule, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def touched_by(self, withheld: frozenset[Purpose]) -> tuple[ActionRule, ...]:
+        """Action rules that these purposes concern, withheld: whatever the event, none else is blocked."""
+        found = self._touched.get(withheld)
+        if found is None:
+            found = self._touched[withheld] = tuple(
+                rule
+                for rule in self.rules.values()
+                if not withheld.isdisjoint((*rule.needs.purposes, *(need for _, need in rule.needs.things)))
+            )
+        return found
 
     def applies(self, situation: Situation) -> bool:
         """Whether any of its rule sets can fire; if not, it need not be run."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from services.decision.domain.engine import RulesEngine
-from services.decision.domain.program import ActionRule, FactRule, Program
+from services.decision.domain.program import ActionRule, FactRule, Program, Shard
 from services.decision.domain.situation import Situation
 from services.decision.domain.withheld import withheld_rules
 
@@ -29,35 +29,86 @@ def run_program(
     program: Program, engine: RulesEngine, situation: Situation, given_facts: Collection[str] = ()
 ) -> Outcome:
     """Run everything that the situation's event can trigger. Pure, given the engine."""
-    known = list(given_facts)
-    inferred: list[str] = []
-    rules: list[ActionRule] = []
-    fact_rules: list[FactRule] = []
-    withheld: list[ActionRule] = []
+    run = _Run(program, engine, situation, given_facts)
     for shard in (*program.shared, *program.shards.get(situation.event_type, ())):
+        run.add(shard)
+    return run.outcome()
+
+
+def run_if_asked(program: Program, engine: RulesEngine, situation: Situation) -> Outcome | None:
+    """The same outcome; None where no rule asks for anything, which most events come to.
+
+    The shared sets run only once a rule looks at what they infer, or asked for something.
+    """
+    run = _Run(program, engine, situation)
+    shared: _Run | None = None
+    for shard in program.shards.get(situation.event_type, ()):
+        if shared is None and shard.uses:
+            shared = run.after_shared()
+        run.add(shard)
+    if not run.rules and not run.withheld:
+        return None
+    if shared is None:
+        shared = run.after_shared()
+    run.inferred[:0] = shared.inferred
+    run.fact_rules[:0] = shared.fact_rules
+    return run.outcome()
+
+
+class _Run:
+    """What the shards of one situation came to so far."""
+
+    def __init__(
+        self, program: Program, engine: RulesEngine, situation: Situation, given_facts: Collection[str] = ()
+    ) -> None:
+        self._program = program
+        self._engine = engine
+        self._situation = situation
+        self._known = list(given_facts)
+        self.inferred: list[str] = []
+        self.rules: list[ActionRule] = []
+        self.fact_rules: list[FactRule] = []
+        self.withheld: list[ActionRule] = []
+
+    def add(self, shard: Shard) -> None:
+        """Runs one more shard, which is given what is known."""
+        situation, known = self._situation, self._known
         if not shard.applies(situation):
-            continue
+            return
         given = [key for key in known if key in shard.uses or key in shard.infers]
-        fired = engine.run(shard, shard.properties_of(situation), given)
-        new = [key for key in fired.facts if key not in known]
-        known += new
-        inferred += new
+        fired = self._engine.run(shard, shard.properties_of(situation), given)
+        if fired.facts:
+            new = [key for key in fired.facts if key not in known]
+            known += new
+            self.inferred += new
         for key in fired.rules:
             if key in shard.rules:
-                rules.append(shard.rules[key])
-            elif shard.facts[key] not in fact_rules:
-                fact_rules.append(shard.facts[key])
+                self.rules.append(shard.rules[key])
+            elif shard.facts[key] not in self.fact_rules:
+                self.fact_rules.append(shard.facts[key])
         if situation.withheld:
-            withheld += withheld_rules(shard, program.shared, situation, known)
-    order, first = program.order, program.choosing_first
-    if len(rules) > 1:
-        rules.sort(key=lambda rule: (-rule.priority, order[rule.rule_set], rule.order))
-    return Outcome(
-        tuple(inferred),
-        tuple(_chosen(rules, first) if first else rules),
-        tuple(fact_rules),
-        tuple(rule for rule in withheld if not _outdone(rule, rules, first)),
-    )
+            self.withheld += withheld_rules(shard, self._program.shared, situation, known)
+
+    def after_shared(self) -> "_Run":
+        """A run of the shared shards, what it infers being known from now on; no other fact concerns them."""
+        shared = _Run(self._program, self._engine, self._situation)
+        for shard in self._program.shared:
+            shared.add(shard)
+        self._known[:0] = shared.inferred
+        return shared
+
+    def outcome(self) -> Outcome:
+        """All of it, in order."""
+        order, first = self._program.order, self._program.choosing_first
+        rules = self.rules
+        if len(rules) > 1:
+            rules.sort(key=lambda rule: (-rule.priority, order[rule.rule_set], rule.order))
+        return Outcome(
+            tuple(self.inferred),
+            tuple(_chosen(rules, first) if first else rules),
+            tuple(self.fact_rules),
+            tuple(rule for rule in self.withheld if not _outdone(rule, rules, first)),
+        )
 
 
 def _chosen(rules: Sequence[ActionRule], first: Collection[str]) -> list[ActionRule]:

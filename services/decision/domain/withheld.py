@@ -19,7 +19,8 @@ def withheld_rules(
     """
     if not situation.withheld:
         return ()
-    blocked = [rule for rule in shard.rules.values() if rule.needs.withheld(situation)]
+    touched = shard.touched_by(situation.withheld)
+    blocked = [rule for rule in touched if rule.needs.withheld(situation)]
     if not blocked:
         return ()
     sets = {rule_set.name: rule_set for rule_set in shard.rule_sets}

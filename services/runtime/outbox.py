@@ -3,24 +3,23 @@
 import asyncio
 import contextlib
 import hashlib
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 import structlog
-from nats.js import JetStreamContext
 
 from services.runtime.database import Database, Transaction, backoff_seconds
 from services.runtime.errors import InvalidArgumentError, TooLargeError
 from services.runtime.log import describe_failure
-from services.runtime.streams import DEAD, WORK_STREAMS, subject
+from services.runtime.publish import Log, Publisher, Row
+from services.runtime.streams import DEAD, WORK_STREAMS
 
 OUTBOX_CHANNEL = "outbox"
 MAX_PAYLOAD = 256 * 1024
 _COMPANY_SECONDS = 0.005
 _LOCK_CLASS = 0x5261_7070  # advisory locks (class, partition)
-Lane = tuple[str, int]  # stream, partition
 _log = structlog.get_logger(__name__)
 
 
@@ -82,7 +81,7 @@ async def outbox_pending(transaction: Transaction) -> int:
 
 
 class Relay:
-    """Publishes a service's outbox: per partition in order with one publish in flight, deleted after its ack.
+    """Publishes a service's outbox: per partition in order, each message deleted after its ack.
 
     Several may run; the partitions whose advisory locks one holds are its own until its connection ends.
     """
@@ -91,7 +90,7 @@ class Relay:
         self,
         service: str,
         database: Database,
-        jetstream: JetStreamContext,
+        jetstream: Log,
         *,
         partitions: int = 64,
         read_rows: int = 256,
@@ -100,16 +99,13 @@ class Relay:
     ) -> None:
         self._service = service
         self._database = database
-        self._jetstream = jetstream
         self._partitions = partitions
         self._read_rows = read_rows
         self._sweep_seconds = sweep_seconds
-        self._publish_timeout = publish_timeout_seconds
+        self._publisher = Publisher(jetstream, self._done, timeout_seconds=publish_timeout_seconds)
         self._wake = asyncio.Event()
         self._origin = ""
         self._mine: list[int] = []
-        self._lanes: dict[Lane, deque[tuple[int, bytes]]] = {}
-        self._runners: dict[Lane, asyncio.Task[None]] = {}
         self._read: dict[int, str] = {}  # stream by id
         self._acknowledged: list[int] = []
         self._more = False
@@ -151,7 +147,8 @@ class Relay:
                 await self._lock(driver)
                 lock_again = loop.time() + self._sweep_seconds
             self._more = await self._turn(driver)
-            if not self._more or len(self._read) >= self._read_rows:
+            # what is read waits behind what is being published, so that neither waits for the other
+            if not self._more or self._in_work() >= 2 * self._read_rows:
                 await self._wake.wait()
 
     async def _lock(self, driver: psycopg.AsyncConnection[Any]) -> None:
@@ -169,6 +166,7 @@ class Relay:
         done, self._acknowledged = self._acknowledged, []
         # a stream that takes nothing (full, or nobody there) must not fill our hands and stop the others
         in_hand = Counter(self._read.values())
+        in_hand.subtract(self._read[number] for number in done)
         full = [stream for stream, rows in in_hand.items() if rows >= 2 * self._read_rows]
         async with driver.cursor(binary=True) as cursor:
             await cursor.execute(
@@ -192,54 +190,28 @@ class Relay:
             del self._read[number]
         for number, stream, partition, payload in rows:
             self._read[number] = stream
-            lane = (stream, partition)
-            self._lanes.setdefault(lane, deque()).append((number, payload))
-            if lane not in self._runners:
-                self._runners[lane] = asyncio.create_task(
-                    self._publish(lane), name=f"outbox-{stream}-{partition}"
-                )
+            key = f"{self._service}:{self._origin}:{number}"
+            self._publisher.put(stream, Row(number, partition, key, payload))
         return len(rows) == self._read_rows
 
-    async def _publish(self, lane: Lane) -> None:
-        """Publish what waits in a lane, one after the other; ends when nothing waits."""
-        waiting = self._lanes[lane]
-        target = subject(*lane)
-        failures = 0
-        while waiting:
-            number, payload = waiting[0]
-            headers = {"Nats-Msg-Id": f"{self._service}:{self._origin}:{number}"}
-            try:
-                await self._jetstream.publish(target, payload, timeout=self._publish_timeout, headers=headers)
-            except Exception as error:  # noqa: BLE001 - whatever it was, what comes after must wait
-                failures += 1
-                if failures in {1, 10} or failures % 100 == 0:
-                    _log.warning(
-                        "publish_failed", stream=lane[0], failures=failures, **describe_failure(error)
-                    )
-                await asyncio.sleep(backoff_seconds(failures, most=2.0))
-                continue
-            failures = 0
-            waiting.popleft()
-            self._acknowledged.append(number)
-            self._delete_soon()
-        del self._runners[lane], self._lanes[lane]
+    def _done(self, numbers: Sequence[int]) -> None:
+        self._acknowledged.extend(numbers)
+        self._delete_soon()
 
     def _delete_soon(self) -> None:
         """Deleting can wait a little for company, unless what was read is nearly used up."""
-        in_work = len(self._read) - len(self._acknowledged)
-        if len(self._acknowledged) >= self._read_rows or (self._more and in_work < self._read_rows // 2):
+        if len(self._acknowledged) >= self._read_rows or (self._more and self._in_work() < self._read_rows):
             self._wake.set()
         elif self._deleting is None or self._deleting.when() <= asyncio.get_running_loop().time():
             self._deleting = asyncio.get_running_loop().call_later(_COMPANY_SECONDS, self._wake.set)
 
+    def _in_work(self) -> int:
+        return len(self._read) - len(self._acknowledged)
+
     async def _forget(self) -> None:
         """The connection is gone and with it the locks: stop publishing, the next holder reads again."""
-        runners = list(self._runners.values())
-        for runner in runners:
-            runner.cancel()
-        await asyncio.gather(*runners, return_exceptions=True)
+        await self._publisher.stop()
         self._mine = []
-        self._lanes, self._runners = {}, {}
         self._read, self._acknowledged = {}, []
         self._more = False
 

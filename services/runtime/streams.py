@@ -1,7 +1,9 @@
 """The log between the services: its streams, subjects and consumers on NATS JetStream."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 import nats
 import structlog
@@ -29,8 +31,51 @@ OUTCOMES = "OUTCOMES"
 DEAD = "DEAD"
 WORK_STREAMS = (EVENTS, ACTIONS, OUTCOMES)
 ACK_WAIT_SECONDS = 30
+BATCH_MESSAGES = 1_000  # what the server takes in one batch
 _DAY = 86_400
 _log = structlog.get_logger(__name__)
+
+
+class BatchRefusedError(Exception):
+    """The server took a batch for single messages and acknowledged only the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is published: a subject of a stream, the payload, and headers."""
+
+    subject: str
+    payload: bytes
+    headers: Mapping[str, str]
+
+
+class JetStream(JetStreamContext):
+    """JetStream that can publish many messages at the price of little more than one."""
+
+    async def publish_message(self, message: Message, *, seconds: float) -> None:
+        """Publish one message and wait for its ack; without one APIError, NoStreamResponseError, timeout."""
+        await self.publish(message.subject, message.payload, timeout=seconds, headers=dict(message.headers))
+
+    async def publish_batch(self, messages: Sequence[Message], *, seconds: float) -> None:
+        """Publish up to BATCH_MESSAGES messages of one stream, all or none, and wait for the ack of all.
+
+        APIError when the stream takes none of them: one Nats-Msg-Id among them is there already or is there
+        twice, the stream is full, or it has no batches. After a timeout all or none may be there.
+        """
+        batch = uuid4().hex
+        for number, message in enumerate(messages[:-1], 1):
+            await self._nc.publish(
+                message.subject, message.payload, headers=_in_batch(message, batch, number)
+            )
+        last = messages[-1]
+        headers = _in_batch(last, batch, len(messages)) | {"Nats-Batch-Commit": "1"}
+        ack = await self.publish(last.subject, last.payload, timeout=seconds, headers=headers)
+        if ack.batch_id != batch or ack.batch_size != len(messages):
+            raise BatchRefusedError
+
+
+def _in_batch(message: Message, batch: str, number: int) -> dict[str, str]:
+    return {**message.headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +83,7 @@ class Bus:
     """A connection to NATS and its JetStream."""
 
     nats: NatsClient
-    jetstream: JetStreamContext
+    jetstream: JetStream
     closed: asyncio.Event
 
     async def close(self) -> None:
@@ -100,13 +145,16 @@ async def connect_bus(settings: Settings, *, give_up_seconds: float = 60.0) -> B
                 raise
             await asyncio.sleep(backoff_seconds(failures, most=2.0))
         else:
-            return Bus(client, client.jetstream(timeout=5), closed)
+            return Bus(client, JetStream(client, timeout=5), closed)
 
 
 async def ensure_streams(
     jetstream: JetStreamContext, *, partitions: int = 64, max_bytes: int = 1 << 30, replicas: int = 1
 ) -> None:
-    """Make what is missing of the streams and of the consumers of each work stream; change nothing."""
+    """Make what is missing of the streams and of the consumers of each work stream.
+
+    Of what is there nothing is changed but that streams of an older install are made to take atomic batches.
+    """
     for name in WORK_STREAMS:
         await _ensure_stream(
             jetstream,
@@ -121,6 +169,7 @@ async def ensure_streams(
                 duplicate_window=120,
                 num_replicas=replicas,
                 allow_direct=True,
+                allow_atomic=True,
             ),
         )
     await _ensure_stream(
@@ -136,6 +185,7 @@ async def ensure_streams(
             max_msg_size=512 * 1024,
             duplicate_window=120,
             num_replicas=replicas,
+            allow_atomic=True,
         ),
     )
     await _ensure_stream(
@@ -187,10 +237,14 @@ async def _add_consumer(jetstream: JetStreamContext, stream: str, partition: int
 async def _ensure_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
     assert config.name is not None
     try:
-        await jetstream.stream_info(config.name)
+        present = (await jetstream.stream_info(config.name)).config
     except NoStreamError:
         try:
             await jetstream.add_stream(config)
         except BadRequestError:
             # another process made it in this moment; if it did not, this says why
             await jetstream.stream_info(config.name)
+        return
+    if config.allow_atomic and not present.allow_atomic:
+        present.allow_atomic = True
+        await jetstream.update_stream(present)

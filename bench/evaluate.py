@@ -8,6 +8,7 @@ processor time of this process, so that another program on the machine disturbs 
 
 import argparse
 import cProfile
+import gc
 import mmap
 import pstats
 import random
@@ -199,6 +200,8 @@ def make_workbench(catalogue: Catalogue) -> Workbench:
     if TYPE not in loaded.triggers:
         mistakes = [problem for problem in loaded.problems if problem.severity is Severity.ERROR]
         raise SystemExit(f"the rules of the benchmark do not compile: {mistakes}")
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # as the engine's process does
     return workbench
 
 

@@ -91,16 +91,19 @@ class LazyTraits(Mapping[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a trait; the default when it has none."""
-        read = self._read
-        if name in read:
-            value = read[name]
-        else:
-            value = None
-            for traits in (self._of_line, self._of_person):
-                if value is None and name in traits:
-                    value = value_from_wire(traits[name].value)
-            read[name] = value
+        try:
+            value = self._read[name]
+        except KeyError:
+            value = self._read[name] = self._decoded(name)
         return default if value is None else value
+
+    def _decoded(self, name: str) -> Any:
+        for traits in (self._of_line, self._of_person):
+            packed = traits.get(name)
+            value = None if packed is None else value_from_wire(packed.value)
+            if value is not None:
+                return value
+        return None
 
     def __getitem__(self, name: str) -> Any:
         """The value of a trait; KeyError when it has none."""

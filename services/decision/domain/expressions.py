@@ -124,6 +124,13 @@ def _arithmetic(expression: Arithmetic) -> Read:
             return None if a is None or b is None else round(float(plain(a, b)), 9)
 
         return read_number
+    if plain is not None and expression.kind is Kind.INT and not dates:
+
+        def read_int(situation: Situation) -> int | None:
+            a, b = left(situation), right(situation)
+            return None if a is None or b is None else plain(a, b)
+
+        return read_int
 
     def read(situation: Situation) -> Any:
         a, b = left(situation), right(situation)
@@ -272,11 +279,16 @@ def _crosses(condition: Crosses) -> Holds:
     with_it, threshold = value_function(window), value_function(condition.threshold)
     compute = window_function(window.window)
 
+    event_type = window.window.type
+
     def holds(situation: Situation) -> bool:
-        if situation.event_type != window.window.type:
+        if situation.event_type != event_type:
             return False
-        after, limit = with_it(situation), threshold(situation)
-        if after is None or limit is None or after < limit:
+        after = with_it(situation)
+        if after is None:
+            return False
+        limit = threshold(situation)
+        if limit is None or after < limit:
             return False
         given = window.key in situation.windows
         before = _without_this(window, after, situation) if given else compute(situation, False)

@@ -290,12 +290,14 @@ class Shard:
 
     def properties_of(self, situation: Situation) -> "Properties":
         """The flat snapshot the engine is given: no nulls, no numbers that print with an exponent."""
-        found = Properties()
+        found = Properties(
+            [
+                (name, value)
+                for name, compute in self.properties.items()
+                if (value := compute(situation)) is not None
+            ]
+        )
         found.situation = situation
-        for name, compute in self.properties.items():
-            value = compute(situation)
-            if value is not None:
-                found[name] = value
         return found
 
 

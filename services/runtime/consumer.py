@@ -17,8 +17,9 @@ from services.runtime.log import describe_failure
 from services.runtime.streams import Bus, consumer_name, ensure_consumers
 
 _MESSAGE_ID = "Nats-Msg-Id"
-_COMPANY_SECONDS = 0.005
-"""How long a message of a burst waits for others to share its transaction."""
+_COMPANY_SECONDS = 0.03
+_COMPANY_SHARE = 0.5
+"""A message of a burst waits for others to share its transaction: half as long as the last one took."""
 _BUSY_SECONDS = 0.05
 """A message that comes this soon after the last batch belongs to a burst."""
 _log = structlog.get_logger(__name__)
@@ -224,19 +225,20 @@ class StreamConsumer:
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
-        last_end = 0.0
+        last_end = last_took = 0.0
         while True:
             while not self._ready and not self._stopping.is_set():
                 self._some_ready.clear()
                 await self._some_ready.wait()
             if loop.time() - last_end < _BUSY_SECONDS and len(self._ready) < self._partitions:
                 # in a burst, a transaction of many messages costs hardly more than one of a single one
-                await asyncio.sleep(_COMPANY_SECONDS)
+                await asyncio.sleep(min(_COMPANY_SECONDS, last_took * _COMPANY_SHARE))
             if self._stopping.is_set():
                 return
             batch = self._take_batch()
             if not batch:
                 continue
+            began = loop.time()
             try:
                 async with asyncio.timeout(self._limit_seconds):
                     await self._handler.handle(batch)
@@ -248,6 +250,7 @@ class StreamConsumer:
             else:
                 await self._done(batch)
             last_end = loop.time()
+            last_took = last_end - began
 
     def _take_batch(self) -> list[Delivery]:
         batch: list[Delivery] = []

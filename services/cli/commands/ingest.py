@@ -3,7 +3,6 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -90,17 +89,13 @@ async def _run(
             progress.update(task, completed=done)
 
         async with connected(folder) as connections:
-            events = read_events(_lines(source), report)
+            events = read_events(source, report)
             await feed(
                 connections, events, report, stream_id=stream_id, history=history, step=step, moved=moved
             )
             if wait:
                 await wait_quiet(connections, receipts=True)
     return report
-
-
-def _lines(source: BinaryIO) -> Iterator[bytes]:
-    yield from source
 
 
 def _tell(report: FeedReport, rejections: Path | None, *, as_json: bool) -> None:

@@ -23,8 +23,6 @@ from services.cli.stack.processes import Birth, birth_of
 from services.cli.stack.state import find_stack, read_stack
 from tests.integration.cli.conftest import Rapport, until
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 PARTS = ["postgres", "nats", "smsc", "smtp-sink"]
 
 

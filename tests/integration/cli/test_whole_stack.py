@@ -11,8 +11,6 @@ from services.cli.stack.progress import read_progress
 from services.cli.stack.state import find_stack
 from tests.integration.cli.conftest import ROLES, until
 
-pytestmark = pytest.mark.xdist_group("stack")
-
 
 @pytest.fixture(scope="module")
 def whole(make_rapport):

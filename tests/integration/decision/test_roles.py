@@ -20,8 +20,6 @@ from tests.fakes.peers import serve_peers
 from tests.integration.decision.conftest import LIVE, NOON, RULES, batch_of, exhausted, snapshot
 from tests.integration.decision.test_worker import HELD_OUT, TREATED
 
-pytestmark = pytest.mark.xdist_group("decision-roles")
-
 
 @asynccontextmanager
 async def running(settings, build):

@@ -15,6 +15,10 @@ class Settings:
     """Settings of one role of one service; every one has the environment name RAPPORT_<NAME>.
 
     `database_url` is complete, with the password from RAPPORT_DATABASE_PASSWORD_FILE in it; never log it.
+    `listen` is for callers with a certificate, `token_listen` for callers with a token (gRPC, TLS),
+    `health_listen` for health alone (gRPC, plain), `metrics_listen` for Prometheus; "": not served.
+    `tls_*_file` are our own certificate and key and the authority that we trust (PEM); `jwks` is a file or an
+    https address with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS.
     `extra` holds what only one service knows, by lower-case name without the prefix.
     """
 
@@ -25,7 +29,17 @@ class Settings:
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = ""
     nats_password: str = field(default="", repr=False)
+    nats_ca_file: str = ""
     listen: str = "127.0.0.1:0"
+    token_listen: str = ""
+    health_listen: str = ""
+    metrics_listen: str = ""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    tls_ca_file: str = ""
+    jwks: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = "rapport"
     profile_target: str = ""
     decision_target: str = ""
     channel_target: str = ""
@@ -66,7 +80,17 @@ class Settings:
             nats_url=given.pop("nats_url", "nats://127.0.0.1:4222"),
             nats_user=given.pop("nats_user", ""),
             nats_password=nats_password,
+            nats_ca_file=given.pop("nats_ca_file", ""),
             listen=given.pop("listen", "127.0.0.1:0"),
+            token_listen=given.pop("token_listen", ""),
+            health_listen=given.pop("health_listen", ""),
+            metrics_listen=given.pop("metrics_listen", ""),
+            tls_cert_file=given.pop("tls_cert_file", ""),
+            tls_key_file=given.pop("tls_key_file", ""),
+            tls_ca_file=given.pop("tls_ca_file", ""),
+            jwks=given.pop("jwks", ""),
+            jwt_issuer=given.pop("jwt_issuer", ""),
+            jwt_audience=given.pop("jwt_audience", "rapport"),
             profile_target=given.pop("profile_target", ""),
             decision_target=given.pop("decision_target", ""),
             channel_target=given.pop("channel_target", ""),

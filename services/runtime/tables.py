@@ -71,3 +71,46 @@ def create_runtime_tables(op: Any) -> None:
 def drop_runtime_tables(op: Any) -> None:
     """Undo create_runtime_tables."""
     op.execute("DROP TABLE total, request_key, dead_letter, taken_message, outbox")
+
+
+_SECOND = (
+    # When a message was put there, which tells how long the oldest waits; and the trace it belongs to.
+    "ALTER TABLE outbox ADD COLUMN created_at timestamptz NOT NULL DEFAULT now(), ADD COLUMN trace text",
+    # Who changed what of rules, consent and configuration; written in the transaction of the change.
+    """
+    CREATE TABLE audit_entry (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        time timestamptz NOT NULL DEFAULT clock_timestamp(),
+        actor text NOT NULL,
+        action text NOT NULL,
+        target text NOT NULL,
+        before jsonb,
+        after jsonb,
+        request_id text NOT NULL DEFAULT ''
+    )
+    """,
+    "CREATE INDEX audit_entry_of_target ON audit_entry (target, id)",
+    """
+    CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'the audit log is append-only';
+    END $$
+    """,
+    """
+    CREATE TRIGGER audit_entry_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()
+    """,
+)
+
+
+def add_audit_and_traces(op: Any) -> None:
+    """Create audit_entry; give outbox the time of its rows and their trace (W3C traceparent)."""
+    for statement in _SECOND:
+        op.execute(statement)
+
+
+def drop_audit_and_traces(op: Any) -> None:
+    """Undo add_audit_and_traces."""
+    op.execute("DROP TABLE audit_entry")
+    op.execute("DROP FUNCTION audit_is_append_only")
+    op.execute("ALTER TABLE outbox DROP COLUMN created_at, DROP COLUMN trace")

@@ -5,15 +5,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 SERVICES = ("profile", "decision", "channel")
-PORT_NAMES = (*SERVICES, "nats", "smsc", "smtp-sink")
-PROGRAM_NAMES = (
-    "postgres",
-    "nats",
-    "smsc",
-    "smtp-sink",
+ROLES = (
     *(f"{service}-server" for service in SERVICES),
     *(f"{service}-worker" for service in SERVICES),
 )
+PORT_NAMES = (
+    *SERVICES,  # for callers with a certificate: the services among themselves
+    "nats",
+    "smsc",
+    "smtp-sink",
+    *(f"{service}-tokens" for service in SERVICES),  # for callers with a token
+    *(f"{role}-health" for role in ROLES),
+    *(f"{role}-metrics" for role in ROLES),
+)
+PROGRAM_NAMES = ("postgres", "nats", "smsc", "smtp-sink", *ROLES)
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class StackOptions:
     without: tuple[str, ...] = ()
     """Programs left out; their ports are kept for them, and the others are told of these."""
     port_base: int | None = None
-    """The first of six ports in a row; None: those of the last run that are free, else free ones."""
+    """The first of the ports, in the order of PORT_NAMES; None: those of the last run, else free ones."""
     database_user: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
     """More RAPPORT_<NAME> settings for every role of every service."""

@@ -99,7 +99,11 @@ class Blueprint:
             stage=2,
             command=tuple(python_command(f"services.{service}.main", "server")),
             ready=lambda _start: answers_health(f"{LOOPBACK}:{port}"),
-            environment={**self._service_environment(service), "RAPPORT_LISTEN": f"{LOOPBACK}:{port}"},
+            environment={
+                **self._role_environment(service, "server"),
+                "RAPPORT_LISTEN": f"{LOOPBACK}:{port}",
+                "RAPPORT_TOKEN_LISTEN": self._address(f"{service}-tokens"),
+            },
             port=port,
         )
 
@@ -110,7 +114,7 @@ class Blueprint:
             stage=2,
             command=tuple(python_command(f"services.{service}.main", "worker")),
             ready=partial(says_ready, self.layout.log(name)),
-            environment=self._service_environment(service),
+            environment=self._role_environment(service, "worker"),
         )
 
     def _provider(self, name: str, module: str, *arguments: str) -> Program:
@@ -134,6 +138,16 @@ class Blueprint:
             port=port,
             stop_seconds=5.0,
         )
+
+    def _role_environment(self, service: str, role: str) -> dict[str, str]:
+        return {
+            **self._service_environment(service),
+            "RAPPORT_HEALTH_LISTEN": self._address(f"{service}-{role}-health"),
+            "RAPPORT_METRICS_LISTEN": self._address(f"{service}-{role}-metrics"),
+        }
+
+    def _address(self, name: str) -> str:
+        return f"{LOOPBACK}:{self.ports[name]}"
 
     def _service_environment(self, service: str) -> dict[str, str]:
         told = {

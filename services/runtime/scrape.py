@@ -1,0 +1,160 @@
+"""Serves what a role counted to Prometheus: HTTPS, for callers with a certificate of our authority only.
+
+In threads of its own, so that it also answers while the role's event loop does not.
+"""
+
+import asyncio
+import ipaddress
+import os
+import socket
+import socketserver
+import ssl
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import structlog
+
+from services.runtime.errors import SettingError
+from services.runtime.metrics import CONTENT_TYPE, exposition
+from services.runtime.settings import Settings
+
+PATH = "/metrics"
+_CALLER_SECONDS = 10.0
+_POLL_SECONDS = 0.25  # how long stopping may take
+_log = structlog.get_logger(__name__)
+
+
+class TlsFiles:
+    """TLS settings from the three files, read again when one of them was replaced."""
+
+    def __init__(self, cert_file: str, key_file: str, ca_file: str) -> None:
+        self._files = (cert_file, key_file, ca_file)
+        self._lock = threading.Lock()
+        self._stamps: tuple[tuple[int, int], ...] = ()
+        self._context: ssl.SSLContext | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """What a connection that begins now is held to; files that do not fit together change nothing."""
+        with self._lock:
+            try:
+                stamps = tuple((found.st_mtime_ns, found.st_ino) for found in map(os.stat, self._files))
+                if self._context is None or stamps != self._stamps:
+                    self._context = self._read()
+                    self._stamps = stamps
+            except OSError as error:  # ssl.SSLError is one
+                if self._context is None:
+                    raise SettingError(
+                        f"the certificate files cannot be used ({type(error).__name__})",
+                        field="RAPPORT_TLS_CERT_FILE",
+                        suggestion="name a certificate, its key and the authority, in PEM",
+                    ) from error
+                _log.warning("certificate_files_not_taken", error=type(error).__name__)
+            return self._context
+
+    def _read(self) -> ssl.SSLContext:
+        cert_file, key_file, ca_file = self._files
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(cert_file, key_file)
+        context.load_verify_locations(ca_file)
+        return context
+
+
+class MetricsServer:
+    """Answers GET /metrics for one role from `start` to `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        missing = [
+            f"RAPPORT_{name.upper()}"
+            for name in ("tls_cert_file", "tls_key_file", "tls_ca_file")
+            if not getattr(settings, name)
+        ]
+        if missing:
+            raise SettingError(
+                f"metrics are served over TLS only, and {' and '.join(missing)} is not set",
+                field=missing[0],
+                suggestion="name the files, or leave RAPPORT_METRICS_LISTEN empty",
+            )
+        host, _, port = settings.metrics_listen.rpartition(":")
+        tls = TlsFiles(settings.tls_cert_file, settings.tls_key_file, settings.tls_ca_file)
+        tls.context()
+        try:
+            self._server = _HttpsServer((host.strip("[]"), int(port)), tls, settings.service, settings.role)
+        except (OSError, ValueError) as error:
+            raise SettingError(
+                f"cannot listen on {settings.metrics_listen}",
+                field="RAPPORT_METRICS_LISTEN",
+                suggestion="name an address of this machine and a free port",
+            ) from error
+        self.address = f"{host}:{self._server.server_address[1]}"
+
+    def start(self) -> None:
+        """Begin to answer."""
+        threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="metrics", daemon=True
+        ).start()
+
+    async def stop(self) -> None:
+        """Answer no more."""
+        await asyncio.to_thread(self._server.shutdown)
+        self._server.server_close()
+
+
+class _HttpsServer(ThreadingHTTPServer):
+    """Each caller's handshake and request have their own thread and a time limit."""
+
+    daemon_threads = True
+    request_queue_size = 16
+
+    def __init__(self, address: tuple[str, int], tls: TlsFiles, service: str, role: str) -> None:
+        self.tls = tls
+        self.service = service
+        self.role = role
+        if _is_ipv6(address[0]):
+            self.address_family = socket.AF_INET6
+        super().__init__(address, _Scrape)
+
+    def server_bind(self) -> None:
+        """Without the look-up of a host name that HTTPServer makes."""
+        socketserver.TCPServer.server_bind(self)
+
+    def finish_request(self, request: object, client_address: object) -> None:
+        """Shake hands in the caller's own thread; a caller without a certificate gets no further."""
+        assert isinstance(request, socket.socket)
+        request.settimeout(_CALLER_SECONDS)
+        try:
+            with self.tls.context().wrap_socket(request, server_side=True) as secured:
+                self.RequestHandlerClass(secured, client_address, self)  # type: ignore[arg-type]
+        except OSError as error:
+            _log.info("scrape_refused", error=type(error).__name__)
+
+
+class _Scrape(BaseHTTPRequestHandler):
+    """GET /metrics, and nothing else."""
+
+    server: _HttpsServer
+    server_version = "rapport"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer with everything that was counted."""
+        if self.path.partition("?")[0] != PATH:
+            self.send_error(404, f"only {PATH} is here")
+            return
+        body = exposition(self.server.service, self.server.role)
+        self.send_response(200)
+        self.send_header("Content-Type", CONTENT_TYPE)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's signature
+        """Scrapes leave no line in the log."""
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False

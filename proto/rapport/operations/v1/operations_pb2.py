@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&rapport/operations/v1/operations.proto\x12\x15rapport.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n\x12GetProgressRequest\"\xd6\x02\n\x13GetProgressResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x31\n\rbusiness_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0estream_pending\x18\x03 \x01(\x03\x12\x16\n\x0eoutbox_pending\x18\x04 \x01(\x03\x12\x13\n\x0b\x64ue_pending\x18\x05 \x01(\x03\x12\x0f\n\x07planned\x18\x06 \x01(\x03\x12\x18\n\x10\x61waiting_receipt\x18\x07 \x01(\x03\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x08 \x01(\x03\x12\x46\n\x06totals\x18\t \x03(\x0b\x32\x36.rapport.operations.v1.GetProgressResponse.TotalsEntry\x1a-\n\x0bTotalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"W\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x16\n\x0einclude_resent\x18\x03 \x01(\x08\"\xeb\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07item_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresend_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\titem_type\x18\x08 \x01(\t\x12\x10\n\x08\x63ustomer\x18\t \x01(\x03\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.rapport.operations.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"E\n\x17ResendDeadLetterRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x02 \x01(\t\"R\n\x18ResendDeadLetterResponse\x12\x36\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32!.rapport.operations.v1.DeadLetter2\xe0\x02\n\x11OperationsService\x12\x64\n\x0bGetProgress\x12).rapport.operations.v1.GetProgressRequest\x1a*.rapport.operations.v1.GetProgressResponse\x12p\n\x0fListDeadLetters\x12-.rapport.operations.v1.ListDeadLettersRequest\x1a..rapport.operations.v1.ListDeadLettersResponse\x12s\n\x10ResendDeadLetter\x12..rapport.operations.v1.ResendDeadLetterRequest\x1a/.rapport.operations.v1.ResendDeadLetterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&rapport/operations/v1/operations.proto\x12\x15rapport.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\"\x14\n\x12GetProgressRequest\"\xd6\x02\n\x13GetProgressResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x31\n\rbusiness_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0estream_pending\x18\x03 \x01(\x03\x12\x16\n\x0eoutbox_pending\x18\x04 \x01(\x03\x12\x13\n\x0b\x64ue_pending\x18\x05 \x01(\x03\x12\x0f\n\x07planned\x18\x06 \x01(\x03\x12\x18\n\x10\x61waiting_receipt\x18\x07 \x01(\x03\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x08 \x01(\x03\x12\x46\n\x06totals\x18\t \x03(\x0b\x32\x36.rapport.operations.v1.GetProgressResponse.TotalsEntry\x1a-\n\x0bTotalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"W\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x16\n\x0einclude_resent\x18\x03 \x01(\x08\"\xeb\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07item_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresend_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\titem_type\x18\x08 \x01(\t\x12\x10\n\x08\x63ustomer\x18\t \x01(\x03\"k\n\x17ListDeadLettersResponse\x12\x37\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32!.rapport.operations.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"E\n\x17ResendDeadLetterRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x02 \x01(\t\"R\n\x18ResendDeadLetterResponse\x12\x36\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32!.rapport.operations.v1.DeadLetter\"\xcb\x01\n\x17ListAuditEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12-\n\tfrom_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x01\n\nAuditEntry\x12\x16\n\x0e\x61udit_entry_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x0e\n\x06target\x18\x06 \x01(\t\x12\x0e\n\x06\x62\x65\x66ore\x18\x07 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x08 \x01(\t\x12\x12\n\nrequest_id\x18\t \x01(\t\"g\n\x18ListAuditEntriesResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.rapport.operations.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x15\n\x13PreviewPruneRequest\"\xcb\x01\n\x0bPrunedClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0ckept_seconds\x18\x02 \x01(\x03\x12/\n\x0b\x62\x65\x66ore_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x04rows\x18\x04 \x03(\x0b\x32,.rapport.operations.v1.PrunedClass.RowsEntry\x1a+\n\tRowsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"K\n\x14PreviewPruneResponse\x12\x33\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\".rapport.operations.v1.PrunedClass\"\"\n\x0cPruneRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"R\n\rPruneResponse\x12\x33\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\".rapport.operations.v1.PrunedClass\x12\x0c\n\x04more\x18\x02 \x01(\x08\x32\x90\x06\n\x11OperationsService\x12y\n\x0bGetProgress\x12).rapport.operations.v1.GetProgressRequest\x1a*.rapport.operations.v1.GetProgressResponse\"\x13\xaa\xbb\x18\x0foperations.read\x12\x85\x01\n\x0fListDeadLetters\x12-.rapport.operations.v1.ListDeadLettersRequest\x1a..rapport.operations.v1.ListDeadLettersResponse\"\x13\xaa\xbb\x18\x0foperations.read\x12\x89\x01\n\x10ResendDeadLetter\x12..rapport.operations.v1.ResendDeadLetterRequest\x1a/.rapport.operations.v1.ResendDeadLetterResponse\"\x14\xaa\xbb\x18\x10operations.write\x12\x83\x01\n\x10ListAuditEntries\x12..rapport.operations.v1.ListAuditEntriesRequest\x1a/.rapport.operations.v1.ListAuditEntriesResponse\"\x0e\xaa\xbb\x18\naudit.read\x12|\n\x0cPreviewPrune\x12*.rapport.operations.v1.PreviewPruneRequest\x1a+.rapport.operations.v1.PreviewPruneResponse\"\x13\xaa\xbb\x18\x0foperations.read\x12h\n\x05Prune\x12#.rapport.operations.v1.PruneRequest\x1a$.rapport.operations.v1.PruneResponse\"\x14\xaa\xbb\x18\x10operations.writeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +35,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETPROGRESSRESPONSE_TOTALSENTRY']._loaded_options = None
   _globals['_GETPROGRESSRESPONSE_TOTALSENTRY']._serialized_options = b'8\001'
-  _globals['_GETPROGRESSREQUEST']._serialized_start=98
-  _globals['_GETPROGRESSREQUEST']._serialized_end=118
-  _globals['_GETPROGRESSRESPONSE']._serialized_start=121
-  _globals['_GETPROGRESSRESPONSE']._serialized_end=463
-  _globals['_GETPROGRESSRESPONSE_TOTALSENTRY']._serialized_start=418
-  _globals['_GETPROGRESSRESPONSE_TOTALSENTRY']._serialized_end=463
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=465
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=552
-  _globals['_DEADLETTER']._serialized_start=555
-  _globals['_DEADLETTER']._serialized_end=790
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=792
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=899
-  _globals['_RESENDDEADLETTERREQUEST']._serialized_start=901
-  _globals['_RESENDDEADLETTERREQUEST']._serialized_end=970
-  _globals['_RESENDDEADLETTERRESPONSE']._serialized_start=972
-  _globals['_RESENDDEADLETTERRESPONSE']._serialized_end=1054
-  _globals['_OPERATIONSSERVICE']._serialized_start=1057
-  _globals['_OPERATIONSSERVICE']._serialized_end=1409
+  _globals['_PRUNEDCLASS_ROWSENTRY']._loaded_options = None
+  _globals['_PRUNEDCLASS_ROWSENTRY']._serialized_options = b'8\001'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['GetProgress']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['GetProgress']._serialized_options = b'\252\273\030\017operations.read'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListDeadLetters']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\252\273\030\017operations.read'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ResendDeadLetter']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ResendDeadLetter']._serialized_options = b'\252\273\030\020operations.write'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListAuditEntries']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListAuditEntries']._serialized_options = b'\252\273\030\naudit.read'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['PreviewPrune']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['PreviewPrune']._serialized_options = b'\252\273\030\017operations.read'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['Prune']._loaded_options = None
+  _globals['_OPERATIONSSERVICE'].methods_by_name['Prune']._serialized_options = b'\252\273\030\020operations.write'
+  _globals['_GETPROGRESSREQUEST']._serialized_start=130
+  _globals['_GETPROGRESSREQUEST']._serialized_end=150
+  _globals['_GETPROGRESSRESPONSE']._serialized_start=153
+  _globals['_GETPROGRESSRESPONSE']._serialized_end=495
+  _globals['_GETPROGRESSRESPONSE_TOTALSENTRY']._serialized_start=450
+  _globals['_GETPROGRESSRESPONSE_TOTALSENTRY']._serialized_end=495
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=497
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=584
+  _globals['_DEADLETTER']._serialized_start=587
+  _globals['_DEADLETTER']._serialized_end=822
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=824
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=931
+  _globals['_RESENDDEADLETTERREQUEST']._serialized_start=933
+  _globals['_RESENDDEADLETTERREQUEST']._serialized_end=1002
+  _globals['_RESENDDEADLETTERRESPONSE']._serialized_start=1004
+  _globals['_RESENDDEADLETTERRESPONSE']._serialized_end=1086
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=1089
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=1292
+  _globals['_AUDITENTRY']._serialized_start=1295
+  _globals['_AUDITENTRY']._serialized_end=1488
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=1490
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=1593
+  _globals['_PREVIEWPRUNEREQUEST']._serialized_start=1595
+  _globals['_PREVIEWPRUNEREQUEST']._serialized_end=1616
+  _globals['_PRUNEDCLASS']._serialized_start=1619
+  _globals['_PRUNEDCLASS']._serialized_end=1822
+  _globals['_PRUNEDCLASS_ROWSENTRY']._serialized_start=1779
+  _globals['_PRUNEDCLASS_ROWSENTRY']._serialized_end=1822
+  _globals['_PREVIEWPRUNERESPONSE']._serialized_start=1824
+  _globals['_PREVIEWPRUNERESPONSE']._serialized_end=1899
+  _globals['_PRUNEREQUEST']._serialized_start=1901
+  _globals['_PRUNEREQUEST']._serialized_end=1935
+  _globals['_PRUNERESPONSE']._serialized_start=1937
+  _globals['_PRUNERESPONSE']._serialized_end=2019
+  _globals['_OPERATIONSSERVICE']._serialized_start=2022
+  _globals['_OPERATIONSSERVICE']._serialized_end=2806
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,21 @@ class OperationsServiceStub:
                 request_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ResendDeadLetterRequest.SerializeToString,
                 response_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ResendDeadLetterResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/rapport.operations.v1.OperationsService/ListAuditEntries',
+                request_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
+        self.PreviewPrune = channel.unary_unary(
+                '/rapport.operations.v1.OperationsService/PreviewPrune',
+                request_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PreviewPruneRequest.SerializeToString,
+                response_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PreviewPruneResponse.FromString,
+                _registered_method=True)
+        self.Prune = channel.unary_unary(
+                '/rapport.operations.v1.OperationsService/Prune',
+                request_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PruneRequest.SerializeToString,
+                response_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PruneResponse.FromString,
+                _registered_method=True)
 
 
 class OperationsServiceServicer:
@@ -77,6 +92,27 @@ class OperationsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """Who changed what of rules, consent and configuration, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewPrune(self, request, context):
+        """What the next pruning would take away by now, class by class; takes nothing away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Prune(self, request, context):
+        """Takes away now what is kept no longer; workers do the same by themselves from time to time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +130,21 @@ def add_OperationsServiceServicer_to_server(servicer, server):
                     servicer.ResendDeadLetter,
                     request_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ResendDeadLetterRequest.FromString,
                     response_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ResendDeadLetterResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'PreviewPrune': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewPrune,
+                    request_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PreviewPruneRequest.FromString,
+                    response_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PreviewPruneResponse.SerializeToString,
+            ),
+            'Prune': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prune,
+                    request_deserializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PruneRequest.FromString,
+                    response_serializer=rapport_dot_operations_dot_v1_dot_operations__pb2.PruneResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +229,87 @@ class OperationsService:
             '/rapport.operations.v1.OperationsService/ResendDeadLetter',
             rapport_dot_operations_dot_v1_dot_operations__pb2.ResendDeadLetterRequest.SerializeToString,
             rapport_dot_operations_dot_v1_dot_operations__pb2.ResendDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rapport.operations.v1.OperationsService/ListAuditEntries',
+            rapport_dot_operations_dot_v1_dot_operations__pb2.ListAuditEntriesRequest.SerializeToString,
+            rapport_dot_operations_dot_v1_dot_operations__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewPrune(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rapport.operations.v1.OperationsService/PreviewPrune',
+            rapport_dot_operations_dot_v1_dot_operations__pb2.PreviewPruneRequest.SerializeToString,
+            rapport_dot_operations_dot_v1_dot_operations__pb2.PreviewPruneResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prune(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rapport.operations.v1.OperationsService/Prune',
+            rapport_dot_operations_dot_v1_dot_operations__pb2.PruneRequest.SerializeToString,
+            rapport_dot_operations_dot_v1_dot_operations__pb2.PruneResponse.FromString,
             options,
             channel_credentials,
             insecure,

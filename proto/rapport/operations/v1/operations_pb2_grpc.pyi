@@ -39,6 +39,12 @@ class OperationsServiceStub:
     """Items set aside because they failed alone, newest first."""
     ResendDeadLetter: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ResendDeadLetterRequest, _operations_pb2.ResendDeadLetterResponse]
     """Sends items that were set aside once more; they re-enter as if new, with a fresh snapshot."""
+    ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListAuditEntriesRequest, _operations_pb2.ListAuditEntriesResponse]
+    """Who changed what of rules, consent and configuration, newest first."""
+    PreviewPrune: _grpc.UnaryUnaryMultiCallable[_operations_pb2.PreviewPruneRequest, _operations_pb2.PreviewPruneResponse]
+    """What the next pruning would take away by now, class by class; takes nothing away."""
+    Prune: _grpc.UnaryUnaryMultiCallable[_operations_pb2.PruneRequest, _operations_pb2.PruneResponse]
+    """Takes away now what is kept no longer; workers do the same by themselves from time to time."""
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
@@ -51,6 +57,12 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     """Items set aside because they failed alone, newest first."""
     ResendDeadLetter: _aio.UnaryUnaryMultiCallable[_operations_pb2.ResendDeadLetterRequest, _operations_pb2.ResendDeadLetterResponse]  # type: ignore[assignment]
     """Sends items that were set aside once more; they re-enter as if new, with a fresh snapshot."""
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListAuditEntriesRequest, _operations_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
+    """Who changed what of rules, consent and configuration, newest first."""
+    PreviewPrune: _aio.UnaryUnaryMultiCallable[_operations_pb2.PreviewPruneRequest, _operations_pb2.PreviewPruneResponse]  # type: ignore[assignment]
+    """What the next pruning would take away by now, class by class; takes nothing away."""
+    Prune: _aio.UnaryUnaryMultiCallable[_operations_pb2.PruneRequest, _operations_pb2.PruneResponse]  # type: ignore[assignment]
+    """Takes away now what is kept no longer; workers do the same by themselves from time to time."""
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served by each of the three services beside its own."""
@@ -78,5 +90,29 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.ResendDeadLetterResponse, _abc.Awaitable[_operations_pb2.ResendDeadLetterResponse]]:
         """Sends items that were set aside once more; they re-enter as if new, with a fresh snapshot."""
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _operations_pb2.ListAuditEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.ListAuditEntriesResponse, _abc.Awaitable[_operations_pb2.ListAuditEntriesResponse]]:
+        """Who changed what of rules, consent and configuration, newest first."""
+
+    @_abc_1.abstractmethod
+    def PreviewPrune(
+        self,
+        request: _operations_pb2.PreviewPruneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.PreviewPruneResponse, _abc.Awaitable[_operations_pb2.PreviewPruneResponse]]:
+        """What the next pruning would take away by now, class by class; takes nothing away."""
+
+    @_abc_1.abstractmethod
+    def Prune(
+        self,
+        request: _operations_pb2.PruneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.PruneResponse, _abc.Awaitable[_operations_pb2.PruneResponse]]:
+        """Takes away now what is kept no longer; workers do the same by themselves from time to time."""
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -43,6 +43,35 @@ class UnavailableError(RapportError):
     """Something needed is away or full; the same request may pass later."""
 
 
+class OverloadedError(RapportError):
+    """There is no room for more just now; the same request passes after `retry_seconds`, which it is told."""
+
+    def __init__(self, message: str, *, retry_seconds: float, field: str = "", suggestion: str = "") -> None:
+        super().__init__(message, field=field, suggestion=suggestion)
+        self.retry_seconds = retry_seconds
+
+
+class TooManyCallsError(OverloadedError):
+    """The caller asks faster than it may."""
+
+
+class UnauthenticatedError(RapportError):
+    """The caller has not shown who it is: no certificate or token, or one that does not count."""
+
+
+class PermissionDeniedError(RapportError):
+    """The caller is known and may not do this; `scope` is what it would need ("": nobody may)."""
+
+    def __init__(self, message: str, *, scope: str, suggestion: str = "") -> None:
+        super().__init__(message, suggestion=suggestion)
+        self.scope = scope
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What ErrorInfo says beside the reason."""
+        return {"scope": self.scope} if self.scope else {}
+
+
 class SettingError(RapportError):
     """The environment does not say what a role needs to start."""
 
@@ -64,6 +93,10 @@ RUNTIME_ERRORS: ErrorTable = {
     ConflictError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "CONFLICT"),
     RequestReusedError: ErrorKind(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_REUSED"),
     UnavailableError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
+    OverloadedError: ErrorKind(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
+    TooManyCallsError: ErrorKind(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
+    UnauthenticatedError: ErrorKind(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    PermissionDeniedError: ErrorKind(grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING"),
     SettingError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "SETTING"),
 }
 

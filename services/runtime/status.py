@@ -1,5 +1,6 @@
 """Errors as gRPC statuses with details (AIP-193), and back again for callers."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,10 +30,15 @@ class Failure:
     message: str
     metadata: dict[str, str] = field(default_factory=dict)
     fields: tuple[tuple[str, str], ...] = ()
+    retry_seconds: float | None = None
+    """When to come back, where the other side said so."""
 
 
 def failure_status(error: BaseException, table: ErrorTable) -> status_pb2.Status | None:
-    """The status of a known error with ErrorInfo and, if it names a field, BadRequest; None: unknown."""
+    """The status of a known error with ErrorInfo; None: unknown.
+
+    With BadRequest if it names a field, and RetryInfo if it knows when to come back.
+    """
     if isinstance(error, StoredFailureError):
         return error.status
     kind = error_kind(error, table)
@@ -48,6 +54,7 @@ def failure_status(error: BaseException, table: ErrorTable) -> status_pb2.Status
         text = f"{field_name}: {text}"
     if suggestion:
         info.metadata["suggestion"] = suggestion
+    info.metadata.update(getattr(error, "details", {}))
     status = status_pb2.Status(code=kind.status.value[0], message=text)
     status.details.add().Pack(info)
     if field_name:
@@ -56,6 +63,11 @@ def failure_status(error: BaseException, table: ErrorTable) -> status_pb2.Status
             field=field_name, description=f"{message}; {suggestion}" if suggestion else message
         )
         status.details.add().Pack(bad)
+    retry_seconds = getattr(error, "retry_seconds", None)
+    if isinstance(retry_seconds, int | float):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(math.ceil(retry_seconds * 1000))
+        status.details.add().Pack(retry)
     return status
 
 
@@ -77,14 +89,18 @@ def read_failure(error: grpc.RpcError) -> Failure:
     reason = ""
     metadata: dict[str, str] = {}
     fields: list[tuple[str, str]] = []
+    retry_seconds: float | None = None
     for key, value in trailing or ():
         if key != DETAILS_KEY or not isinstance(value, bytes):
             continue
         for detail in status_pb2.Status.FromString(value).details:
             info = error_details_pb2.ErrorInfo()
             bad = error_details_pb2.BadRequest()
+            retry = error_details_pb2.RetryInfo()
             if detail.Unpack(info):
                 reason, metadata = info.reason, dict(info.metadata)
             elif detail.Unpack(bad):
                 fields.extend((violation.field, violation.description) for violation in bad.field_violations)
-    return Failure(code, reason, message, metadata, tuple(fields))
+            elif detail.Unpack(retry):
+                retry_seconds = retry.retry_delay.ToMilliseconds() / 1000
+    return Failure(code, reason, message, metadata, tuple(fields), retry_seconds)

@@ -8,6 +8,8 @@ from services.runtime.errors import (
     RUNTIME_ERRORS,
     ErrorKind,
     InvalidArgumentError,
+    OverloadedError,
+    PermissionDeniedError,
     RapportError,
     RequestReusedError,
     TooLargeError,
@@ -73,3 +75,20 @@ def test_an_error_nobody_knows_has_no_status(error: Exception):
 
 def test_an_unknown_error_shows_its_correlation_id_only():
     assert unknown_status("abc").message == "internal error abc"
+
+
+def test_an_overloaded_service_says_when_to_come_back():
+    status = failure_status(OverloadedError("it is full", retry_seconds=1.5), {})
+    assert status is not None
+    assert status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    retry = error_details_pb2.RetryInfo()
+    assert status.details[1].Unpack(retry)
+    assert retry.retry_delay.ToMilliseconds() == 1500
+
+
+def test_a_missing_scope_is_named():
+    status = failure_status(PermissionDeniedError("it is missing", scope="rules.write"), {})
+    assert status is not None
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (info.reason, info.metadata["scope"]) == ("SCOPE_MISSING", "rules.write")

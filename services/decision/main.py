@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 SERVICE = "decision"
 MIGRATIONS = Path(__file__).parent / "migrations"
+ENGINE_SECONDS = 10.0
+"""A batch takes some hundredths; while one hangs, every partition of the worker waits."""
 
 
 class Parts:
@@ -63,7 +65,7 @@ class Parts:
             partitions=settings.partitions,
         )
         self.command = engine_child.command(settings.rules_folder)
-        self.process = EngineProcess(self.command)
+        self.process = EngineProcess(self.command, deadline=ENGINE_SECONDS)
         self.evaluator = ProcessEvaluator(self.process)
         self.rule_sets = RuleSetStore(self.database)
         self.standings = StandingStore()

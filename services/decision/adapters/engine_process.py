@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from services.decision.domain.errors import EngineDiedError, JobFailedError
+from services.decision.domain.errors import EngineDiedError, EngineNotReadyError, JobFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import IO
 
 HEADER = struct.Struct("<I")
@@ -39,12 +39,16 @@ class EngineProcess:
     """One child, started when first needed and again after it died; one job at a time.
 
     ``command`` gets one more argument: the file descriptor of the shared memory. ``deadline`` is how long, in
-    seconds, a job may take before the child counts as dead.
+    seconds, a job may take before the child counts as dead; the first one after a start, and every set-up,
+    may take ``first_deadline``.
     """
 
-    def __init__(self, command: Sequence[str], *, deadline: float = 30.0) -> None:
+    def __init__(
+        self, command: Sequence[str], *, deadline: float = 30.0, first_deadline: float = 60.0
+    ) -> None:
         self._command = tuple(command)
         self._deadline = deadline
+        self._first_deadline = max(first_deadline, deadline)
         self._lock = asyncio.Lock()
         self._child: asyncio.subprocess.Process | None = None
         self._file: IO[bytes] | None = None
@@ -52,21 +56,27 @@ class EngineProcess:
         self._setup: tuple[str, tuple[Any, ...]] | None = None
         self.starts = 0
 
-    async def set_up(self, job: str, *arguments: Any) -> Any:
-        """Runs a job now and again after every restart, before anything else (loading the live rules)."""
+    async def set_up(
+        self, job: str, *arguments: Any, holds: Callable[[Any], bool] = lambda _answer: True
+    ) -> Any:
+        """Runs a job now and, if ``holds`` says so of its answer, again after every restart before all else.
+
+        That is how the live rules are loaded. If it does not hold, the set-up before stays the one to repeat.
+        """
         async with self._lock:
-            answer = await self._call(job, arguments)
-            self._setup = (job, arguments)
+            answer = await self._call(job, arguments, self._first_deadline)
+            if holds(answer):
+                self._setup = (job, arguments)
             return answer
 
     async def call(self, job: str, *arguments: Any) -> Any:
         """Runs one job in the child and returns its answer.
 
         Raises EngineDiedError when the child ended or overran its deadline (the next call starts it again),
-        and JobFailedError when the job raised.
+        EngineNotReadyError when it did so before it came to this job, and JobFailedError when the job raised.
         """
         async with self._lock:
-            return await self._call(job, arguments)
+            return await self._call(job, arguments, self._deadline)
 
     async def close(self) -> None:
         """Ends the child."""
@@ -82,14 +92,26 @@ class EngineProcess:
         """Process id of the child, None when it does not run."""
         return None if self._child is None else self._child.pid
 
-    async def _call(self, job: str, arguments: tuple[Any, ...]) -> Any:
+    async def _call(self, job: str, arguments: tuple[Any, ...], deadline: float) -> Any:
         if self._child is None or self._child.returncode is not None:
             await self._start()
-            if self._setup is not None:
-                await self._exchange(*self._setup)
-        return await self._exchange(job, arguments)
+            if self._setup is None:
+                deadline = self._first_deadline
+            else:
+                await self._set_up_again(*self._setup)
+        return await self._exchange(job, arguments, deadline)
 
-    async def _exchange(self, job: str, arguments: tuple[Any, ...]) -> Any:
+    async def _set_up_again(self, job: str, arguments: tuple[Any, ...]) -> None:
+        """Runs the set-up in a new child; one that could not be set up must not be given a job."""
+        try:
+            await self._exchange(job, arguments, self._first_deadline)
+        except EngineDiedError as died:
+            raise EngineNotReadyError(f"the engine's process was lost in its set-up: {died}") from died
+        except JobFailedError as failed:
+            await self._end()
+            raise EngineNotReadyError(f"the engine's process could not be set up: {failed}") from failed
+
+    async def _exchange(self, job: str, arguments: tuple[Any, ...], deadline: float) -> Any:
         child, memory = self._child, self._memory
         assert child is not None
         assert child.stdin is not None
@@ -98,7 +120,7 @@ class EngineProcess:
         memory[: ITEM.size] = ITEM.pack(NO_ITEM)
         frame = pickle.dumps((job, arguments), protocol=pickle.HIGHEST_PROTOCOL)
         try:
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(deadline):
                 child.stdin.writelines((HEADER.pack(len(frame)), frame))
                 await child.stdin.drain()
                 (length,) = HEADER.unpack(await child.stdout.readexactly(HEADER.size))
@@ -108,7 +130,7 @@ class EngineProcess:
             item = self._item()
             overran = isinstance(error, TimeoutError)
             code = await self._end(stuck=overran)
-            why = f"overran its {self._deadline} s" if overran else f"ended with code {code}"
+            why = f"overran its {deadline} s" if overran else f"ended with code {code}"
             _log.warning("engine process lost", job=job, item=item, why=why)
             raise EngineDiedError(f"the engine's process {why} in job {job}", item) from error
         except BaseException:

@@ -2,45 +2,91 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.workbench import set_aside, set_due_aside
 from services.decision.app.jobs import Batch, Item
-from services.decision.domain.errors import EngineDiedError
+from services.decision.domain.errors import EngineDiedError, EngineNotReadyError, KillsEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from services.decision.adapters.engine_process import EngineProcess
     from services.decision.app.jobs import Answered, DueQuestion, Loaded, Replayed, Source
     from services.decision.domain.decide import Planned
 
 _KILLS = 2
+_REMEMBERED = 10_000
+_REMEMBERED_SECONDS = 600.0
+"""Longer than a message full of killers takes; after it, one that was sent again gets its chance."""
+
+
+class Strikes:
+    """How often each item was in work when the process died, since it last came through; bounded.
+
+    It outlives a call: a batch that took too long is given up and tried again, and must not start from none.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._kills: OrderedDict[tuple[Any, ...], tuple[int, float]] = OrderedDict()
+
+    def add(self, item: tuple[Any, ...]) -> None:
+        """It killed the process."""
+        self._kills[item] = (self._count(item) + 1, self._now())
+        self._kills.move_to_end(item)
+        while len(self._kills) > _REMEMBERED:
+            self._kills.popitem(last=False)
+
+    def any(self) -> bool:
+        """Whether anything killed the process lately."""
+        return bool(self._kills)
+
+    def clear(self, item: tuple[Any, ...]) -> None:
+        """It came through."""
+        self._kills.pop(item, None)
+
+    def out(self, item: tuple[Any, ...]) -> int:
+        """How often it killed the process, if that is too often; else 0."""
+        kills = self._count(item)
+        return kills if kills >= _KILLS else 0
+
+    def _count(self, item: tuple[Any, ...]) -> int:
+        kills, last = self._kills.get(item, (0, 0.0))
+        return kills if self._now() - last < _REMEMBERED_SECONDS else 0
 
 
 class ProcessEvaluator:
     """The evaluator of a worker or server: a batch at once, and singly once the process died in it.
 
-    An event that was in work when the process died twice is set aside.
+    An event that was in work when the process died twice is set aside. When the process cannot even be
+    started or set up, EngineNotReadyError says so and no event is to blame.
     """
 
-    def __init__(self, process: EngineProcess) -> None:
+    def __init__(self, process: EngineProcess, now: Callable[[], float] = monotonic) -> None:
         self._process = process
+        self._strikes = Strikes(now)
 
     async def load(self, version: int, sources: Sequence[Source]) -> Loaded:
-        """Makes a version of the program the live one, now and after each restart."""
-        loaded: Loaded = await self._process.set_up("load", version, tuple(sources))
+        """Makes a version of the program the live one, now and after each restart; not one with errors."""
+        loaded: Loaded = await self._process.set_up("load", version, tuple(sources), holds=_compiled)
         return loaded
 
     async def evaluate(
         self, payloads: Sequence[bytes], stored_arms: Mapping[int, Mapping[str, str]] | None = None
     ) -> Batch:
         """Evaluates messages of EVENTS; positions count over all of them."""
+        if self._strikes.any() and self._any_out(payloads):
+            return await self._singly(payloads, stored_arms, None)
         try:
             batch: Batch = await self._process.call("evaluate", tuple(payloads), stored_arms)
+        except EngineNotReadyError:
+            raise
         except EngineDiedError as died:
             return await self._singly(payloads, stored_arms, died.item)
         return batch
@@ -51,19 +97,37 @@ class ProcessEvaluator:
         """Evaluates planned actions that fell due, in order."""
         try:
             items: tuple[Item, ...] = await self._process.call("evaluate_due", tuple(questions), stored_arms)
+        except EngineNotReadyError:
+            raise
         except EngineDiedError as died:
+            if died.item is not None:
+                self._strikes.add(_due_key(questions[died.item]))
             singly: list[Item] = []
-            for position, question in enumerate(questions):
-                found, reason = await self._strike(
-                    "evaluate_due", ((question,), stored_arms), int(position == died.item)
+            for question in questions:
+                found, reason = await self._alone(
+                    _due_key(question), "evaluate_due", (question,), stored_arms
                 )
                 singly.extend([set_due_aside(question.fell_due, reason)] if found is None else found)
             return tuple(singly)
         return items
 
     async def ask(self, event: bytes, snapshot: bytes, arms: Mapping[str, str]) -> Answered:
-        """The live rules' answer to an event that happens now."""
-        answered: Answered = await self._process.call("ask", event, snapshot, dict(arms))
+        """The live rules' answer to an event that happens now.
+
+        EngineDiedError: it killed the process, or the process died by itself; KillsEngineError: it did so
+        before, and is not tried again.
+        """
+        key = _event_key(stream_pb2.TakenEvent.FromString(event))
+        if kills := self._strikes.out(key):
+            raise KillsEngineError(f"this question killed the engine's process {kills} times")
+        try:
+            answered: Answered = await self._process.call("ask", event, snapshot, dict(arms))
+        except EngineNotReadyError:
+            raise
+        except EngineDiedError:
+            self._strikes.add(key)
+            raise
+        self._strikes.clear(key)
         return answered
 
     async def replay(
@@ -90,13 +154,16 @@ class ProcessEvaluator:
         items: list[Item] = []
         position = 0
         program = 0
-        for payload in payloads:
-            batch = stream_pb2.EventBatch.FromString(payload)
+        batches = [stream_pb2.EventBatch.FromString(payload) for payload in payloads]
+        if killer is not None:
+            # noted at once: should the rest take too long, the next attempt begins with what this one learnt
+            self._strikes.add(_event_key([event for batch in batches for event in batch.events][killer]))
+        for batch in batches:
             counts.append(len(batch.events))
             for event in batch.events:
                 alone = set_aside(position, event, batch, "")
-                found, reason = await self._strike(
-                    "evaluate", ((alone.payload,), stored_arms), int(position == killer)
+                found, reason = await self._alone(
+                    _event_key(event), "evaluate", (alone.payload,), stored_arms
                 )
                 if found is None:
                     items.append(replace(alone, reason=reason))
@@ -106,12 +173,37 @@ class ProcessEvaluator:
                 position += 1
         return Batch(tuple(counts), tuple(items), program)
 
-    async def _strike(self, job: str, arguments: tuple[Any, ...], kills: int) -> tuple[Any, str]:
+    def _any_out(self, payloads: Sequence[bytes]) -> bool:
+        return any(
+            self._strikes.out(_event_key(event))
+            for payload in payloads
+            for event in stream_pb2.EventBatch.FromString(payload).events
+        )
+
+    async def _alone(self, key: tuple[Any, ...], job: str, *arguments: Any) -> tuple[Any, str]:
         """Runs a job for one item until it has killed the process twice; then None and why."""
-        while True:
+        why = ""
+        while not (kills := self._strikes.out(key)):
             try:
-                return await self._process.call(job, *arguments), ""
+                found = await self._process.call(job, *arguments)
+            except EngineNotReadyError:
+                raise
             except EngineDiedError as died:
-                kills += 1
-                if kills >= _KILLS:
-                    return None, f"killed the engine's process {kills} times: {died}"
+                self._strikes.add(key)
+                why = f": {died}"
+            else:
+                self._strikes.clear(key)
+                return found, ""
+        return None, f"killed the engine's process {kills} times{why}"
+
+
+def _compiled(loaded: Loaded) -> bool:
+    return not any(problem.severity == "error" for problem in loaded.problems)
+
+
+def _event_key(event: stream_pb2.TakenEvent) -> tuple[Any, ...]:
+    return event.source, event.id, event.customer
+
+
+def _due_key(question: DueQuestion) -> tuple[Any, ...]:
+    return (question.fell_due.action_id,)

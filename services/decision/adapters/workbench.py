@@ -113,7 +113,12 @@ class Workbench:
         payloads: Sequence[bytes],
         stored_arms: Mapping[int, Mapping[str, str]] | None = None,
     ) -> Batch:
-        """Evaluates messages of EVENTS; ``stored_arms``: by customer, where hashing says otherwise."""
+        """Evaluates messages of EVENTS; ``stored_arms``: by customer, where hashing says otherwise.
+
+        Without a program it refuses: events would seem to trigger nothing and be gone.
+        """
+        if self._program is None:
+            raise LookupError("no program is loaded")
         counts: list[int] = []
         items: list[Item] = []
         first = 0
@@ -234,7 +239,8 @@ class Workbench:
         if event.type == ACTION_DUE and event.source == "decision":
             action = orjson.loads(event.data)["action"]
             return FellDue(item, event.customer, action, _alone(event), raw)
-        if self._program is None or event.type not in self._program.triggers:
+        assert self._program is not None
+        if event.type not in self._program.triggers:
             return None
         snapshot = snapshots.get(event.snapshot)
         if snapshot is None:

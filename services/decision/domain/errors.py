@@ -30,6 +30,17 @@ class EngineDiedError(DecisionError):
         self.item = item
 
 
+class EngineNotReadyError(EngineDiedError):
+    """The engine's process did not get as far as its first job: no item has anything to do with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, None)
+
+
+class KillsEngineError(DecisionError):
+    """This event ended the engine's process so often that it is not tried again."""
+
+
 class JobFailedError(DecisionError):
     """A job in the engine's process raised; ``item`` is the position of the item in work, if any."""
 

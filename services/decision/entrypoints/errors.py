@@ -8,8 +8,10 @@ from services.decision.domain.errors import (
     CatalogueConditionError,
     DecisionError,
     EngineDiedError,
+    EngineNotReadyError,
     EngineRefusedError,
     JobFailedError,
+    KillsEngineError,
     RunawayRulesError,
 )
 from services.runtime.errors import ErrorKind, ErrorTable
@@ -20,5 +22,7 @@ ERRORS: ErrorTable = {
     EngineRefusedError: ErrorKind(grpc.StatusCode.INTERNAL, "ENGINE_REFUSED"),
     RunawayRulesError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "RUNAWAY_RULES"),
     EngineDiedError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "ENGINE_DIED"),
+    EngineNotReadyError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "ENGINE_NOT_READY"),
+    KillsEngineError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "KILLS_ENGINE"),
     JobFailedError: ErrorKind(grpc.StatusCode.INTERNAL, "JOB_FAILED"),
 }

@@ -8,6 +8,7 @@ import pytest
 from rapport.types.v1 import stream_pb2, vocabulary_pb2
 
 from services.decision.app.take_events import TakeEvents
+from services.decision.domain.errors import JobFailedError
 from services.decision.domain.experiments import HOLDOUT, bucket_of
 from services.vocabulary.words import ActionOutcome, RefusalReason
 from tests.integration.decision.conftest import (
@@ -435,3 +436,13 @@ async def test_an_event_that_cannot_be_written_is_set_aside_alone(worker):
     assert (letter.item_id, letter.reason) == ("bad", "ValueError while written")
     # what the failed decision had used up went with it
     assert await worker.count("conversation") == 2
+
+
+async def test_without_a_program_events_wait_instead_of_triggering_nothing(make_worker):
+    worker = make_worker()
+    with pytest.raises(JobFailedError, match="no program is loaded"):
+        await worker.take((exhausted(customer=TREATED), snapshot(TREATED)))
+    assert await worker.totals() == {}
+    await worker.install(*LIVE)
+    await worker.take((exhausted(customer=TREATED), snapshot(TREATED)))
+    assert len(await worker.decided()) == 1

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from services.decision.adapters.engine_process import EngineProcess
-from services.decision.domain.errors import EngineDiedError, JobFailedError
+from services.decision.domain.errors import EngineDiedError, EngineNotReadyError, JobFailedError
 
 CHILD = """
 import os, signal, sys
@@ -84,3 +84,49 @@ async def test_no_child_is_left_behind(process):
     assert process.pid is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_set_up_that_does_not_hold_is_not_repeated(process):
+    await process.set_up("load", "good")
+    await process.set_up("load", "bad", holds=lambda answer: answer is not None)
+    with pytest.raises(EngineDiedError):
+        await process.call("work", [1], 1)
+    assert await process.call("work", [2]) == ["good", 2]
+
+
+async def test_a_child_that_cannot_be_set_up_gets_no_job(tmp_path):
+    """Without its rules it would find nothing to do for any event."""
+    broken = tmp_path / "broken"
+    child = textwrap.dedent(CHILD).replace(
+        '"load": loaded.append',
+        f'"load": lambda text: os.close(os.open({str(broken)!r}, 0)) or loaded.append(text)',
+    )
+    process = EngineProcess([sys.executable, "-c", child], deadline=20)
+    broken.touch()
+    await process.set_up("load", "rules")
+    broken.unlink()
+    with pytest.raises(EngineDiedError):
+        await process.call("work", [1], 1)
+    for _ in range(2):
+        with pytest.raises(EngineNotReadyError, match="FileNotFoundError"):
+            await process.call("work", [1])
+    broken.touch()
+    assert await process.call("work", [1]) == ["rules", 1]
+    await process.close()
+
+
+async def test_a_child_that_dies_while_set_up_blames_no_item(tmp_path):
+    marker = tmp_path / "deadly"
+    child = textwrap.dedent(CHILD).replace(
+        '"load": loaded.append',
+        f'"load": lambda text: os.path.exists({str(marker)!r}) and os._exit(3) or loaded.append(text)',
+    )
+    process = EngineProcess([sys.executable, "-c", child], deadline=20)
+    await process.set_up("load", "rules")
+    marker.touch()
+    with pytest.raises(EngineDiedError):
+        await process.call("work", [4], 4)
+    with pytest.raises(EngineNotReadyError, match="code 3") as caught:
+        await process.call("work", [1])
+    assert caught.value.item is None
+    await process.close()

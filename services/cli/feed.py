@@ -15,7 +15,7 @@ from rapport.types.v1 import event_pb2
 
 from services.cli.cloudevents import LineError, event_from_line
 from services.cli.connections import Connections
-from services.cli.patience import patiently
+from services.cli.patience import is_away, patiently
 from services.cli.quiet import Look, wait_quiet
 from services.vocabulary import wire
 
@@ -170,7 +170,7 @@ class Feeder:
         try:
             answer = await self._answer()
         except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            if not is_away(error):
                 raise
             await self._open_again()
             return

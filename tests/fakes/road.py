@@ -24,12 +24,13 @@ class FakeRoad:
 
     What is accepted is on its way for `work_looks` looks. Events with ids in `rejected` are refused, those
     taken before are duplicates. After `fail_after` batches were committed the stream
-    breaks instead of answering.
+    breaks instead of answering, with the error `broken`.
     """
 
     work_looks: int = 0
     rejected: frozenset[str] = frozenset()
     fail_after: int | None = None
+    broken: grpc.aio.AioRpcError = field(default_factory=away)
     failures: list[grpc.aio.AioRpcError] = field(default_factory=list)
     """Raised by the next looks, one each."""
     clock_micros: int = 0
@@ -153,7 +154,7 @@ class FakeStream:
             self._road.fail_after -= 1
             if self._road.fail_after <= 0:
                 self._road.fail_after = None
-                self._broken = away()
+                self._broken = self._road.broken
                 self._answers.put_nowait(self._broken)
                 return
         self._answers.put_nowait(answer)

@@ -110,8 +110,10 @@ async def test_another_attempt_goes_on_behind_what_was_acknowledged():
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-async def test_a_broken_stream_is_opened_again_and_nothing_is_lost_or_doubled(after):
-    road = FakeRoad(fail_after=after)
+@pytest.mark.parametrize("broken", [away(), away(grpc.StatusCode.INTERNAL, "Internal error from Core")])
+async def test_a_broken_stream_is_opened_again_and_nothing_is_lost_or_doubled(after, broken):
+    """The second is what gRPC itself says when the stream broke in the middle of a write."""
+    road = FakeRoad(fail_after=after, broken=broken)
     report = await fed(road, [line(n) for n in range(1, 2_001)])
     assert road.streams == 2
     assert list(road.taken) == [f"e{n}" for n in range(1, 2_001)]

@@ -1,0 +1,91 @@
+"""One crash run: events streamed evenly while parts break, then quiet, then the account."""
+
+import asyncio
+import datetime as dt
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from services.cli.connections import connected
+from services.cli.feed import Feeder, FeedReport, NumberedEvent, advance, read_events
+from services.cli.quiet import wait_quiet
+from tests.system.conftest import Rapport, lines
+from tests.system.crash.disasters import wait_all_run
+from tests.system.crash.reconcile import Marks, Reconciliation, reconcile
+from tests.system.crash.town import SURVEY_AFTER, Town, make_town
+
+BATCH = 50
+"""Events sent at a time, so that a stream of 20,000 has 400 moments at which it can break."""
+
+
+def run(
+    rapport: Rapport,
+    *,
+    events: int,
+    seconds: float,
+    seed: int,
+    breaking: Callable[[], AbstractContextManager[object]],
+    feed_from: Rapport | None = None,
+) -> Reconciliation:
+    """Feeds a town over about so many seconds inside `breaking`, lets its surveys fall due, and reconciles.
+
+    `feed_from`: where the feeder finds the services, if not at the stack itself (behind proxies).
+    """
+    noon = rapport.noon()
+    town = make_town(noon, events=events, seed=seed)
+    before = Marks.now(rapport)
+    with breaking():
+        feed_evenly(feed_from or rapport, town, seconds=seconds * 0.8)
+        move_clock(rapport, noon + SURVEY_AFTER + dt.timedelta(hours=2), seconds=seconds * 0.2)
+    wait_all_run(rapport)
+    settle(rapport)
+    return reconcile(rapport, town, before)
+
+
+def feed_evenly(rapport: Rapport, town: Town, *, seconds: float) -> FeedReport:
+    """Streams the town's events at an even pace, whatever breaks; all must be acknowledged."""
+    report = FeedReport()
+    told = list(read_events(lines(town.events).splitlines(), report))
+    report = asyncio.run(_feed(rapport, told, report, seconds))
+    assert not report.rejections, report.rejections[:3]
+    return report
+
+
+async def _feed(
+    rapport: Rapport, told: Sequence[NumberedEvent], report: FeedReport, seconds: float
+) -> FeedReport:
+    batches = [list(told[at : at + BATCH]) for at in range(0, len(told), BATCH)]
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with connected(rapport.folder) as connections:
+        stream_id = f"crash-{os.urandom(6).hex()}"
+        async with Feeder(connections, stream_id, report, history=False) as feeder:
+            for number, batch in enumerate(batches):
+                await asyncio.sleep(max(0.0, began + seconds * number / len(batches) - loop.time()))
+                await feeder.send(batch)
+    return report
+
+
+def move_clock(rapport: Rapport, to: dt.datetime, *, seconds: float) -> None:
+    """Lets business time go on to where everything planned is due, then waits for so long."""
+    began = time.monotonic()
+    micros = round(to.timestamp() * 1_000_000)
+
+    async def go() -> None:
+        async with connected(rapport.folder) as connections:
+            await advance(connections, micros)
+
+    asyncio.run(go())
+    threading.Event().wait(max(0.0, began + seconds - time.monotonic()))
+
+
+def settle(rapport: Rapport) -> None:
+    """Returns once nothing is on its way any more, receipts included."""
+
+    async def wait() -> None:
+        async with connected(rapport.folder) as connections:
+            await wait_quiet(connections, receipts=True)
+
+    asyncio.run(wait())

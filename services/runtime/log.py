@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import structlog
 
+from services.runtime.tracing import trace_ids
+
 
 def configure_logging(service: str, role: str, level: str = "info") -> None:
     """Send structlog and the standard library's logging down one chain to standard error."""
@@ -18,6 +20,7 @@ def configure_logging(service: str, role: str, level: str = "info") -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -69,6 +72,13 @@ def describe_failure(error: BaseException) -> dict[str, Any]:
 
 def _module(path: str) -> str:
     return path.rsplit("/site-packages/", 1)[-1].rsplit("/services/", 1)[-1]
+
+
+def _add_trace(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    ids = trace_ids()
+    if ids is not None:
+        event["trace_id"], event["span_id"] = ids
+    return event
 
 
 def _drop_exception_text(

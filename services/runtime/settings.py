@@ -19,6 +19,9 @@ class Settings:
     `health_listen` for health alone (gRPC, plain), `metrics_listen` for Prometheus; "": not served.
     `tls_*_file` are our own certificate and key and the authority that we trust (PEM); `jwks` is a file or an
     https address with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS.
+    `drain_seconds` is how long what is in work at SIGTERM may take to end; grant the process 10 s more.
+    `otlp_endpoint` is where traces go (OTLP/HTTP; OTEL_EXPORTER_OTLP_ENDPOINT counts too; "": no tracing),
+    `trace_ratio` how many of the calls without a trace of their own begin one, from 0 to 1.
     `extra` holds what only one service knows, by lower-case name without the prefix.
     """
 
@@ -48,6 +51,9 @@ class Settings:
     rules_folder: Path = Path("rules")
     log_level: str = "info"
     stream_max_bytes: int = 1 << 30
+    drain_seconds: int = 20
+    otlp_endpoint: str = ""
+    trace_ratio: float = 0.001
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -99,6 +105,9 @@ class Settings:
             rules_folder=Path(given.pop("rules_folder", "rules")),
             log_level=given.pop("log_level", "info"),
             stream_max_bytes=_number(given, "stream_max_bytes", 1 << 30),
+            otlp_endpoint=given.pop("otlp_endpoint", "") or source.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+            trace_ratio=_share(given, "trace_ratio", 0.001),
+            drain_seconds=_number(given, "drain_seconds", 20),
             extra=given,
         )
 
@@ -127,6 +136,21 @@ def _number(given: dict[str, str], name: str, default: int) -> int:
             suggestion="say a whole number from 1",
         )
     return int(text)
+
+
+def _share(given: dict[str, str], name: str, default: float) -> float:
+    text = given.pop(name, "")
+    try:
+        share = float(text) if text else default
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise SettingError(
+            f"{PREFIX}{name.upper()} is {text!r}",
+            field=f"{PREFIX}{name.upper()}",
+            suggestion="say a number from 0 to 1, for example 0.01",
+        )
+    return share
 
 
 def _secret(given: dict[str, str], name: str) -> str:

@@ -70,6 +70,8 @@ def test_what_only_one_service_knows_is_kept_by_name(tmp_path: Path):
         ({"partitions": "many"}, "RAPPORT_PARTITIONS"),
         ({"partitions": "0"}, "RAPPORT_PARTITIONS"),
         ({"database_pool": "-3"}, "RAPPORT_DATABASE_POOL"),
+        ({"trace_ratio": "often"}, "RAPPORT_TRACE_RATIO"),
+        ({"trace_ratio": "1.5"}, "RAPPORT_TRACE_RATIO"),
         ({"nats_password_file": "/nowhere/at/all"}, "RAPPORT_NATS_PASSWORD_FILE"),
     ],
 )

@@ -56,7 +56,7 @@ class CertificateFiles:
         return tuple(file_stamp(path) for path in (self.chain, self.key, self.authority))
 
     def read(self) -> Certificate:
-        """What they hold; SettingError: one cannot be read, is no PEM, or the key is not the certificate's."""
+        """What they hold; SettingError: one cannot be read, is no PEM, or the key is another one."""
         read = Certificate(*(_read(path) for path in (self.chain, self.key, self.authority)))
         try:
             leaf = x509.load_pem_x509_certificates(read.chain)[0]
@@ -130,7 +130,9 @@ def server_credentials(files: CertificateFiles, *, callers_have_certificates: bo
         return configuration() if kept.renew() else None
 
     return grpc.dynamic_ssl_server_credentials(
-        configuration(), fetch, require_client_authentication=callers_have_certificates
+        configuration(),
+        fetch,  # type: ignore[arg-type]  # its stub file forgets that None means no change
+        require_client_authentication=callers_have_certificates,
     )
 
 

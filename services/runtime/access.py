@@ -1,0 +1,237 @@
+"""The gate of every call: who asks, may they, and not too often; no call is answered that did not pass it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from services.runtime.access_policy import AccessPolicyFile, Rate
+from services.runtime.caller import Caller, set_caller
+from services.runtime.clock import MICROS, Clock
+from services.runtime.errors import PermissionDeniedError, RapportError, UnauthenticatedError
+from services.runtime.rates import Rates
+from services.runtime.tokens import TokenVerifier
+
+OPEN = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
+"""Methods that need no credentials."""
+ANY_CALLER = frozenset(
+    {
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    }
+)
+"""Methods that need credentials and no scope."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[Any, Context], Any]
+Handler = Any  # grpc.RpcMethodHandler, whose fields its stub file leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A caller that has shown who it is, how often it may ask, and when its credentials end."""
+
+    caller: Caller
+    rate: Rate
+    expires: float | None = None
+
+
+class AccessInterceptor(grpc.aio.ServerInterceptor):
+    """Lets a call through if its caller is known, has the scope that the method declares, and has calls left.
+
+    A token in `authorization` says who calls; without one the connection's certificate does.
+    """
+
+    def __init__(
+        self,
+        scopes: Mapping[str, str],
+        *,
+        policy: AccessPolicyFile,
+        tokens: TokenVerifier | None,
+        trust_domain: str,
+        clock: Clock,
+    ) -> None:
+        self._scopes = scopes
+        self._policy = policy
+        self._tokens = tokens
+        self._prefix = f"spiffe://{trust_domain}/"
+        self._clock = clock
+        self._rates = Rates(clock)
+        self._guarded: dict[str, tuple[Handler, Handler]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """The handler of the method behind the gate; gRPC's own hook."""
+        method = handler_call_details.method
+        handler: Handler = await continuation(handler_call_details)
+        if method in OPEN:
+            return handler
+        try:
+            token = _bearer_token(handler_call_details.invocation_metadata)
+            if token is None:
+                return self._by_certificate(method, handler)
+            known = await self._by_token(token)
+            self._let_in(known, method)
+        except RapportError as error:
+            return _refusing(error)
+        # gRPC calls the handler in this same task, so that the caller is known there
+        if handler is not None and handler.response_streaming and known.expires is not None:
+            return self._ending(handler, known.expires)
+        return handler
+
+    async def _by_token(self, token: str) -> _Known:
+        if self._tokens is None:
+            raise UnauthenticatedError("no tokens are taken here", suggestion="show a certificate")
+        bearer = await self._tokens.verify(token)
+        policy = self._policy.current()
+        rate = policy.subjects.get(bearer.caller.name.rsplit("#", 1)[-1], policy.tokens)
+        return _Known(bearer.caller, rate, bearer.expires)
+
+    def _by_certificate(self, method: str, handler: Handler) -> Handler:
+        """The handler, which looks at the connection's certificate first; made once for each method."""
+        if handler is None:
+            return _like(_NOT_THERE, self._guard(method, _not_there))
+        made = self._guarded.get(method)
+        if made is None or made[0] is not handler:
+            behaviour = _behaviour(handler)
+            guard = self._guard_stream if handler.response_streaming else self._guard
+            made = self._guarded[method] = (handler, _like(handler, guard(method, behaviour)))
+        return made[1]
+
+    def _guard(self, method: str, behaviour: Behaviour) -> Behaviour:
+        async def answer(request: Any, context: Context) -> Any:
+            self._let_in(self._by_connection(context), method)
+            return await behaviour(request, context)
+
+        return answer
+
+    def _guard_stream(self, method: str, behaviour: Behaviour) -> Behaviour:
+        async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
+            self._let_in(self._by_connection(context), method)
+            async for found in behaviour(request, context):
+                yield found
+
+        return answers
+
+    def _by_connection(self, context: Context) -> _Known:
+        shown: Any = context.auth_context().get("peer_spiffe_id")
+        if not shown:
+            raise UnauthenticatedError(
+                "the call carries no token, and the connection shows no certificate with a spiffe:// URI",
+                suggestion="send authorization: Bearer <token>, or show a certificate",
+            )
+        name = str(next(iter(shown)).decode("utf-8", "replace"))
+        grant = self._policy.current().callers.get(name.removeprefix(self._prefix))
+        if not name.startswith(self._prefix) or grant is None:
+            raise UnauthenticatedError(
+                f"the caller {name} is not known",
+                suggestion=f"name it under {self._prefix} and in policies/access.yaml",
+            )
+        return _Known(Caller(name, grant.scopes), grant.rate)
+
+    def _let_in(self, known: _Known, method: str) -> None:
+        """The work in hand is the caller's from here on; PermissionDeniedError, TooManyCallsError."""
+        caller = known.caller
+        if method not in ANY_CALLER:
+            scope = self._scopes.get(method, "")
+            if scope not in caller.scopes:
+                raise _lacking(scope)
+        self._rates.spend(caller.name, known.rate)
+        set_caller(caller)
+
+    def _ending(self, handler: Handler, expires: float) -> Handler:
+        """The streaming handler, which ends when the caller's token does."""
+        behaviour = _behaviour(handler)
+
+        async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
+            loop = asyncio.get_running_loop()
+            end = loop.time() + expires - self._clock.wall_micros() / MICROS
+            found = aiter(behaviour(request, context))
+            while True:
+                try:
+                    async with asyncio.timeout_at(end) as limit:
+                        answer = await anext(found)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    if not limit.expired():
+                        raise
+                    raise UnauthenticatedError(
+                        "the token has ended (exp)", suggestion="open the stream again with a new one"
+                    ) from error
+                yield answer
+
+        return _like(handler, answers)
+
+
+def _lacking(scope: str) -> PermissionDeniedError:
+    if not scope:
+        return PermissionDeniedError("no scope is declared for this method, so nobody may call it", scope="")
+    return PermissionDeniedError(
+        f"the caller lacks the scope {scope}",
+        scope=scope,
+        suggestion="get a token with it, or add it for the caller in policies/access.yaml",
+    )
+
+
+def _bearer_token(metadata: Sequence[tuple[str, str | bytes]] | None) -> str | None:
+    """The token of the call; None: it carries none. UnauthenticatedError: it carries something else."""
+    for key, value in metadata or ():
+        if key == "authorization":
+            scheme, _, token = str(value).partition(" ")
+            if scheme.lower() != "bearer" or not token.strip():
+                raise UnauthenticatedError(
+                    "authorization holds no token", suggestion="send authorization: Bearer <token>"
+                )
+            return token.strip()
+    return None
+
+
+async def _not_there(request: Any, context: Context) -> None:
+    del request
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
+
+
+_NOT_THERE: Handler = grpc.unary_unary_rpc_method_handler(_not_there)
+
+
+def _refusing(error: RapportError) -> Handler:
+    """A handler that refuses without reading what was sent."""
+
+    async def refuse(request: Any, context: Context) -> AsyncIterator[bytes]:
+        del request, context
+        _fail(error)
+        yield b""
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def _fail(error: RapportError) -> None:
+    raise error
+
+
+def _behaviour(handler: Handler) -> Behaviour:
+    found: Behaviour = (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+    return found
+
+
+def _like(handler: Handler, behaviour: Behaviour) -> Handler:
+    """A handler of the same shape and coding that does this."""
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[bool(handler.request_streaming), bool(handler.response_streaming)]
+    return make(
+        behaviour,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )

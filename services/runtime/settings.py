@@ -8,6 +8,7 @@ from pathlib import Path
 from services.runtime.errors import SettingError
 
 PREFIX = "RAPPORT_"
+DEFAULT_TRUST_DOMAIN = "rapport.local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,9 @@ class Settings:
     `database_url` is complete, with the password from RAPPORT_DATABASE_PASSWORD_FILE in it; never log it.
     `listen` is for callers with a certificate, `token_listen` for callers with a token (gRPC, TLS),
     `health_listen` for health alone (gRPC, plain), `metrics_listen` for Prometheus; "": not served.
-    `tls_*_file` are our own certificate and key and the authority that we trust (PEM); `jwks` is a file or an
-    https address with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS.
+    `tls_*_file` are our own certificate and key and the authority that we trust (PEM); certificates name
+    their callers under `trust_domain` (spiffe://<trust domain>/<name>); `jwks` is a file or an https address
+    with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS.
     `drain_seconds` is how long what is in work at SIGTERM may take to end; grant the process 10 s more.
     `otlp_endpoint` is where traces go (OTLP/HTTP; OTEL_EXPORTER_OTLP_ENDPOINT counts too; "": no tracing),
     `trace_ratio` how many of the calls without a trace of their own begin one, from 0 to 1.
@@ -40,6 +42,7 @@ class Settings:
     tls_cert_file: str = ""
     tls_key_file: str = ""
     tls_ca_file: str = ""
+    trust_domain: str = DEFAULT_TRUST_DOMAIN
     jwks: str = ""
     jwt_issuer: str = ""
     jwt_audience: str = "rapport"
@@ -94,6 +97,7 @@ class Settings:
             tls_cert_file=given.pop("tls_cert_file", ""),
             tls_key_file=given.pop("tls_key_file", ""),
             tls_ca_file=given.pop("tls_ca_file", ""),
+            trust_domain=given.pop("trust_domain", DEFAULT_TRUST_DOMAIN),
             jwks=given.pop("jwks", ""),
             jwt_issuer=given.pop("jwt_issuer", ""),
             jwt_audience=given.pop("jwt_audience", "rapport"),

@@ -60,6 +60,7 @@ class Transaction:
         self.connection = connection
         self.driver = driver
         self.totals: dict[str, int] = {}
+        self.request_id = ""  # of the request that this transaction answers; stands in the audit log
         self._after_commit: list[Callable[[], None]] = []
         self._savepoints = 0
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 from rapport.operations.v1 import operations_pb2
 
+from services.runtime.audit import Change, write_audit
 from services.runtime.database import Transaction
 from services.runtime.errors import NotFoundError
 from services.runtime.outbox import MAX_PAYLOAD, Outbox
 from services.runtime.streams import DEAD
+from services.runtime.tally import note_set_aside
 
 Resend = Callable[[Transaction, str, bytes], Awaitable[None]]
 _ADD = """
@@ -24,9 +26,10 @@ _LIST = """
     WHERE (%(before)s::bigint = 0 OR id < %(before)s) AND (%(all)s OR resent_at IS NULL)
     ORDER BY id DESC LIMIT %(limit)s
 """
+_BEFORE = "SELECT resent_at::text FROM dead_letter WHERE id = %s FOR UPDATE"
 _RESEND = """
     UPDATE dead_letter SET resent_at = clock_timestamp() WHERE id = %s
-    RETURNING id, kind, item_id, item_type, customer, reason,
+    RETURNING resent_at::text, id, kind, item_id, item_type, customer, reason,
         (extract(epoch FROM created_at) * 1000000)::bigint, (extract(epoch FROM resent_at) * 1000000)::bigint,
         payload
 """
@@ -75,6 +78,7 @@ class DeadLetters:
         copy = to_message(self._service, letter).SerializeToString()
         assert len(copy) <= MAX_PAYLOAD
         await self._outbox.put(transaction, DEAD, [(customer % self._partitions, copy)])
+        note_set_aside(transaction)
         return letter
 
     async def waiting(self, transaction: Transaction) -> int:
@@ -91,15 +95,24 @@ class DeadLetters:
 
     async def resend(self, transaction: Transaction, number: int) -> DeadLetter:
         """Put an item on its way again as if new and mark it; NotFoundError: there is none."""
-        rows = await transaction.rows(_RESEND, (number,))
-        if not rows:
+        before = await transaction.row(_BEFORE, (number,))
+        if before is None:
             raise NotFoundError(
                 f"there is no dead letter {number}",
                 field="dead_letter_id",
                 suggestion="list them for their ids",
             )
-        *columns, payload = rows[0]
+        ((resent, *columns, payload),) = await transaction.rows(_RESEND, (number,))
         letter = _letter(tuple(columns))
+        await write_audit(
+            transaction,
+            Change(
+                "dead_letter.resend",
+                f"dead_letter/{number}",
+                before={"resent_time": before[0]},
+                after={"resent_time": resent, "kind": letter.kind, "item_type": letter.item_type},
+            ),
+        )
         await self._resend(transaction, letter.kind, payload)
         return letter
 

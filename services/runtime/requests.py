@@ -79,6 +79,7 @@ async def answer_once(
         kept = await stored_answer(transaction, rpc, request_id, body)
         if kept is not None:
             return answer_type.FromString(kept)
+        transaction.request_id = request_id
         try:
             async with transaction.savepoint():
                 answer = await act(transaction)

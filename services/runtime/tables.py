@@ -89,7 +89,10 @@ _SECOND = (
         request_id text NOT NULL DEFAULT ''
     )
     """,
-    "CREATE INDEX audit_entry_of_target ON audit_entry (target, id)",
+    # also for what stands below a target: LIKE 'customer/7/%'
+    "CREATE INDEX audit_entry_of_target ON audit_entry (target text_pattern_ops, id)",
+    "CREATE INDEX audit_entry_of_actor ON audit_entry (actor, id)",
+    "CREATE INDEX audit_entry_time ON audit_entry USING brin (time)",
     """
     CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -114,3 +117,41 @@ def drop_audit_and_traces(op: Any) -> None:
     op.execute("DROP TABLE audit_entry")
     op.execute("DROP FUNCTION audit_is_append_only")
     op.execute("ALTER TABLE outbox DROP COLUMN created_at, DROP COLUMN trace")
+
+
+_THIRD = (
+    # `epoch` grows with each restore, `state` is working, restored or recovering; see runtime/recovery.py.
+    """
+    CREATE TABLE installation (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        epoch bigint NOT NULL DEFAULT 1,
+        state text NOT NULL DEFAULT 'working',
+        restored_at timestamptz,
+        known_at timestamptz
+    )
+    """,
+    "INSERT INTO installation DEFAULT VALUES",
+    """
+    CREATE TABLE recovery (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        gap_start_micros bigint NOT NULL,
+        gap_end_micros bigint NOT NULL,
+        replay_start_micros bigint NOT NULL,
+        began_micros bigint NOT NULL,
+        position text NOT NULL DEFAULT '',
+        replayed_at timestamptz,
+        ended_at timestamptz
+    )
+    """,
+)
+
+
+def add_installation(op: Any) -> None:
+    """Create installation, with its one row, and recovery."""
+    for statement in _THIRD:
+        op.execute(statement)
+
+
+def drop_installation(op: Any) -> None:
+    """Undo add_installation."""
+    op.execute("DROP TABLE recovery, installation")

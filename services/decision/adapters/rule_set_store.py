@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from services.decision.app.jobs import Source
 from services.decision.app.ports import LiveProgram, RuleSetRow
+from services.runtime.audit import Change, write_audit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +141,17 @@ class RuleSetStore:
                 "now": now_micros,
             },
         )
-        return _row(rows[0])
+        row = _row(rows[0])
+        await write_audit(
+            transaction,
+            Change(
+                "rules.put",
+                f"rule_set/{row.name}",
+                before=_state(_row(newest[0])) if newest else None,
+                after=_state(row),
+            ),
+        )
+        return row
 
     async def go_live(
         self,
@@ -155,8 +167,9 @@ class RuleSetStore:
         newest = await transaction.row("SELECT coalesce(max(version), 0) FROM program")
         if newest is None or newest[0] != after.version:
             return None
-        await transaction.execute(
-            "UPDATE rule_set SET state = 'retired' WHERE name = %(name)s AND state = 'live'",
+        retired = await transaction.rows(
+            "UPDATE rule_set SET state = 'retired' "  # noqa: S608  columns are our own
+            f"WHERE name = %(name)s AND state = 'live' RETURNING {_COLUMNS}",
             {"name": row.name},
         )
         rows = await transaction.rows(
@@ -165,10 +178,10 @@ class RuleSetStore:
             {"name": row.name, "version": row.version, "now": now_micros},
         )
         members = {source.name: source.version for source in after.sources} | {row.name: row.version}
-        await transaction.execute(
+        ((program,),) = await transaction.rows(
             """
             INSERT INTO program (names, versions, listened, catalogue, activated_micros)
-            VALUES (%(names)s, %(versions)s, %(listened)s, %(catalogue)s, %(now)s)
+            VALUES (%(names)s, %(versions)s, %(listened)s, %(catalogue)s, %(now)s) RETURNING version
             """,
             {
                 "names": list(members),
@@ -178,11 +191,36 @@ class RuleSetStore:
                 "now": now_micros,
             },
         )
+        live = _row(rows[0])
+        before = _row(retired[0]) if retired else None
+        changes = [
+            Change(
+                "rules.activate",
+                f"rule_set/{row.name}",
+                before=None if before is None else _state(before) | {"state": "live"},
+                after=_state(live) | {"program": program},
+            )
+        ]
+        if before is not None and before.version != live.version:
+            was = _state(before)
+            changes.append(
+                Change("rules.retire", f"rule_set/{row.name}", before=was | {"state": "live"}, after=was)
+            )
+        await write_audit(transaction, *changes)
         transaction.after_commit(self._went_live)
-        return _row(rows[0])
+        return live
 
     def _went_live(self) -> None:
         self._database.notify(PROGRAM_CHANNEL)
+
+
+def _state(row: RuleSetRow) -> dict[str, Any]:
+    """A version as the audit log knows it; the text itself stays in the table."""
+    return {
+        "version": row.version,
+        "state": row.state,
+        "sha256": sha256(row.source.encode()).hexdigest()[:32],
+    }
 
 
 def _row(row: Sequence[Any]) -> RuleSetRow:

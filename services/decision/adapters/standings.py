@@ -45,14 +45,14 @@ class StandingStore:
         """Reads the accounts as they stand."""
         ids = {"customers": list(customers)}
         accounts = {customer: Account() for customer in customers}
-        for customer, rule_set, rule, key, micros, holders in await transaction.rows(
+        for customer, rule_set, rule, key, micros, holders, ends in await transaction.rows(
             """
-            SELECT customer, rule_set, rule, key, taken_micros, holders FROM once_slot
+            SELECT customer, rule_set, rule, key, taken_micros, holders, ends_micros FROM once_slot
             WHERE customer = ANY(%(customers)s::bigint[])
             """,
             ids,
         ):
-            accounts[customer].slots[rule_set, rule, key] = Taken(micros, tuple(holders))
+            accounts[customer].slots[rule_set, rule, key] = Taken(micros, tuple(holders), ends)
         for customer, action_id, micros in await transaction.rows(
             """
             SELECT customer, action_id, won_micros FROM conversation
@@ -96,13 +96,14 @@ class StandingStore:
             # holders travel as one text, because arrays of arrays must be rectangular
             await transaction.execute(
                 """
-                INSERT INTO once_slot (customer, rule_set, rule, key, taken_micros, holders)
-                SELECT customer, rule_set, rule, key, micros, string_to_array(holders, ' ')
+                INSERT INTO once_slot (customer, rule_set, rule, key, taken_micros, holders, ends_micros)
+                SELECT customer, rule_set, rule, key, micros, string_to_array(holders, ' '), ends
                 FROM unnest(%(customers)s::bigint[], %(rule_sets)s::text[], %(rules)s::text[],
-                    %(keys)s::text[], %(micros)s::bigint[], %(holders)s::text[])
-                    AS row (customer, rule_set, rule, key, micros, holders)
+                    %(keys)s::text[], %(micros)s::bigint[], %(holders)s::text[], %(ends)s::bigint[])
+                    AS row (customer, rule_set, rule, key, micros, holders, ends)
                 ON CONFLICT (customer, rule_set, rule, key)
-                DO UPDATE SET taken_micros = excluded.taken_micros, holders = excluded.holders
+                DO UPDATE SET taken_micros = excluded.taken_micros, holders = excluded.holders,
+                    ends_micros = excluded.ends_micros
                 """,
                 {
                     "customers": [customer for (customer, _), _ in taken],
@@ -111,6 +112,7 @@ class StandingStore:
                     "keys": [name[2] for (_, name), _ in taken],
                     "micros": [value.taken_micros for _, value in taken],
                     "holders": [" ".join(value.holders) for _, value in taken],
+                    "ends": [value.ends_micros for _, value in taken],
                 },
             )
         if freed:

@@ -9,6 +9,7 @@ from services.decision.domain.calendar import cycle_index, cycle_label, cycle_of
 from services.decision.domain.expressions import FACTS, Holds, condition_function, value_function
 from services.decision.domain.language.ast import All, Expression, Text
 from services.decision.domain.language.types import show, to_value, value_type_of
+from services.decision.domain.once import CYCLE_KEY
 from services.decision.domain.program import ActionSpec, Once
 from services.decision.domain.situation import Situation
 from services.vocabulary.values import ValueType
@@ -90,7 +91,7 @@ def once_slot(once: Once, situation: Situation) -> OnceSlot:
     """Which slot of its rule an action takes; the key holds the cycle and the value of `by`, if asked for."""
     parts: list[str] = []
     if once.cycle:
-        parts.append(f"cycle={current_cycle(situation)}")
+        parts.append(f"{CYCLE_KEY}{current_cycle(situation)}")
     if once.by is not None:
         parts.append(f"{once.by.source}={_shown(once.by, value_function(once.by)(situation))}")
     return OnceSlot(" ".join(parts), once.period_micros)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from services.decision.domain.experiments import HOLDOUT
@@ -246,9 +246,9 @@ def _slots_taken(
         action_id = action.candidate.action_id
         before = taken.get(slot.name)
         if before is not None:
-            taken[slot.name] = Taken(before.taken_micros, (*before.holders, action_id))
+            taken[slot.name] = replace(before, holders=(*before.holders, action_id))
             continue
         held = standing.slots.get(slot.name)
         if held is None or action_id not in held.holders:
-            taken[slot.name] = Taken(time_micros, (action_id,))
+            taken[slot.name] = Taken(time_micros, (action_id,), slot.ends_micros(time_micros))
     return taken

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from services.decision.domain.arbitration import Standing, Won
-from services.decision.domain.once import Taken
 from services.vocabulary.words import Category
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from services.decision.domain.arbitration import Arbitration
+    from services.decision.domain.once import Taken
 
 SlotName = tuple[str, str, str]
 _NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
@@ -87,7 +87,7 @@ class Ledger:
                     continue
                 left = tuple(holder for holder in taken.holders if holder != action_id)
                 if left:
-                    account.slots[name] = self.slots_written[person, name] = Taken(taken.taken_micros, left)
+                    account.slots[name] = self.slots_written[person, name] = replace(taken, holders=left)
                 else:
                     del account.slots[name]
                     self.slots_written[person, name] = None

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.vocabulary.catalogue import CYCLE_DAYS
+from services.vocabulary.values import DAY
+
+CYCLE_KEY = "cycle="
+"""A key that begins so holds the billing cycle."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -19,13 +25,24 @@ class Slot:
         """What the slot is looked up by, beside the customer."""
         return (self.rule_set, self.rule, self.key)
 
+    def ends_micros(self, taken_micros: int) -> int:
+        """From when on no event can find it taken; 0: it is taken for good."""
+        if self.period_micros is not None:
+            return taken_micros + self.period_micros
+        # no later event is of that cycle
+        return taken_micros + 2 * CYCLE_DAYS * DAY if self.key.startswith(CYCLE_KEY) else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A slot in use since ``taken_micros`` (event time) by these actions."""
+    """A slot in use since ``taken_micros`` (event time) by these actions.
+
+    ``ends_micros``: from when on it means nothing; 0: never, or not known. It is there for pruning alone.
+    """
 
     taken_micros: int
     holders: tuple[str, ...] = field(default=())
+    ends_micros: int = field(default=0, compare=False)
 
 
 def is_free(slot: Slot, taken: Taken | None, time_micros: int, action_id: str = "") -> bool:

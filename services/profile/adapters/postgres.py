@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,9 +18,11 @@ from services.profile.app.ports import (
     TakenEvent,
     ThingKey,
 )
+from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Customer
 from services.profile.domain.identities import Owner
 from services.profile.domain.things import ThingState
+from services.runtime.audit import Change, write_audit
 from services.runtime.database import Database, Transaction, is_transient
 from services.runtime.errors import UnavailableError
 from services.runtime.outbox import Outbox
@@ -93,6 +96,15 @@ class PostgresWork:
             "INSERT INTO listened (one, version, types) VALUES (true, %s, %s) "
             "ON CONFLICT (one) DO UPDATE SET version = excluded.version, types = excluded.types",
             (after.version, sorted(types)),
+        )
+        await write_audit(
+            self.transaction,
+            Change(
+                "listened_types.set",
+                "listened_types",
+                before=_listened_state(before) if before.version else None,
+                after=_listened_state(after),
+            ),
         )
         return after
 
@@ -360,6 +372,7 @@ class PostgresWork:
                     for entry in entries
                 ],
             )
+            await write_audit(self.transaction, *map(_consent_change, entries))
 
     async def count(self, totals: Mapping[str, int]) -> None:
         """Add to the exact totals."""
@@ -396,6 +409,36 @@ class PostgresWork:
             (micros,),
         )
         return int(rows[0][0])
+
+
+def _listened_state(listened: ListenedTypes) -> dict[str, Any]:
+    return {"version": listened.version, "types": sorted(listened.types)}
+
+
+def _consent_change(entry: LedgerEntry) -> Change:
+    """A line of the ledger as the audit log knows it: whose by id, and what counted before and since."""
+    channel = "all" if entry.consent.channel is None else entry.consent.channel.value
+    after = _consent_state(entry.after) or {}
+    if entry.after != entry.consent:
+        after["without_effect"] = _consent_state(entry.consent)
+    return Change(
+        "consent.record",
+        f"customer/{entry.customer}/consent/{entry.consent.purpose.value}/{channel}",
+        before=_consent_state(entry.before),
+        after=after | {"source": entry.source},
+        actor=entry.actor,
+    )
+
+
+def _consent_state(consent: Consent | None) -> dict[str, Any] | None:
+    if consent is None:
+        return None
+    return {
+        "state": consent.state.value,
+        "by": consent.by.value,
+        "time_micros": consent.time_micros,
+        "expiry_micros": consent.expiry_micros,
+    }
 
 
 def _event_row(item: TakenEvent) -> tuple[int, int, str, str, str, str, int, bool, bytes]:

@@ -15,6 +15,7 @@ from services.profile.domain.errors import (
     UnknownSubjectError,
 )
 from services.profile.domain.events import FUTURE_MICROS, CheckedEvent
+from services.runtime.caller import current_caller
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.ids import own_event_id
 
@@ -85,6 +86,7 @@ class Changes:
                     fields,
                     customer=customer,
                     consent=consent,
+                    told_by=current_caller().name,
                 )
             )
         for outcome in await self._taker.take(work, events, now_micros):

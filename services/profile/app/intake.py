@@ -10,6 +10,7 @@ from services.profile.app.ports import ContentionError, ProfileStore, Work
 from services.profile.app.take_events import ACCEPTED, DUPLICATE, EventTaker, Outcome
 from services.profile.domain.errors import RejectedError, RejectionReason
 from services.profile.domain.events import CheckedEvent
+from services.runtime.caller import current_caller
 
 MAX_EVENTS: Final = 500
 """Events of one transaction."""
@@ -64,6 +65,9 @@ class Intake:
 
         More than one transaction's worth is done in parts, in order; `mark` is committed with the last part.
         """
+        caller = current_caller().name
+        for event in events:
+            event.told_by = caller  # a lane works for many callers
         parts = [events[at : at + MAX_EVENTS] for at in range(0, len(events), MAX_EVENTS)] or [[]]
         outcomes: list[Outcome] = []
         for number, part in enumerate(parts, start=1):

@@ -32,7 +32,11 @@ class ListenedTypes:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line of the consent ledger, with what proves it."""
+    """One line of the consent ledger, with what proves it.
+
+    `before` and `after` are what counted for its purpose and channel before it and since; `actor` said so to
+    the system.
+    """
 
     customer: int
     consent: Consent
@@ -40,6 +44,9 @@ class LedgerEntry:
     event_id: str
     evidence: str = ""
     wording: str = ""
+    before: Consent | None = None
+    after: Consent | None = None
+    actor: str = ""
 
 
 @dataclass(slots=True)

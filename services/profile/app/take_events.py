@@ -346,8 +346,9 @@ class _Batch:
             self._cut(customer, self.pending.pop(customer.id))
             pending = None
         if event.type.name == CONSENT_CHANGED:
-            self._enter_in_ledger(event, customer)
-        sequence = customer.apply(event, self.catalogue)
+            sequence = self._enter_in_ledger(event, customer)
+        else:
+            sequence = customer.apply(event, self.catalogue)
         named = self._named_by(event)
         taken = TakenEvent(
             event,
@@ -364,13 +365,27 @@ class _Batch:
             pending.events.append(taken)
             pending.since_micros = min(pending.since_micros, event.time_micros)
 
-    def _enter_in_ledger(self, event: CheckedEvent, customer: Customer) -> None:
+    def _enter_in_ledger(self, event: CheckedEvent, customer: Customer) -> int:
+        """Apply a change of consent; gives its sequence."""
         if event.consent is None:
             event.consent = consent_of(event)
-        evidence, wording = event.fields.get("evidence", ""), event.fields.get("wording", "")
+        consent, consents = event.consent, customer.record.consents
+        before = consents.prevailing(consent.purpose, consent.channel)
+        sequence = customer.apply(event, self.catalogue)
         self.handed.ledger.append(
-            LedgerEntry(customer.id, event.consent, event.source, event.id, str(evidence), str(wording))
+            LedgerEntry(
+                customer.id,
+                consent,
+                event.source,
+                event.id,
+                evidence=str(event.fields.get("evidence", "")),
+                wording=str(event.fields.get("wording", "")),
+                before=before,
+                after=consents.prevailing(consent.purpose, consent.channel),
+                actor=event.told_by,
+            )
         )
+        return sequence
 
     def _cut(self, customer: Customer, pending: _Pending) -> None:
         time_micros = max(taken.event.time_micros for taken in pending.events)

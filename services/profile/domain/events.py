@@ -49,7 +49,7 @@ class CheckedEvent:
 
     `data` is its JSON object, `fields` the typed values of it. Exactly one of `customer` (own events),
     `identities` and `thing` says whom it concerns. A change of consent may carry `consent` with more than its
-    fields say, and learns in `without_effect` why it changed nothing.
+    fields say, and learns in `without_effect` why it changed nothing; `told_by` is the caller who sent it.
     """
 
     id: str
@@ -66,6 +66,7 @@ class CheckedEvent:
     history: bool = False
     consent: Consent | None = None
     without_effect: str = ""
+    told_by: str = ""
 
     @property
     def key(self) -> bytes:

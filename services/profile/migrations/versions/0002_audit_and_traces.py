@@ -1,4 +1,4 @@
-"""An audit log, the age of what waits in the outbox, and traces that go down the road with it."""
+"""An audit log, the age of the outbox, traces that go down the road with it, and old events found."""
 
 from alembic import op
 
@@ -12,7 +12,11 @@ depends_on = None
 
 def upgrade() -> None:
     add_audit_and_traces(op)
+    # by which old events are found, to be pruned
+    op.execute("CREATE INDEX event_accepted ON event USING brin (accepted_micros)")
+    op.execute("CREATE INDEX thing_event_accepted ON thing_event USING brin (accepted_micros)")
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX event_accepted, thing_event_accepted")
     drop_audit_and_traces(op)

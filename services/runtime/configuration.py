@@ -1,0 +1,103 @@
+"""Writes into the audit log which versions of its configuration files a service works with."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from services.runtime.audit import Change, newest_audit, write_audit
+from services.runtime.database import Database
+from services.runtime.errors import UnavailableError
+
+Digests = Mapping[str, str]
+_LOCK = 0x5261_7070_03
+
+
+def digest_files(folder: Path, *patterns: str) -> dict[str, str]:
+    """By path below the folder, the first half of the SHA-256 of each file that is there."""
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        for path in sorted(folder.glob(pattern)):
+            with suppress(OSError):
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[path.relative_to(folder).as_posix()] = digest[:32]
+    return found
+
+
+class WatchedFile:
+    """The digest of one file that is read again when it changes."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+        self._seen: Hashable = None
+        self._digests: Digests = {}
+
+    def digests(self) -> Digests:
+        """As it stands; read only if it changed since the last time."""
+        try:
+            status = (self._folder / self._name).stat()
+        except OSError:
+            return {}
+        seen = (status.st_mtime_ns, status.st_size)
+        if seen != self._seen:
+            self._seen = seen
+            self._digests = digest_files(self._folder, self._name)
+        return self._digests
+
+
+class ConfigurationLog:
+    """Notes each change of what a role has loaded: `sources` gives, by name, the digests of its files.
+
+    A role that starts notes nothing if the last entry, whichever role wrote it, says the same.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        role: str,
+        sources: Mapping[str, Callable[[], Digests]],
+        *,
+        every_seconds: float = 1.0,
+    ) -> None:
+        self._database = database
+        self._role = role
+        self._sources = sources
+        self._every_seconds = every_seconds
+        self._noted: dict[str, Digests] = {}
+
+    async def run(self) -> None:
+        """Look until cancelled; a database that is away is waited for."""
+        while True:
+            with suppress(UnavailableError):
+                await self.note()
+            await asyncio.sleep(self._every_seconds)
+
+    async def note(self) -> int:
+        """Write down what changed since the last look; how many entries."""
+        written = 0
+        for name, source in self._sources.items():
+            digests = dict(source())
+            if self._noted.get(name) != digests:
+                written += await self._write(f"configuration/{name}", digests)
+                self._noted[name] = digests
+        return written
+
+    async def _write(self, target: str, digests: Digests) -> bool:
+        async with self._database.transaction() as transaction:
+            await transaction.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            newest = await newest_audit(transaction, target)
+            before = None if newest is None or newest.after is None else newest.after
+            if digests == ({} if before is None else before["files"]):
+                return False
+            await write_audit(
+                transaction,
+                Change(
+                    "configuration.load",
+                    target,
+                    before=None if before is None else {"files": before["files"]},
+                    after={"files": digests, "role": self._role},
+                ),
+            )
+        return True

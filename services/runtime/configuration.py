@@ -9,7 +9,9 @@ from pathlib import Path
 from services.runtime.audit import Change, newest_audit, write_audit
 from services.runtime.database import Database
 from services.runtime.errors import UnavailableError
+from services.runtime.retention import RETENTION_FILE
 
+ACCESS_FILE = "policies/access.yaml"
 Digests = Mapping[str, str]
 _LOCK = 0x5261_7070_03
 
@@ -45,6 +47,16 @@ class WatchedFile:
             self._seen = seen
             self._digests = digest_files(self._folder, self._name)
         return self._digests
+
+
+def file_sources(rules: Path) -> dict[str, Callable[[], Digests]]:
+    """What every service reads of a rules folder: the catalogue once, two policies whenever they change."""
+    catalogue = digest_files(rules, "catalogue/*.yaml")
+    return {
+        "catalogue": lambda: catalogue,
+        "access": WatchedFile(rules, ACCESS_FILE).digests,
+        "retention": WatchedFile(rules, RETENTION_FILE).digests,
+    }
 
 
 class ConfigurationLog:

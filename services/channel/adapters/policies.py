@@ -13,10 +13,12 @@ from services.channel.domain.caps import Cap
 from services.channel.domain.errors import PolicyError
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import MINUTES_OF_DAY, Override, QuietHours, QuietWindow, Week
+from services.runtime.configuration import Digests, digest_files
 from services.vocabulary.values import parse_duration
 from services.vocabulary.words import Category, Channel
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_FILES = ("caps.yaml", "quiet_hours.yaml")
 _CAP_KEYS = ("most", "within", "limits", "counts", "channels", "same_name")
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
 Word = TypeVar("Word", Category, Channel)
@@ -37,6 +39,7 @@ class PolicyFolder:
         self._folder = folder
         self._default_zone = default_zone
         self._seen = self._stamp()
+        self._digests = self._digest()
         self._policies = load_policies(folder, default_zone)
 
     def current(self) -> Policies:
@@ -49,12 +52,21 @@ class PolicyFolder:
         if stamp == self._seen:
             return False
         self._seen = stamp
+        digests = self._digest()
         self._policies = load_policies(self._folder, self._default_zone)
+        self._digests = digests
         return True
+
+    def digests(self) -> Digests:
+        """Digests of the files in force, by name."""
+        return self._digests
+
+    def _digest(self) -> Digests:
+        return digest_files(self._folder, *_FILES)
 
     def _stamp(self) -> Hashable:
         found = []
-        for name in ("caps.yaml", "quiet_hours.yaml"):
+        for name in _FILES:
             try:
                 status = (self._folder / name).stat()
             except OSError:

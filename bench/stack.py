@@ -149,6 +149,7 @@ def write_rules(folder: Path) -> list[Path]:
         file = folder / "templates" / TEMPLATE / f"{locale}.sms.j2"
         file.write_text(TEXT + "{{ note }}\n", encoding="utf-8")
     (folder / "policies").mkdir()
+    shutil.copy(CHECKOUT / "rules" / "policies" / "access.yaml", folder / "policies")
     (folder / "policies" / "caps.yaml").write_text(_CAPS.format(most=100_000), encoding="utf-8")
     (folder / "policies" / "quiet_hours.yaml").write_text(_QUIET, encoding="utf-8")
     files = []

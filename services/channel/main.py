@@ -35,6 +35,7 @@ from services.channel.settings import SERVICE, ChannelSettings
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
 from services.runtime.consumer import StreamConsumer
+from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.operations import OperationsService
@@ -85,7 +86,7 @@ async def build_parts(role: Role) -> Parts:
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
     outbox = Outbox(database, partitions=settings.partitions)
     store = PostgresStore(database, outbox, action_from_record, partitions=settings.partitions)
-    grpc_channel = connect(settings.profile_target)
+    grpc_channel = connect(settings.profile_target, CertificateFiles.of(settings))
     role.on_close(grpc_channel.close)
     profile = GrpcProfile(grpc_channel, clock)
     return Parts(
@@ -138,6 +139,7 @@ async def build_server_role(role: Role) -> None:
     await server.start()
     role.on_close(server.stop)
     role.ready["address"] = server.address
+    role.ready["token_address"] = server.token_address
 
 
 async def build_worker_role(role: Role) -> None:

@@ -13,6 +13,7 @@ from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 
 from services.cli.stack.state import Stack, find_stack
+from services.cli.stack.trust import caller
 from services.runtime.client import connect
 
 if TYPE_CHECKING:  # these names stand in the stub files only
@@ -42,10 +43,11 @@ class Connections:
 async def connected(folder: Path | str | None = None) -> AsyncIterator[Connections]:
     """Connects to the stack that runs in this folder; raises StackError when none does."""
     stack = find_stack(folder)
+    us = caller(stack.layout)
     async with (
-        connect(stack.profile_target, deadline_seconds=30) as profile,
-        connect(stack.decision_target, deadline_seconds=60) as decision,
-        connect(stack.channel_target, deadline_seconds=30) as channel,
+        connect(stack.profile_target, us, deadline_seconds=30) as profile,
+        connect(stack.decision_target, us, deadline_seconds=60) as decision,
+        connect(stack.channel_target, us, deadline_seconds=30) as channel,
     ):
         yield Connections(
             stack=stack,

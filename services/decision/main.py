@@ -29,6 +29,7 @@ from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, make_clock
 from services.runtime.consumer import StreamConsumer
+from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.operations import OperationsService
@@ -117,8 +118,9 @@ async def build_server_role(role: Role) -> None:
     """Answers questions, looks back, and keeps the rule sets."""
     parts = await _parts(role)
     settings = role.settings
-    profile_connection = connect(settings.profile_target)
-    channel_connection = connect(settings.channel_target)
+    certificate = CertificateFiles.of(settings)
+    profile_connection = connect(settings.profile_target, certificate)
+    channel_connection = connect(settings.channel_target, certificate)
     profile = ProfilePeer(profile_connection)
     role.on_close(profile_connection.close)
     role.on_close(channel_connection.close)
@@ -170,6 +172,7 @@ async def build_server_role(role: Role) -> None:
     role.on_close(server.stop)
     await server.start()
     role.ready["listen"] = server.address
+    role.ready["token_address"] = server.token_address
 
 
 def main() -> int:

@@ -148,6 +148,7 @@ async def build_server_role(role: Role) -> None:
     await server.start()
     role.on_close(server.stop)
     role.ready["address"] = server.address
+    role.ready["token_address"] = server.token_address
 
 
 async def build_worker_role(role: Role) -> None:

@@ -1,4 +1,4 @@
-"""Builds a service's gRPC server: limits, health, reflection and one way of telling errors."""
+"""Builds a service's gRPC server: TLS, the gate, limits, health, reflection and one way of telling errors."""
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,12 +12,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
+from services.runtime.access import AccessInterceptor
+from services.runtime.access_policy import AccessPolicyFile, declared_scopes
+from services.runtime.clock import Clock, WallClock
+from services.runtime.credentials import CertificateFiles, server_credentials
 from services.runtime.errors import ErrorTable, SettingError
 from services.runtime.log import describe_failure
 from services.runtime.settings import Settings
 from services.runtime.status import DETAILS_KEY, failure_status, unknown_status
+from services.runtime.tokens import TokenVerifier
 
 MAX_MESSAGE = 4 * 1024 * 1024
+MAX_CALLS_AT_ONCE = 1000
+"""Calls in flight on one connection; the next waits in its client."""
 _log = structlog.get_logger(__name__)
 
 
@@ -30,15 +37,24 @@ class Served:
 
 
 class Server:
-    """A gRPC server that runs or will run; `port` is known once it was built."""
+    """A gRPC server that runs or will run; `port` is known once it was built.
+
+    `address` is for callers with a certificate, `token_address` for those with a token ("": not served).
+    """
 
     def __init__(
-        self, server: grpc.aio.Server, health: HealthServicer, names: Sequence[str], address: str
+        self,
+        server: grpc.aio.Server,
+        health: HealthServicer,
+        names: Sequence[str],
+        address: str,
+        token_address: str,
     ) -> None:
         self._server = server
         self._health = health
         self._names = names
         self.address = address
+        self.token_address = token_address
 
     @property
     def port(self) -> int:
@@ -57,38 +73,72 @@ class Server:
         await self._server.stop(grace_seconds)
 
 
-def build_server(settings: Settings, served: Sequence[Served], errors: ErrorTable) -> Server:
-    """A server on `settings.listen` for the services given; start it with `await server.start()`."""
+def build_server(
+    settings: Settings, served: Sequence[Served], errors: ErrorTable, clock: Clock | None = None
+) -> Server:
+    """A server for the services given; start it with `await server.start()`.
+
+    It listens on `settings.listen` with a certificate demanded of callers (mutual TLS), and on
+    `settings.token_listen`, if set, with TLS for callers with a token. `clock` judges tokens and rates.
+    SettingError: there is no certificate, policy or key set to serve with, or a port is taken.
+    """
+    clock = clock or WallClock()
+    files = CertificateFiles.of(settings)
+    names = [part.name for part in served]
+    gate = AccessInterceptor(
+        {method: scope for name in names for method, scope in declared_scopes(name).items()},
+        policy=AccessPolicyFile(settings.rules_folder, clock),
+        tokens=TokenVerifier.of(settings, clock) if settings.token_listen else None,
+        trust_domain=settings.trust_domain,
+        clock=clock,
+    )
     server = grpc.aio.server(
-        interceptors=[_ErrorInterceptor(errors)],
+        interceptors=[_ErrorInterceptor(errors), gate],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_send_message_length", MAX_MESSAGE),
+            ("grpc.max_concurrent_streams", MAX_CALLS_AT_ONCE),
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a second listener
         ],
     )
     health = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    names = [part.name for part in served]
     for part in served:
         part.add(server)
     reflection.enable_server_reflection(
         [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME], server
     )
-    host = settings.listen.rsplit(":", 1)[0]
+    address = _listen(server, settings.listen, "RAPPORT_LISTEN", files, callers_have_certificates=True)
+    token_address = ""
+    if settings.token_listen:
+        token_address = _listen(
+            server, settings.token_listen, "RAPPORT_TOKEN_LISTEN", files, callers_have_certificates=False
+        )
+    return Server(server, health, names, address, token_address)
+
+
+def _listen(
+    server: grpc.aio.Server,
+    address: str,
+    setting: str,
+    files: CertificateFiles,
+    *,
+    callers_have_certificates: bool,
+) -> str:
+    credentials = server_credentials(files, callers_have_certificates=callers_have_certificates)
     try:
-        port = server.add_insecure_port(settings.listen)
+        port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         raise SettingError(
-            f"cannot listen on {settings.listen}",
-            field="RAPPORT_LISTEN",
+            f"cannot listen on {address}",
+            field=setting,
             suggestion="name an address of this machine and a free port",
         ) from error
-    return Server(server, health, names, f"{host}:{port}")
+    return f"{address.rsplit(':', 1)[0]}:{port}"
 
 
 Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]

@@ -4,6 +4,8 @@ import grpc
 from rapport.channel.v1 import channel_pb2, channel_pb2_grpc
 from rapport.profile.v1 import profile_pb2, profile_pb2_grpc
 
+from tests.fakes.trust import trust
+
 
 class ProfileFake(profile_pb2_grpc.ProfileServiceServicer):
     """Snapshots by subject; the list of listened types."""
@@ -62,6 +64,6 @@ async def serve_peers():
     profile, channel = ProfileFake(), ChannelFake()
     profile_pb2_grpc.add_ProfileServiceServicer_to_server(profile, server)
     channel_pb2_grpc.add_ChannelServiceServicer_to_server(channel, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_secure_port("127.0.0.1:0", trust().server_credentials("peers"))
     await server.start()
     return server, f"127.0.0.1:{port}", profile, channel

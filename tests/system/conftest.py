@@ -25,6 +25,7 @@ from services.cli.stack.options import StackOptions
 from services.cli.stack.processes import Birth
 from services.cli.stack.progress import Progress, advance_clock, read_progress
 from services.cli.stack.state import Stack, find_stack
+from services.cli.stack.trust import caller
 from services.cli.stack.up import start_stack
 from tests.integration.leftovers import mark_ours
 
@@ -142,7 +143,7 @@ class Rapport:
         return advance_clock(self.stack, noon)
 
     def grpc_channel(self, service: str) -> grpc.Channel:
-        return open_channel(self.stack.address(service))
+        return open_channel(self.stack.target(service), caller(self.layout))
 
 
 def lines(events: Iterable[dict[str, Any]]) -> bytes:

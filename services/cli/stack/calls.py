@@ -4,12 +4,28 @@ from typing import cast
 
 import grpc
 
+from services.cli.stack.errors import StackError
+from services.runtime.client import TokenFiles
 
-def open_channel(target: str) -> grpc.Channel:
-    """A gRPC channel to a server of this machine that never goes through a proxy; use it in a `with`."""
+
+def open_channel(target: str, caller: TokenFiles) -> grpc.Channel:
+    """A gRPC channel to a service of this machine that never goes through a proxy; use it in a `with`.
+
+    `target` is its port for tokens; StackError: there is no token yet.
+    """
+    try:
+        token = caller.token.read_text(encoding="ascii").strip()
+        authority = caller.authority.read_bytes()
+    except OSError as error:
+        raise StackError(
+            f"{caller.token} and {caller.authority.name} are needed and cannot be read: {error.strerror}."
+        ) from error
+    credentials = grpc.composite_channel_credentials(
+        grpc.ssl_channel_credentials(authority), grpc.access_token_call_credentials(token)
+    )
     # a pool of its own: shared with a channel that failed a moment ago it would wait before it tries again
-    return grpc.insecure_channel(
-        target, options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    return grpc.secure_channel(
+        target, credentials, options=[("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     )
 
 

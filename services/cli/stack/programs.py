@@ -21,6 +21,8 @@ from services.cli.stack.options import SERVICES, StackOptions
 from services.cli.stack.passwords import ensure_password
 from services.cli.stack.ports import LOOPBACK, listens
 from services.cli.stack.postgres import PostgresServer
+from services.cli.stack.trust import caller, trust_environment
+from services.runtime.client import TokenFiles
 
 SMSC_SYSTEM_ID = "rapport"
 SMTP_USER = "rapport"
@@ -37,6 +39,8 @@ class Program:
     ready: Callable[[int], bool]
     """Whether it does its work; given is the size that its log had when it was started."""
     environment: Mapping[str, str] = field(default_factory=lambda: {"PATH": os.defpath})
+    needs_restart: Callable[[], str] | None = None
+    """Why it must be started again although it runs; "": it must not. Asked every few seconds."""
     account: Account | None = None
     port: int | None = None
     ready_seconds: float = 90.0
@@ -74,6 +78,7 @@ class Blueprint:
                 stage=0,
                 command=tuple(self.nats.command()),
                 ready=lambda _start: self.nats.is_ready(),
+                needs_restart=self.nats.needs_restart,
                 port=self.ports["nats"],
                 stop_signal=nats_stack.STOP_SIGNAL,
             ),
@@ -98,7 +103,7 @@ class Blueprint:
             name=f"{service}-server",
             stage=2,
             command=tuple(python_command(f"services.{service}.main", "server")),
-            ready=lambda _start: answers_health(f"{LOOPBACK}:{port}"),
+            ready=lambda _start: answers_health(self._address(f"{service}-tokens"), caller(self.layout)),
             environment={
                 **self._role_environment(service, "server"),
                 "RAPPORT_LISTEN": f"{LOOPBACK}:{port}",
@@ -153,6 +158,7 @@ class Blueprint:
         told = {
             "DATABASE_URL": self.postgres.url(service, user=service),
             "DATABASE_PASSWORD_FILE": str(self.database_password(service)),
+            **trust_environment(self.layout, service),
             "NATS_URL": self.nats.address,
             "NATS_USER": self.nats.user,
             "NATS_PASSWORD_FILE": str(self.nats.password_file),
@@ -186,9 +192,9 @@ def python_environment() -> dict[str, str]:
     }
 
 
-def answers_health(target: str) -> bool:
+def answers_health(target: str, caller: TokenFiles) -> bool:
     """Whether a gRPC server answers there and says that it serves."""
-    with open_channel(target) as grpc_channel:
+    with open_channel(target, caller) as grpc_channel:
         stub = health_pb2_grpc.HealthStub(grpc_channel)
         try:
             answer = stub.Check(  # type: ignore[attr-defined]  # the stub file leaves it out

@@ -13,6 +13,7 @@ from services.cli.stack.calls import failure_reason, open_channel
 from services.cli.stack.errors import StackError
 from services.cli.stack.options import SERVICES
 from services.cli.stack.state import Stack
+from services.cli.stack.trust import caller
 
 _SECONDS = 5.0
 
@@ -42,11 +43,11 @@ class Progress:
 
 def read_progress(stack: Stack, *, seconds: float = _SECONDS) -> list[Progress]:
     """The progress of each service; one that does not answer in time has a `failure`."""
-    return [_ask(service, stack.address(service), seconds) for service in SERVICES]
+    return [_ask(stack, service, seconds) for service in SERVICES]
 
 
-def _ask(service: str, target: str, seconds: float) -> Progress:
-    with open_channel(target) as grpc_channel:
+def _ask(stack: Stack, service: str, seconds: float) -> Progress:
+    with open_channel(stack.target(service), caller(stack.layout)) as grpc_channel:
         stub = operations_pb2_grpc.OperationsServiceStub(grpc_channel)
         try:
             told = stub.GetProgress(operations_pb2.GetProgressRequest(), timeout=seconds)
@@ -68,13 +69,13 @@ def _ask(service: str, target: str, seconds: float) -> Progress:
 
 def advance_clock(stack: Stack, moment: datetime) -> datetime:
     """Moves business time on to this moment; business time then, which may be later already."""
-    now = _ask("profile", stack.profile_target, _SECONDS).business_time
+    now = _ask(stack, "profile", _SECONDS).business_time
     if now is not None and now >= moment:
         return now
     time = Timestamp()
     time.FromDatetime(moment)
     request = profile_pb2.AdvanceClockRequest(request_id=str(uuid.uuid4()), time=time)
-    with open_channel(stack.profile_target) as grpc_channel:
+    with open_channel(stack.profile_target, caller(stack.layout)) as grpc_channel:
         try:
             answer = profile_pb2_grpc.ProfileServiceStub(grpc_channel).AdvanceClock(request, timeout=_SECONDS)
         except grpc.RpcError as error:

@@ -71,26 +71,30 @@ class Stack:
 
     @property
     def profile_target(self) -> str:
-        """Where the profile service answers gRPC, as host:port."""
-        return self.address("profile")
+        """Where the profile service answers callers with a token, as host:port."""
+        return self.target("profile")
 
     @property
     def decision_target(self) -> str:
-        """Where the decision service answers gRPC, as host:port."""
-        return self.address("decision")
+        """Where the decision service answers callers with a token, as host:port."""
+        return self.target("decision")
 
     @property
     def channel_target(self) -> str:
-        """Where the channel service answers gRPC, as host:port."""
-        return self.address("channel")
+        """Where the channel service answers callers with a token, as host:port."""
+        return self.target("channel")
 
     @property
     def nats_url(self) -> str:
         """Where NATS answers; user `rapport`, password in `layout.secret("nats")`."""
         return f"nats://{self.address('nats')}"
 
+    def target(self, service: str) -> str:
+        """Where a service answers callers with a token, as host:port."""
+        return self.address(f"{service}-tokens")
+
     def address(self, name: str) -> str:
-        """host:port of a part: profile, decision, channel, nats, smsc or smtp-sink."""
+        """host:port by a name of PORT_NAMES; by a service's own: for callers with a certificate."""
         return f"{LOOPBACK}:{self.ports[name]}"
 
     def database_url(self, service: str) -> str:

@@ -31,6 +31,7 @@ from services.cli.stack.postgres import PostgresServer
 from services.cli.stack.processes import birth_of, log_end
 from services.cli.stack.programs import Blueprint
 from services.cli.stack.state import Stack
+from services.cli.stack.trust import ensure_trust
 from services.runtime.log import configure_logging
 
 _log = structlog.get_logger(__name__)
@@ -144,6 +145,7 @@ class Supervisor:
         self._postgres = postgres
         postgres.prepare()
         nats.prepare()
+        ensure_trust(self._layout)
         supervisor = birth_of(os.getpid())
         assert supervisor is not None
         self._stack = Stack(

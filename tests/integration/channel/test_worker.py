@@ -26,6 +26,7 @@ from services.runtime.status import read_failure
 from services.vocabulary.values import DAY, HOUR
 from services.vocabulary.words import Category, Channel, MessageState
 from tests.fakes.channel import NOON, SetTransport, make_action, reachable
+from tests.fakes.trust import trust
 from tests.integration.channel.conftest import MakeRoad, Road, wired
 
 
@@ -204,9 +205,11 @@ async def served(
         bell=bell,
         clock=road.clock,
     )
-    server = build_server(Settings("channel"), [servicer.served()], CHANNEL_ERRORS)
+    server = build_server(
+        Settings("channel", **trust().settings("channel")), [servicer.served()], CHANNEL_ERRORS
+    )
     await server.start()
-    async with grpc.aio.insecure_channel(server.address) as grpc_channel:
+    async with trust().connect(server.token_address) as grpc_channel:
         yield road, channel_pb2_grpc.ChannelServiceStub(grpc_channel), bell
     await server.stop(0)
 

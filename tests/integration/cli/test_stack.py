@@ -55,7 +55,7 @@ def test_status_tells_what_runs(running):
 
 def test_a_running_stack_is_found(running):
     stack = find_stack(running.folder)
-    assert stack.profile_target == f"127.0.0.1:{stack.ports['profile']}"
+    assert stack.profile_target == f"127.0.0.1:{stack.ports['profile-tokens']}"
     assert listens(stack.ports["smsc"])
     assert listens(stack.ports["smtp-sink"])
 

@@ -17,6 +17,7 @@ from services.runtime.process import Role
 from services.runtime.settings import Settings
 from services.runtime.streams import ACTIONS, connect_bus, subject
 from tests.fakes.peers import serve_peers
+from tests.fakes.trust import trust
 from tests.integration.decision.conftest import LIVE, NOON, RULES, batch_of, exhausted, snapshot
 from tests.integration.decision.test_worker import HELD_OUT, TREATED
 
@@ -59,7 +60,7 @@ def settings(make_database, fresh_streams, peers):
             profile_target=target,
             channel_target=target,
             clock="wall",
-            rules_folder=RULES,
+            **(trust().settings("decision") | {"rules_folder": RULES}),
         )
 
     return make
@@ -69,7 +70,7 @@ def settings(make_database, fresh_streams, peers):
 async def connection(settings):
     async with (
         running(settings("server"), build_server_role) as role,
-        grpc.aio.insecure_channel(role.ready["listen"]) as grpc_channel,
+        trust().connect(role.ready["token_address"]) as grpc_channel,
     ):
         yield grpc_channel
 

@@ -13,6 +13,7 @@ from rapport.profile.v1 import profile_pb2_grpc
 from services.profile.main import MIGRATIONS, build_server_role, build_worker_role
 from services.runtime.process import Role
 from services.runtime.settings import Settings
+from tests.fakes.trust import trust
 
 RULES = Path(__file__).parents[3] / "rules"
 
@@ -38,7 +39,7 @@ async def running_profile(settings: Settings, *, worker: bool = False) -> AsyncI
         await build_server_role(server)
         if worker:
             await build_worker_role(helper)
-        async with grpc.aio.insecure_channel(server.ready["address"]) as channel:
+        async with trust().connect(server.ready["token_address"]) as channel:
             yield Running(settings, channel)
     finally:
         for role in (helper, server):
@@ -58,7 +59,7 @@ def profile_settings(make_database, fresh_streams) -> Callable[..., Settings]:
             "clock": "events",
             "rules_folder": RULES,
             "partitions": 4,
-        }
+        } | trust().settings("profile")
         return Settings(**(given | changes))
 
     return make

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests.fakes.trust import trust
+
 ROOT = Path(__file__).parents[3]
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -24,7 +26,7 @@ def start() -> Iterator[Start]:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.runtime.small_service", *arguments],
             cwd=ROOT,
-            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}", **environment},
+            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}", **trust().environment(), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -10,7 +10,6 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from rapport.operations.v1 import operations_pb2 as pb
 from rapport.operations.v1 import operations_pb2_grpc as pb_grpc
 
-from services.runtime.client import connect
 from services.runtime.clock import EventClock
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
@@ -22,6 +21,7 @@ from services.runtime.settings import Settings
 from services.runtime.status import read_failure
 from services.runtime.streams import EVENTS, Bus
 from services.runtime.totals import add_totals
+from tests.fakes.trust import declare, trust
 from tests.integration.runtime.conftest import PARTITIONS
 
 
@@ -88,9 +88,13 @@ ECHO = Served(
 )
 
 
+declare("test.v1.Echo", ("UU", "US", "SU", "SS"))
+declare("test.v1.Slow", ("Never",))
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    server = build_server(Settings(service="test", listen="127.0.0.1:0"), [ECHO], ERRORS)
+    server = build_server(Settings(service="test", **trust().settings()), [ECHO], ERRORS)
     await server.start()
     yield server
     await server.stop(0)
@@ -98,7 +102,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def connection(server: Server) -> AsyncIterator[grpc.aio.Channel]:
-    async with connect(server.address) as connection:
+    async with trust().connect(server.token_address) as connection:
         yield connection
 
 
@@ -151,7 +155,7 @@ async def test_an_unknown_error_shows_a_correlation_id_and_nothing_else(
     failure = read_failure(raised.value)
     assert failure.status is grpc.StatusCode.INTERNAL
     assert failure.message == f"internal error {failure.metadata['correlation_id']}"
-    assert "336" not in str(raised.value)
+    assert "33612345678" not in str(raised.value)
 
 
 async def test_a_message_over_the_limit_is_refused_with_the_limit(connection: grpc.aio.Channel):
@@ -176,7 +180,7 @@ async def test_reflection_lists_the_services(connection: grpc.aio.Channel):
 
 async def test_a_port_that_is_taken_is_said(server: Server):
     with pytest.raises(SettingError) as raised:
-        build_server(Settings(service="test", listen=server.address), [ECHO], {})
+        build_server(Settings(service="test", **trust().settings() | {"listen": server.address}), [ECHO], {})
     assert server.address in raised.value.message
 
 
@@ -196,9 +200,9 @@ async def test_a_call_without_a_deadline_gets_the_connections(server: Server):
             )
         ),
     )
-    sleeping = build_server(Settings(service="test"), [slow], {})
+    sleeping = build_server(Settings(service="test", **trust().settings()), [slow], {})
     await sleeping.start()
-    async with connect(sleeping.address, deadline_seconds=0.2) as connection:
+    async with trust().connect(sleeping.token_address, deadline_seconds=0.2) as connection:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await connection.unary_unary("/test.v1.Slow/Never")(b"")
     await sleeping.stop(0)
@@ -245,9 +249,9 @@ async def operations(database: Database, bus: Bus) -> AsyncIterator[pb_grpc.Oper
             )
         await add_totals(tx, {"events.accepted": 3})
     await bus.jetstream.publish("rapport.events.1", b"waiting")
-    server = build_server(Settings(service="test"), [service.served()], {})
+    server = build_server(Settings(service="test", **trust().settings()), [service.served()], {})
     await server.start()
-    async with connect(server.address) as connection:
+    async with trust().connect(server.token_address) as connection:
         yield pb_grpc.OperationsServiceStub(connection)
     await server.stop(0)
 

@@ -1,0 +1,128 @@
+"""Who trusts whom in a local stack: authority, certificates, signing key and tokens, in var/secrets."""
+
+import contextlib
+import datetime as dt
+from pathlib import Path
+
+from services.cli.stack.authority import Authority, Pair, ends_within
+from services.cli.stack.issuer import ISSUER, Issuer
+from services.cli.stack.layout import Layout
+from services.cli.stack.options import SERVICES
+from services.cli.stack.passwords import read_password, write_private
+from services.cli.stack.ports import LOOPBACK
+from services.runtime.access_policy import all_scopes
+from services.runtime.client import TokenFiles
+from services.runtime.clock import MICROS, WallClock
+from services.runtime.settings import DEFAULT_TRUST_DOMAIN
+
+OPERATOR = "operator"
+"""Whose token the command line uses: it may do everything."""
+TOKENS: dict[str, tuple[str, ...]] = {
+    "bss": ("consent.write", "decisions.make", "events.write"),
+    "marketer": ("decisions.read", "messages.read", "rules.read", "rules.write"),
+    "care": ("consent.write", "decisions.make", "decisions.read", "messages.read", "profiles.read"),
+}
+"""Narrower tokens for others, by whose they are."""
+TOKEN_DAYS = 90
+RENEW_DAYS = 30
+"""What ends within so many days is renewed when the stack starts."""
+HOSTS = ("localhost", LOOPBACK, "::1")
+
+
+def ensure_trust(layout: Layout, now: dt.datetime | None = None) -> None:
+    """Makes what is missing and renews what ends soon; what is renewed is taken by a running stack too."""
+    now = now or wall_now()
+    authority = _authority(layout, now)
+    for service in SERVICES:
+        certificate, key = layout.secret(f"{service}.crt"), layout.secret(f"{service}.key")
+        if not _lasts(certificate, key, now):
+            pair = authority.issue(service, now, hosts=(*HOSTS, service))
+            write_private(key, pair.key.decode())
+            write_private(certificate, pair.certificate.decode())
+    issuer = _issuer(layout)
+    for subject in (OPERATOR, *TOKENS):
+        scopes = frozenset(all_scopes() if subject == OPERATOR else TOKENS[subject])
+        path = token_file(layout, subject)
+        if not _token_lasts(path, issuer, scopes, now):
+            token = issuer.sign(subject, scopes, now, lasts=dt.timedelta(days=TOKEN_DAYS))
+            write_private(path, token + "\n")
+
+
+def trust_environment(layout: Layout, service: str) -> dict[str, str]:
+    """What a service is told of all this, by setting."""
+    return {
+        "TLS_CERT_FILE": str(layout.secret(f"{service}.crt")),
+        "TLS_KEY_FILE": str(layout.secret(f"{service}.key")),
+        "TLS_CA_FILE": str(authority_file(layout)),
+        "TRUST_DOMAIN": DEFAULT_TRUST_DOMAIN,
+        "JWKS": str(layout.secret("jwks.json")),
+        "JWT_ISSUER": ISSUER,
+    }
+
+
+def authority_file(layout: Layout) -> Path:
+    """The certificate of the authority that all parts trust."""
+    return layout.secret("ca.crt")
+
+
+def token_file(layout: Layout, subject: str = OPERATOR) -> Path:
+    """The token of a caller."""
+    return layout.secret(f"{subject}.token")
+
+
+def caller(layout: Layout, subject: str = OPERATOR) -> TokenFiles:
+    """For `connect`: a caller with that token."""
+    return TokenFiles(token_file(layout, subject), authority_file(layout))
+
+
+def issuer_of(layout: Layout) -> Issuer:
+    """The issuer whose tokens this stack takes; FileNotFoundError before its first start."""
+    return Issuer.load(layout.secret("signing.key").read_bytes())
+
+
+def wall_now() -> dt.datetime:
+    """The machine's time: certificates and tokens know no other."""
+    return dt.datetime.fromtimestamp(WallClock().wall_micros() / MICROS, dt.UTC)
+
+
+def _authority(layout: Layout, now: dt.datetime) -> Authority:
+    certificate, key = authority_file(layout), layout.secret("ca.key")
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        pair = Pair(certificate.read_bytes(), key.read_bytes())
+        if not ends_within(pair.certificate, now, RENEW_DAYS):
+            return Authority.read(pair, DEFAULT_TRUST_DOMAIN)
+    authority = Authority.make(DEFAULT_TRUST_DOMAIN, now)
+    pair = authority.pair()
+    for service in SERVICES:  # signed by another
+        layout.secret(f"{service}.crt").unlink(missing_ok=True)
+    write_private(key, pair.key.decode())
+    write_private(certificate, pair.certificate.decode())
+    return authority
+
+
+def _issuer(layout: Layout) -> Issuer:
+    try:
+        issuer = issuer_of(layout)
+    except (FileNotFoundError, ValueError):
+        issuer = Issuer.make()
+        write_private(layout.secret("signing.key"), issuer.pem().decode())
+    path = layout.secret("jwks.json")
+    if not path.exists() or path.read_text(encoding="utf-8") != issuer.key_set():
+        write_private(path, issuer.key_set())
+    return issuer
+
+
+def _lasts(certificate: Path, key: Path, now: dt.datetime) -> bool:
+    try:
+        return key.exists() and not ends_within(certificate.read_bytes(), now, RENEW_DAYS)
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _token_lasts(path: Path, issuer: Issuer, scopes: frozenset[str], now: dt.datetime) -> bool:
+    try:
+        claims = issuer.read(read_password(path))
+    except (OSError, ValueError):
+        return False
+    until = (now + dt.timedelta(days=RENEW_DAYS)).timestamp()
+    return claims["exp"] > until and frozenset(claims["scope"].split()) == scopes

@@ -21,6 +21,7 @@ class Settings:
     `tls_*_file` are our own certificate and key and the authority that we trust (PEM); certificates name
     their callers under `trust_domain` (spiffe://<trust domain>/<name>); `jwks` is a file or an https address
     with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS.
+    `stream_replicas` is on how many servers of NATS each stream is kept (odd; for streams that are new).
     `drain_seconds` is how long what is in work at SIGTERM may take to end; grant the process 10 s more.
     `otlp_endpoint` is where traces go (OTLP/HTTP; OTEL_EXPORTER_OTLP_ENDPOINT counts too; "": no tracing),
     `trace_ratio` how many of the calls without a trace of their own begin one, from 0 to 1.
@@ -54,6 +55,7 @@ class Settings:
     rules_folder: Path = Path("rules")
     log_level: str = "info"
     stream_max_bytes: int = 1 << 30
+    stream_replicas: int = 1
     drain_seconds: int = 20
     otlp_endpoint: str = ""
     trace_ratio: float = 0.001
@@ -109,6 +111,7 @@ class Settings:
             rules_folder=Path(given.pop("rules_folder", "rules")),
             log_level=given.pop("log_level", "info"),
             stream_max_bytes=_number(given, "stream_max_bytes", 1 << 30),
+            stream_replicas=_number(given, "stream_replicas", 1),
             otlp_endpoint=given.pop("otlp_endpoint", "") or source.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
             trace_ratio=_share(given, "trace_ratio", 0.001),
             drain_seconds=_number(given, "drain_seconds", 20),

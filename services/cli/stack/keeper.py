@@ -16,6 +16,7 @@ from services.cli.stack.programs import Program
 from services.cli.stack.state import ProgramState
 
 _PAUSE = 0.1  # seconds between two looks at a program that starts
+_WATCH_PAUSE = 3.0  # seconds between two looks at one that runs
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 10.0
 _SETTLED_SECONDS = 30.0  # a program that ran this long starts its back-off anew
@@ -100,6 +101,7 @@ class Keeper:
         waits = {
             asyncio.create_task(process.wait()),
             asyncio.create_task(self._stopping.wait()),
+            asyncio.create_task(self._until_restart_is_needed()),
         }
         watch = asyncio.create_task(self._watch(start))
         try:
@@ -119,6 +121,17 @@ class Keeper:
             await asyncio.sleep(_PAUSE)
         self._ready.set()
         self._become("running")
+
+    async def _until_restart_is_needed(self) -> None:
+        """Returns when the program is of no more use as it runs; waits for ever where that cannot be told."""
+        if self.program.needs_restart is None:
+            await asyncio.Event().wait()
+            return
+        why = ""
+        while not why:
+            await asyncio.sleep(_WATCH_PAUSE)
+            why = await asyncio.to_thread(self.program.needs_restart)
+        _log.warning("program_needs_restart", program=self.program.name, why=why)
 
     async def _end(self, process: Process) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.cli.stack.errors import StackError
+from services.cli.stack.nats_health import server_complaint, stuck_for_want_of_space
 from services.cli.stack.passwords import ensure_password, write_private
 from services.cli.stack.ports import LOOPBACK, free_port
 from services.cli.stack.processes import birth_of, start_process, stop_process, wait_ready
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import subprocess
 
 USER = "rapport"
+_WATCHER = "rapport-watcher"
 STOP_SIGNAL = signal.SIGTERM
 
 _CONFIGURATION = """\
@@ -25,8 +27,10 @@ listen: "{host}:{port}"
 max_payload: 1MB
 max_pending: 64MB
 authorization {{
-  user: {user}
-  password: "{password}"
+  users: [ {{ user: {user}, password: "{password}" }} ]
+}}
+accounts {{
+  "$SYS": {{ users: [ {{ user: {watcher}, password: "{watcher_password}" }} ] }}
 }}
 jetstream {{
   store_dir: {store}
@@ -74,6 +78,8 @@ class NatsServer:
             port=self.port,
             user=self.user,
             password=ensure_password(self.password_file),
+            watcher=_WATCHER,
+            watcher_password=ensure_password(self._watcher_password_file),
             store=json.dumps(str(self.home / "store")),
             sync="always" if self.durable else '"2m"',
         )
@@ -102,6 +108,18 @@ class NatsServer:
                 return stream.readline().startswith(b"PONG")
         except (OSError, ValueError):
             return False
+
+    def needs_restart(self) -> str:
+        """Why it must be started again although it runs: it ran out of space, which is there now; "": no."""
+        try:
+            complaint = server_complaint(self.port, _WATCHER, ensure_password(self._watcher_password_file))
+        except (OSError, ValueError):
+            return ""  # whether it runs at all is not asked here
+        return stuck_for_want_of_space(complaint, self.home)
+
+    @property
+    def _watcher_password_file(self) -> Path:
+        return self.password_file.with_name(f"{self.password_file.name}-watcher")
 
     def start(self) -> None:
         """Starts it and waits until it is ready."""

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from nats.errors import Error as NatsError
 from services.runtime.database import Transaction, backoff_seconds
 from services.runtime.log import describe_failure
 from services.runtime.streams import Bus, consumer_name, ensure_consumers
+from services.runtime.tally import note_repeated, observed_batch
+from services.runtime.tracing import HEADER
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _COMPANY_SECONDS = 0.03
@@ -29,7 +32,8 @@ _log = structlog.get_logger(__name__)
 class Delivery:
     """One message of a partition, as handed to a worker.
 
-    `key` is the same at every delivery of the same message; `deliveries` counts them from 1.
+    `key` is the same at every delivery of the same message; `deliveries` counts them from 1. `trace` is the
+    traceparent that it came with, "" if it is not traced.
     """
 
     partition: int
@@ -37,6 +41,7 @@ class Delivery:
     payload: bytes
     deliveries: int = 1
     reply: str = field(default="", repr=False)
+    trace: str = ""
 
 
 class StreamHandler(Protocol):
@@ -65,7 +70,9 @@ async def take_messages(transaction: Transaction, keys: Sequence[str]) -> set[st
         "ON CONFLICT DO NOTHING RETURNING key",
         (list(keys),),
     )
-    return {row[0] for row in rows}
+    new = {row[0] for row in rows}
+    note_repeated(set(keys) - new)
+    return new
 
 
 class StreamConsumer:
@@ -96,6 +103,7 @@ class StreamConsumer:
         self._inbox = bus.nats.new_inbox()
         self._pulls = [_Pull() for _ in range(partitions)]
         self._held: dict[int, Delivery] = {}  # by partition: waiting or in work
+        self._items: dict[int, int] = {}  # by partition: how many items its message holds
         self._ready: deque[Delivery] = deque()
         self._some_ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -240,8 +248,9 @@ class StreamConsumer:
                 continue
             began = loop.time()
             try:
-                async with asyncio.timeout(self._limit_seconds):
-                    await self._handler.handle(batch)
+                with self._observed(batch):
+                    async with asyncio.timeout(self._limit_seconds):
+                        await self._handler.handle(batch)
             except Exception as error:  # noqa: BLE001 - whatever it was, each message gets its own chance
                 _log.warning(
                     "batch_failed", stream=self._stream, messages=len(batch), **describe_failure(error)
@@ -261,7 +270,13 @@ class StreamConsumer:
                 break
             items += count
             batch.append(self._ready.popleft())
+            self._items[batch[-1].partition] = count
         return batch
+
+    def _observed(self, batch: Sequence[Delivery]) -> AbstractContextManager[None]:
+        traces = {delivery.partition: delivery.trace for delivery in batch}
+        items = {delivery.key: self._items[delivery.partition] for delivery in batch}
+        return observed_batch(self._stream, traces, items)
 
     async def _one_by_one(self, batch: Sequence[Delivery]) -> None:
         """Each message alone; where even that fails, try again later, then leave it to AckWait."""
@@ -272,8 +287,9 @@ class StreamConsumer:
         while waiting:
             delivery = waiting[0]
             try:
-                async with asyncio.timeout(self._limit_seconds):
-                    await self._handler.handle_singly(delivery)
+                with self._observed([delivery]):
+                    async with asyncio.timeout(self._limit_seconds):
+                        await self._handler.handle_singly(delivery)
             except Exception as error:  # noqa: BLE001 - nothing may end the worker
                 failures += 1
                 _log.warning(
@@ -328,8 +344,9 @@ def _delivery(partition: int, message: Msg) -> Delivery:
     # $JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream sequence>.…
     words = message.reply.split(".")
     at = 4 if len(words) <= 9 else 6
-    key = (message.headers or {}).get(_MESSAGE_ID) or f"{words[at - 2]}:{words[at + 1]}"
-    return Delivery(partition, key, message.data, int(words[at]), message.reply)
+    headers = message.headers or {}
+    key = headers.get(_MESSAGE_ID) or f"{words[at - 2]}:{words[at + 1]}"
+    return Delivery(partition, key, message.data, int(words[at]), message.reply, headers.get(HEADER, ""))
 
 
 async def _first_failure_or_all(

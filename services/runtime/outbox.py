@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -15,11 +15,13 @@ from services.runtime.errors import InvalidArgumentError, TooLargeError
 from services.runtime.log import describe_failure
 from services.runtime.publish import Log, Publisher, Row
 from services.runtime.streams import DEAD, WORK_STREAMS
+from services.runtime.tracing import trail
 
 OUTBOX_CHANNEL = "outbox"
 MAX_PAYLOAD = 256 * 1024
 _COMPANY_SECONDS = 0.005
 _LOCK_CLASS = 0x5261_7070  # advisory locks (class, partition)
+_NO_TRACES: Mapping[int, str] = {}
 _log = structlog.get_logger(__name__)
 
 
@@ -30,10 +32,18 @@ class Outbox:
         self._database = database
         self._partitions = partitions
 
-    async def put(self, transaction: Transaction, stream: str, rows: Sequence[tuple[int, bytes]]) -> None:
+    async def put(
+        self,
+        transaction: Transaction,
+        stream: str,
+        rows: Sequence[tuple[int, bytes]],
+        *,
+        traces: Mapping[int, str] = _NO_TRACES,
+    ) -> None:
         """Add messages (partition, payload) for a stream in this order; call it after the row locks are held.
 
-        TooLargeError for a payload over 256 kB, before anything is written.
+        `traces`: the traceparent by partition where it is not that of the work in hand. TooLargeError for a
+        payload over 256 kB, before anything is written.
         """
         if not rows:
             return
@@ -56,16 +66,17 @@ class Outbox:
                 )
         await transaction.execute(
             """
-            INSERT INTO outbox (stream, partition, payload)
-            SELECT %(stream)s, partition, payload
-            FROM unnest(%(partitions)s::int[], %(payloads)s::bytea[]) WITH ORDINALITY
-                AS row (partition, payload, position)
+            INSERT INTO outbox (stream, partition, payload, trace)
+            SELECT %(stream)s, partition, payload, nullif(trace, '')
+            FROM unnest(%(partitions)s::int[], %(payloads)s::bytea[], %(traces)s::text[]) WITH ORDINALITY
+                AS row (partition, payload, trace, position)
             ORDER BY position
             """,
             {
                 "stream": stream,
                 "partitions": [partition for partition, _ in rows],
                 "payloads": [payload for _, payload in rows],
+                "traces": [traces.get(partition) or trail(partition) for partition, _ in rows],
             },
         )
         transaction.after_commit(self._wake)
@@ -172,7 +183,7 @@ class Relay:
             await cursor.execute(
                 """
                 WITH gone AS (DELETE FROM outbox WHERE id = ANY(%(done)s::bigint[]))
-                SELECT id, stream, partition, payload FROM outbox
+                SELECT id, stream, partition, payload, trace FROM outbox
                 WHERE partition = ANY(%(mine)s::int[]) AND id <> ALL(%(read)s::bigint[])
                     AND stream <> ALL(%(full)s::text[])
                 ORDER BY id LIMIT %(limit)s
@@ -188,10 +199,10 @@ class Relay:
             rows = await cursor.fetchall()
         for number in done:
             del self._read[number]
-        for number, stream, partition, payload in rows:
+        for number, stream, partition, payload, trace in rows:
             self._read[number] = stream
             key = f"{self._service}:{self._origin}:{number}"
-            self._publisher.put(stream, Row(number, partition, key, payload))
+            self._publisher.put(stream, Row(number, partition, key, payload, trace))
         return len(rows) == self._read_rows
 
     def _done(self, numbers: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ import structlog
 from services.runtime.database import backoff_seconds
 from services.runtime.log import describe_failure
 from services.runtime.streams import BATCH_MESSAGES, Message, subject
+from services.runtime.tracing import HEADER
 
 _BATCH_BYTES = 4 << 20
 _SINGLY_SECONDS = 2.0  # after a refusal: the next batch would most likely be refused too
@@ -19,16 +20,20 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the outbox; `key` names it among all messages of its stream."""
+    """A row of the outbox; `key` names it among all messages of its stream, `trace` is its traceparent."""
 
     number: int
     partition: int
     key: str
     payload: bytes
+    trace: str | None = None
 
     def message(self, stream: str) -> Message:
         """What is published for it."""
-        return Message(subject(stream, self.partition), self.payload, {"Nats-Msg-Id": self.key})
+        headers = {"Nats-Msg-Id": self.key}
+        if self.trace:
+            headers[HEADER] = self.trace
+        return Message(subject(stream, self.partition), self.payload, headers)
 
 
 class Log(Protocol):

@@ -1,0 +1,127 @@
+"""What a worker counts of its batches, and the trace that goes from the outbox through a stream and on."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.runtime import tracing
+from services.runtime.consumer import StreamConsumer, take_messages
+from services.runtime.dead_letters import DeadLetters
+from services.runtime.metrics import exposition
+from services.runtime.outbox import Outbox, Relay
+from services.runtime.settings import Settings
+from services.runtime.streams import ACTIONS, EVENTS, subject
+from tests.integration.runtime.conftest import PARTITIONS, until
+from tests.integration.runtime.recorder import Recorder
+
+FIRST = f"00-{'a' * 32}-{'1' * 16}-01"
+SECOND = f"00-{'b' * 32}-{'2' * 16}-01"
+
+
+def counted():
+    """Every sample of this process, by name and labels (without service and role)."""
+    return {
+        (sample.name, *(v for k, v in sorted(sample.labels.items()) if k not in {"service", "role"})): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(exposition("test", "worker").decode())
+        for sample in family.samples
+    }
+
+
+def grown(before, *names):
+    after = counted()
+    return [after.get(name, 0) - before.get(name, 0) for name in names]
+
+
+@asynccontextmanager
+async def running(*parts):
+    tasks = [asyncio.create_task(part.run()) for part in parts]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_items_are_counted_as_done_set_aside_and_repeated_once_each(database, bus):
+    async def resend(*_):
+        raise AssertionError
+
+    letters = DeadLetters("test", Outbox(database, partitions=PARTITIONS), resend, partitions=PARTITIONS)
+    async with database.transaction() as tx:
+        assert await take_messages(tx, ["test:seen"]) == {"test:seen"}
+    before = counted()
+    for key, payload in (("test:new", b"a poison b"), ("test:seen", b"c d"), ("test:bad", b"poison poison")):
+        await bus.jetstream.publish(subject(EVENTS, 1), payload, headers={"Nats-Msg-Id": key})
+
+    async def drained():
+        return (await bus.jetstream.stream_info(EVENTS)).state.messages == 0
+
+    async with running(StreamConsumer(bus, EVENTS, Recorder(database, letters), partitions=PARTITIONS)):
+        await until(drained)
+    assert grown(
+        before,
+        ("rapport_items_total", "done", EVENTS),
+        ("rapport_items_total", "set_aside", EVENTS),
+        ("rapport_items_total", "repeated", EVENTS),
+        ("rapport_batch_items_sum", EVENTS),
+        ("rapport_batch_seconds_count", EVENTS),
+    ) == [2, 3, 2, 7, 3]
+
+
+class HandsOn(Recorder):
+    """Puts one action on for each message, as the decision service does."""
+
+    async def handle(self, deliveries):
+        async with self._database.transaction() as tx:
+            await take_messages(tx, [delivery.key for delivery in deliveries])
+            await Outbox(self._database, partitions=PARTITIONS).put(
+                tx, ACTIONS, [(delivery.partition, b"action") for delivery in deliveries]
+            )
+
+
+@pytest.fixture
+def exported():
+    exporter = InMemorySpanExporter()
+    tracing.start_tracing(Settings(service="test", trace_ratio=1.0), exporter)
+    yield exporter
+    tracing.stop_tracing()
+
+
+async def test_a_trace_goes_from_the_outbox_through_the_stream_and_on(database, bus, exported):
+    outbox = Outbox(database, partitions=PARTITIONS)
+    for partition, parent in ((0, FIRST), (1, SECOND), (2, "")):
+        with tracing.spans("call", {partition: parent}, by_partition=True):
+            async with database.transaction() as tx:
+                await outbox.put(tx, EVENTS, [(partition, b"event")])
+    headers = {}
+
+    async def all_there():
+        state = (await bus.jetstream.stream_info(ACTIONS)).state
+        for number in range(state.first_seq, state.last_seq + 1) if state.messages else ():
+            message = await bus.jetstream.get_msg(ACTIONS, number)
+            headers[int(message.subject.rsplit(".", 1)[1])] = (message.headers or {}).get("traceparent")
+        return len(headers) == 3
+
+    relay = Relay("test", database, bus.jetstream, partitions=PARTITIONS)
+    consumer = StreamConsumer(bus, EVENTS, HandsOn(database), partitions=PARTITIONS)
+    async with running(relay, consumer):
+        await until(all_there)
+    tracing.stop_tracing()
+    spans = exported.get_finished_spans()
+    calls = {span.context.trace_id: span for span in spans if span.name == "call"}
+    worked = {span.context.trace_id: span for span in spans if span.name == "EVENTS process"}
+    assert calls.keys() == worked.keys() == {int("a" * 32, 16), int("b" * 32, 16)}
+    for trace_id, span in worked.items():
+        assert span.parent.span_id == calls[trace_id].context.span_id
+    first, second = worked[int("a" * 32, 16)].context, worked[int("b" * 32, 16)].context
+    assert headers == {
+        0: f"00-{'a' * 32}-{first.span_id:016x}-01",
+        1: f"00-{'b' * 32}-{second.span_id:016x}-01",
+        2: None,
+    }

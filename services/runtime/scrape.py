@@ -5,7 +5,6 @@ In threads of its own, so that it also answers while the role's event loop does 
 
 import asyncio
 import ipaddress
-import os
 import socket
 import socketserver
 import ssl
@@ -14,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import structlog
 
+from services.runtime.credentials import CertificateFiles
 from services.runtime.errors import SettingError
+from services.runtime.log import describe_failure
 from services.runtime.metrics import CONTENT_TYPE, exposition
 from services.runtime.settings import Settings
 
@@ -24,40 +25,34 @@ _POLL_SECONDS = 0.25  # how long stopping may take
 _log = structlog.get_logger(__name__)
 
 
-class TlsFiles:
-    """TLS settings from the three files, read again when one of them was replaced."""
+class _Secured:
+    """TLS as the certificate files say, which are read again when they are renewed."""
 
-    def __init__(self, cert_file: str, key_file: str, ca_file: str) -> None:
-        self._files = (cert_file, key_file, ca_file)
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
         self._lock = threading.Lock()
-        self._stamps: tuple[tuple[int, int], ...] = ()
-        self._context: ssl.SSLContext | None = None
+        self._stamp = files.stamp()
+        self._context = self._read()
 
     def context(self) -> ssl.SSLContext:
         """What a connection that begins now is held to; files that do not fit together change nothing."""
         with self._lock:
-            try:
-                stamps = tuple((found.st_mtime_ns, found.st_ino) for found in map(os.stat, self._files))
-                if self._context is None or stamps != self._stamps:
+            stamp = self._files.stamp()
+            if stamp != self._stamp:
+                try:
                     self._context = self._read()
-                    self._stamps = stamps
-            except OSError as error:  # ssl.SSLError is one
-                if self._context is None:
-                    raise SettingError(
-                        f"the certificate files cannot be used ({type(error).__name__})",
-                        field="RAPPORT_TLS_CERT_FILE",
-                        suggestion="name a certificate, its key and the authority, in PEM",
-                    ) from error
-                _log.warning("certificate_files_not_taken", error=type(error).__name__)
+                    self._stamp = stamp
+                except (SettingError, OSError) as error:  # ssl.SSLError is an OSError
+                    _log.warning("certificate_not_taken", **describe_failure(error))
             return self._context
 
     def _read(self) -> ssl.SSLContext:
-        cert_file, key_file, ca_file = self._files
+        self._files.read()  # which says what is wrong with them
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(cert_file, key_file)
-        context.load_verify_locations(ca_file)
+        context.load_cert_chain(self._files.chain, self._files.key)
+        context.load_verify_locations(self._files.authority)
         return context
 
 
@@ -65,22 +60,12 @@ class MetricsServer:
     """Answers GET /metrics for one role from `start` to `stop`."""
 
     def __init__(self, settings: Settings) -> None:
-        missing = [
-            f"RAPPORT_{name.upper()}"
-            for name in ("tls_cert_file", "tls_key_file", "tls_ca_file")
-            if not getattr(settings, name)
-        ]
-        if missing:
-            raise SettingError(
-                f"metrics are served over TLS only, and {' and '.join(missing)} is not set",
-                field=missing[0],
-                suggestion="name the files, or leave RAPPORT_METRICS_LISTEN empty",
-            )
         host, _, port = settings.metrics_listen.rpartition(":")
-        tls = TlsFiles(settings.tls_cert_file, settings.tls_key_file, settings.tls_ca_file)
-        tls.context()
+        secured = _Secured(CertificateFiles.of(settings))
         try:
-            self._server = _HttpsServer((host.strip("[]"), int(port)), tls, settings.service, settings.role)
+            self._server = _HttpsServer(
+                (host.strip("[]"), int(port)), secured, settings.service, settings.role
+            )
         except (OSError, ValueError) as error:
             raise SettingError(
                 f"cannot listen on {settings.metrics_listen}",
@@ -107,8 +92,8 @@ class _HttpsServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 16
 
-    def __init__(self, address: tuple[str, int], tls: TlsFiles, service: str, role: str) -> None:
-        self.tls = tls
+    def __init__(self, address: tuple[str, int], secured: _Secured, service: str, role: str) -> None:
+        self.secured = secured
         self.service = service
         self.role = role
         if _is_ipv6(address[0]):
@@ -124,8 +109,8 @@ class _HttpsServer(ThreadingHTTPServer):
         assert isinstance(request, socket.socket)
         request.settimeout(_CALLER_SECONDS)
         try:
-            with self.tls.context().wrap_socket(request, server_side=True) as secured:
-                self.RequestHandlerClass(secured, client_address, self)  # type: ignore[arg-type]
+            with self.secured.context().wrap_socket(request, server_side=True) as shaken:
+                self.RequestHandlerClass(shaken, client_address, self)  # type: ignore[arg-type]
         except OSError as error:
             _log.info("scrape_refused", error=type(error).__name__)
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from services.runtime.errors import SettingError, UnavailableError
+from services.runtime.errors import SettingError, StorageFullError, UnavailableError
 from services.runtime.log import describe_failure
 
 Params = Sequence[Any] | Mapping[str, Any]
@@ -154,7 +154,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """One transaction (READ COMMITTED): committed when the block ends, rolled back when it raises.
 
-        UnavailableError when the database is away, or went away before the commit was confirmed.
+        UnavailableError when the database is away, or went away before the commit was confirmed;
+        StorageFullError when its disk is full.
         """
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -177,6 +178,8 @@ class Database:
                 await control.rollback()
                 if lost and isinstance(error, (psycopg.Error, DBAPIError)):
                     raise UnavailableError(_AWAY) from error
+                if isinstance(_cause(error), psycopg.errors.DiskFull):
+                    raise StorageFullError from error
                 raise
         transaction.committed()
 
@@ -253,8 +256,12 @@ class Database:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same work may pass later unchanged: never a reason to set an item aside."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return isinstance(cause, _TRANSIENT)
+    return isinstance(_cause(error), _TRANSIENT)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's own error where SQLAlchemy wrapped one."""
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def backoff_seconds(failures: int, *, first: float = 0.1, most: float = 10.0) -> float:

@@ -43,6 +43,18 @@ class UnavailableError(RapportError):
     """Something needed is away or full; the same request may pass later."""
 
 
+class StorageFullError(UnavailableError):
+    """The disk under the database is full: nothing was written, and what was accepted before is safe."""
+
+    retry_seconds = 5.0
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database's disk is full, so nothing can be accepted",
+            suggestion="free space where PostgreSQL keeps its data or give it more, then send the same again",
+        )
+
+
 class OverloadedError(RapportError):
     """There is no room for more just now; the same request passes after `retry_seconds`, which it is told."""
 
@@ -93,6 +105,7 @@ RUNTIME_ERRORS: ErrorTable = {
     ConflictError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "CONFLICT"),
     RequestReusedError: ErrorKind(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_REUSED"),
     UnavailableError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
+    StorageFullError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "STORAGE_FULL"),
     OverloadedError: ErrorKind(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     TooManyCallsError: ErrorKind(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
     UnauthenticatedError: ErrorKind(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),

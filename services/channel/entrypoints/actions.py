@@ -2,8 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-import psycopg
-import sqlalchemy.exc
 from google.protobuf.message import DecodeError
 from rapport.types.v1 import stream_pb2
 
@@ -12,15 +10,18 @@ from services.channel.app.store import MessageTransaction
 from services.channel.domain.errors import InvalidActionError, StaleWriteError
 from services.channel.entrypoints import translate
 from services.runtime.consumer import Delivery, take_messages
-from services.runtime.database import Database, Transaction
+from services.runtime.database import Database, Transaction, is_transient
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.outbox import Outbox
 from services.runtime.streams import ACTIONS
 
 ACTION_LETTER = "action"
 _MESSAGE_LETTER = "action_batch"
-PASSING = (psycopg.OperationalError, sqlalchemy.exc.OperationalError, StaleWriteError, OSError)
-"""Failures that are not the action's: it is tried again later."""
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a failure is not the action's, so that it is tried again later."""
+    return is_transient(error) or isinstance(error, (StaleWriteError, OSError))
 
 
 class ActionsHandler:
@@ -80,19 +81,17 @@ class ActionsHandler:
     async def _try_to_prepare(self, wired: stream_pb2.Action) -> Prepared | Exception:
         try:
             return (await self._admission.prepare([translate.action_from_wire(wired)]))[0]
-        except PASSING:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others must not wait for it
-            return error
+        except Exception as error:
+            if _passes(error):
+                raise
+            return error  # whatever it is, the others must not wait for it
 
     async def _try_to_take(self, raw: Transaction, prepared: Prepared) -> Exception | None:
         try:
             async with raw.savepoint():
                 await self._admission.take(self._within(raw), [prepared])
-        except PASSING:
-            raise
         except Exception as error:
-            if raw.driver.closed:
+            if _passes(error) or raw.driver.closed:
                 raise
             return error
         return None

@@ -12,6 +12,7 @@ from services.decision.app.ports import Decided
 from services.decision.app.totals import counted
 from services.decision.domain.decide import Planned, assumed_wrongly, decide, standing_that_counts
 from services.runtime.consumer import take_messages
+from services.runtime.database import is_transient
 from services.runtime.totals import add_totals
 from services.vocabulary.words import ActionOutcome
 
@@ -138,7 +139,8 @@ class TakeEvents:
         except ArmsDifferError:
             raise
         except Exception as error:
-            if transaction.driver.closed or not isinstance(item, Evaluated):
+            passes = is_transient(error) or transaction.driver.closed  # then it is not the event's fault
+            if passes or not isinstance(item, Evaluated):
                 raise
             _log.warning("event_set_aside", event_type=item.event_type, error=type(error).__name__)
             await self._set_asides.set_aside_evaluated(

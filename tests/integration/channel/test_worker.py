@@ -20,6 +20,7 @@ from services.channel.entrypoints.loops import CareLoop, DueLoop, ReceiptLoop, S
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.runtime.consumer import Delivery
 from services.runtime.dead_letters import DeadLetters
+from services.runtime.errors import UnavailableError
 from services.runtime.server import build_server
 from services.runtime.settings import Settings
 from services.runtime.status import read_failure
@@ -72,6 +73,33 @@ async def test_an_action_that_cannot_be_taken_is_set_aside_alone(road: Road) -> 
     assert letters == [
         ("action", nameless.action_id, "name: is empty; name the offer, message, survey or task")
     ]
+
+
+class AwayOnce:
+    """Admission whose database does not answer the first time it is asked."""
+
+    def __init__(self, inner) -> None:
+        self._inner = inner
+        self._asked = False
+
+    async def prepare(self, actions):
+        if not self._asked:
+            self._asked = True
+            raise UnavailableError("the database does not answer")
+        return await self._inner.prepare(actions)
+
+    async def take(self, tx, prepared):
+        return await self._inner.take(tx, prepared)
+
+
+async def test_no_action_is_set_aside_for_a_database_that_was_away(road: Road) -> None:
+    letters = DeadLetters("channel", road.outbox, resend_action(road.outbox, 64))
+    handler = ActionsHandler(road.database, road.store.within, AwayOnce(road.admission), letters)
+    with pytest.raises(UnavailableError):
+        await handler.handle_singly(delivery("a", wired(make_action(1))))
+    assert await road.rows("SELECT 1 FROM dead_letter") == []
+    await handler.handle_singly(delivery("a", wired(make_action(1))))
+    assert (await road.totals())["actions.taken"] == 1
 
 
 async def test_an_unreadable_message_is_set_aside(road: Road) -> None:

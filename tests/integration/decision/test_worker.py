@@ -4,12 +4,14 @@ import asyncio
 import sys
 
 import orjson
+import psycopg
 import pytest
 from rapport.types.v1 import stream_pb2, vocabulary_pb2
 
 from services.decision.app.take_events import TakeEvents
 from services.decision.domain.errors import JobFailedError
 from services.decision.domain.experiments import HOLDOUT, bucket_of
+from services.runtime.errors import StorageFullError
 from services.vocabulary.words import ActionOutcome, RefusalReason
 from tests.integration.decision.conftest import (
     HOUR,
@@ -395,14 +397,41 @@ async def test_an_event_that_cannot_be_evaluated_is_set_aside_and_can_be_sent_ag
 class FailingFor:
     """Hands over, but fails for one event."""
 
-    def __init__(self, inner, event_id):
+    def __init__(self, inner, event_id, statement=""):
         self._inner = inner
         self._event_id = event_id
+        self._statement = statement
 
     async def hand_on(self, transaction, decided):
         if any(one.event_id == self._event_id for one in decided):
+            if self._statement:
+                await transaction.execute(self._statement)
             raise ValueError("cannot be handed on")
         await self._inner.hand_on(transaction, decided)
+
+
+@pytest.mark.parametrize("state", ["53100", "40P01", "40001"])
+async def test_no_event_is_set_aside_for_a_full_disk_or_a_deadlock(worker, state):
+    failing = FailingFor(
+        worker.hand_over, "unlucky", f"DO $$ BEGIN RAISE SQLSTATE '{state}' USING MESSAGE = 'x'; END $$"
+    )
+    take = worker.take_events
+    take_events = TakeEvents(
+        worker.database,
+        worker.clock,
+        worker.evaluator,
+        take._standings,
+        worker.decisions,
+        failing,
+        take._set_asides,
+        DAY,
+    )
+    delivery = worker.delivery(batch_of((exhausted(event_id="unlucky", customer=TREATED), snapshot(TREATED))))
+    with pytest.raises((StorageFullError, psycopg.OperationalError)):
+        await take_events.take_singly(delivery)
+    assert await worker.count("dead_letter") == 0
+    await worker.take_events.take_singly(delivery)
+    assert [one.event_id for one in await worker.decided()] == ["unlucky"]
 
 
 async def test_an_event_that_cannot_be_written_is_set_aside_alone(worker):

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from services.runtime.database import Database
-from services.runtime.errors import UnavailableError
+from services.runtime.database import Database, is_transient
+from services.runtime.errors import StorageFullError, UnavailableError
 from services.runtime.migrations import migrate
 from services.runtime.totals import add_totals, read_totals
 from tests.integration.runtime.conftest import MIGRATIONS, until
@@ -76,6 +76,21 @@ async def test_a_savepoint_undoes_its_part_and_its_totals_alone(database: Databa
     async with database.transaction() as tx:
         assert await tx.rows("SELECT word FROM done ORDER BY position") == [("kept",), ("also kept",)]
         assert await read_totals(tx) == {"kept": 2}
+
+
+@pytest.mark.parametrize("way", ["raw", "core"])
+async def test_a_full_disk_is_told_as_such(database: Database, count: Count, way: str):
+    full = "DO $$ BEGIN RAISE SQLSTATE '53100' USING MESSAGE = 'could not extend file'; END $$"
+    with pytest.raises(StorageFullError, match="disk is full") as caught:  # noqa: PT012 - the transaction raises
+        async with database.transaction() as tx:
+            await tx.execute("INSERT INTO done (word) VALUES (%s)", ("raw",))
+            if way == "raw":
+                await tx.execute(full)
+            else:
+                await tx.connection.execute(text(full))
+    assert is_transient(caught.value)
+    assert "free space" in caught.value.suggestion
+    assert await count("done") == 0
 
 
 async def test_totals_are_exact_under_concurrency(database: Database):

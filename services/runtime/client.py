@@ -13,6 +13,7 @@ import grpc
 from services.runtime.credentials import CertificateFiles, KeptCertificate, file_stamp
 from services.runtime.errors import SettingError
 from services.runtime.server import MAX_MESSAGE
+from services.runtime.tracing import HEADER, traceparent
 
 _LOOK_SECONDS = 1.0
 _OLD_SECONDS = 60.0  # what calls in flight on an old connection have to end
@@ -129,6 +130,8 @@ class _Calls:
         if current is not self._on:
             self._on, self._calls = current, self._make(current)
         own = self._connection.metadata()
+        if trace := traceparent():
+            own = (*own, (HEADER, trace))
         if own:
             options["metadata"] = (*(options.get("metadata") or ()), *own)
         if options.get("timeout") is None and self._deadline_seconds is not None:

@@ -18,6 +18,7 @@ from services.runtime.clock import Clock, WallClock
 from services.runtime.credentials import CertificateFiles, server_credentials
 from services.runtime.errors import ErrorTable, SettingError
 from services.runtime.log import describe_failure
+from services.runtime.observe import ObservingInterceptor
 from services.runtime.settings import Settings
 from services.runtime.status import DETAILS_KEY, failure_status, unknown_status
 from services.runtime.tokens import TokenVerifier
@@ -93,7 +94,7 @@ def build_server(
         clock=clock,
     )
     server = grpc.aio.server(
-        interceptors=[_ErrorInterceptor(errors), gate],
+        interceptors=[ObservingInterceptor(), _ErrorInterceptor(errors), gate],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_send_message_length", MAX_MESSAGE),

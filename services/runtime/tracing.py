@@ -153,10 +153,12 @@ def spans(
 
 
 def failed(made: "Span", why: str) -> None:
-    """Mark a span as failed; `why` is the name of an error or a status, never its text."""
+    """Mark a span as failed, unless it is: `why` is the name of an error or a status, never its text."""
+    from opentelemetry.sdk.trace import Span as RecordedSpan
     from opentelemetry.trace import Status, StatusCode
 
-    made.set_status(Status(StatusCode.ERROR, why))
+    if isinstance(made, RecordedSpan) and made.status.status_code is StatusCode.UNSET:
+        made.set_status(Status(StatusCode.ERROR, why))
 
 
 def trail(partition: int) -> str:

@@ -3,17 +3,21 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import grpc
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.runtime import tracing
+from services.runtime.client import connect
 from services.runtime.consumer import StreamConsumer, take_messages
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.metrics import exposition
 from services.runtime.outbox import Outbox, Relay
+from services.runtime.server import Served, build_server
 from services.runtime.settings import Settings
 from services.runtime.streams import ACTIONS, EVENTS, subject
+from tests.fakes.trust import declare, trust
 from tests.integration.runtime.conftest import PARTITIONS, until
 from tests.integration.runtime.recorder import Recorder
 
@@ -125,3 +129,106 @@ async def test_a_trace_goes_from_the_outbox_through_the_stream_and_on(database, 
         1: f"00-{'b' * 32}-{second.span_id:016x}-01",
         2: None,
     }
+
+
+async def answer(request, context):
+    if request == b"unknown":
+        raise RuntimeError("+33612345678 broke it")
+    if request == b"never":
+        await asyncio.Event().wait()
+    if request == b"onward":
+        return await PEER[0].unary_unary("/test.v1.Observed/Answer")(b"")
+    del context
+    return request
+
+
+async def answers(request, context):
+    yield await answer(request, context)
+
+
+PEER = []
+declare("test.v1.Observed", ("Answer", "Answers"))
+OBSERVED = Served(
+    "test.v1.Observed",
+    lambda server: server.add_generic_rpc_handlers(
+        (
+            grpc.method_handlers_generic_handler(
+                "test.v1.Observed",
+                {
+                    "Answer": grpc.unary_unary_rpc_method_handler(answer),
+                    "Answers": grpc.unary_stream_rpc_method_handler(answers),
+                },
+            ),
+        )
+    ),
+)
+
+
+@pytest.fixture
+async def server():
+    server = build_server(Settings(service="test", **trust().settings()), [OBSERVED], {})
+    await server.start()
+    yield server
+    await server.stop(0)
+
+
+@pytest.fixture
+async def connection(server):
+    async with trust().connect(server.token_address) as connection:
+        yield connection
+
+
+async def test_calls_are_counted_by_method_and_code_also_when_refused_or_cut_off(server, connection):
+    before = counted()
+    unary = connection.unary_unary("/test.v1.Observed/Answer")
+    assert await unary(b"hello") == b"hello"
+    assert [part async for part in connection.unary_stream("/test.v1.Observed/Answers")(b"hello")] == [
+        b"hello"
+    ]
+    for request, options, code in (
+        (b"unknown", {}, grpc.StatusCode.INTERNAL),
+        (b"never", {"timeout": 0.1}, grpc.StatusCode.DEADLINE_EXCEEDED),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await unary(request, **options)
+        assert raised.value.code() is code
+    async with connect(server.token_address, trust().token(())) as nobody:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await nobody.unary_unary("/test.v1.Observed/Answer")(b"hello")
+    assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await connection.unary_unary("/test.v1.Observed/+33612345678")(b"hello")
+    name = "rapport_rpc_seconds_count"
+    one, many = "test.v1.Observed/Answer", "test.v1.Observed/Answers"
+
+    async def all_counted():
+        return grown(
+            before,
+            (name, "OK", one),
+            (name, "OK", many),
+            (name, "INTERNAL", one),
+            (name, "DEADLINE_EXCEEDED", one),
+            (name, "PERMISSION_DENIED", one),
+            ("rapport_rpc_in_flight", one),
+        ) == [1, 1, 1, 1, 1, 0]
+
+    await until(all_counted)
+    assert "336" not in str(counted().keys())
+
+
+async def test_a_call_goes_on_with_its_callers_trace_to_the_next_server(server, connection, exported):
+    async with trust().connect(server.token_address) as peer:
+        PEER[:] = [peer]
+        unary = connection.unary_unary("/test.v1.Observed/Answer")
+        await unary(b"onward", metadata=(("traceparent", FIRST),))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await unary(b"unknown", metadata=(("traceparent", SECOND),))
+    tracing.stop_tracing()
+    spans = exported.get_finished_spans()
+    inner, outer = (span for span in spans if span.context.trace_id == int("a" * 32, 16))
+    assert (outer.name, outer.kind.name) == ("test.v1.Observed/Answer", "SERVER")
+    assert f"{outer.parent.span_id:016x}" == "1" * 16
+    assert inner.parent.span_id == outer.context.span_id
+    (broken,) = (span for span in spans if span.context.trace_id == int("b" * 32, 16))
+    assert (broken.status.description, broken.attributes["rpc.grpc.status"]) == ("INTERNAL", "INTERNAL")
+    assert all("336" not in span.to_json() for span in spans)

@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from tests.system.crash.run import run
 def main() -> int:
     """0: every run's account holds; 1: something was lost, or doubled beyond what is allowed."""
     told = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the stack is stopped
     folder = Path(tempfile.mkdtemp(prefix="rapport-soak-"))
     folder.chmod(0o755)
     total = Reconciliation()

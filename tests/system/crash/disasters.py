@@ -40,7 +40,7 @@ class Disasters:
     rapport: Rapport
     seed: int
     parts: tuple[str, ...] = (*PARTS, *INNER)
-    pause: tuple[float, float] = (0.5, 3.0)
+    pause: tuple[float, float] = (2.0, 6.0)
     stall: float = 0.0
     """Longest stall; one blow in six is a stall instead of a kill. 0: none."""
     blows: list[Blow] = field(default_factory=list)

@@ -12,8 +12,9 @@ from services.cli.connections import connected
 from services.cli.feed import Feeder, FeedReport, NumberedEvent, advance, read_events
 from services.cli.quiet import wait_quiet
 from tests.system.conftest import Rapport, lines
+from tests.system.crash.books import read_books, totals_now
 from tests.system.crash.disasters import wait_all_run
-from tests.system.crash.reconcile import Marks, Reconciliation, reconcile
+from tests.system.crash.reconcile import Reconciliation, reconcile
 from tests.system.crash.town import SURVEY_AFTER, Town, make_town
 
 BATCH = 50
@@ -35,13 +36,13 @@ def run(
     """
     noon = rapport.noon()
     town = make_town(noon, events=events, seed=seed)
-    before = Marks.now(rapport)
+    before = totals_now(rapport)
     with breaking():
         feed_evenly(feed_from or rapport, town, seconds=seconds * 0.8)
         move_clock(rapport, noon + SURVEY_AFTER + dt.timedelta(hours=2), seconds=seconds * 0.2)
     wait_all_run(rapport)
     settle(rapport)
-    return reconcile(rapport, town, before)
+    return reconcile(read_books(rapport, town, before))
 
 
 def feed_evenly(rapport: Rapport, town: Town, *, seconds: float) -> FeedReport:

@@ -1,0 +1,67 @@
+"""Workers stand still past AckWait while others take their batches, and then go on: nothing is doubled."""
+
+import dataclasses
+import datetime as dt
+import signal
+import time
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from services.cli.stack.options import SERVICES
+from services.runtime.streams import ACK_WAIT_SECONDS
+from tests.system.conftest import until
+from tests.system.crash.books import open_database, read_books, totals_now
+from tests.system.crash.reconcile import reconcile
+from tests.system.crash.run import feed_evenly, move_clock, settle
+from tests.system.crash.second import second_worker
+from tests.system.crash.town import SURVEY_AFTER, make_town
+
+AGAINST_THE_ROAD = ("profile", "channel", "decision")
+HOUR = dt.timedelta(hours=1)
+
+
+@contextmanager
+def no_message_taken(rapport, service):
+    """Holds a lock that every batch of the service's workers needs in the middle of its transaction."""
+    with open_database(rapport.stack, service) as session, session.transaction():
+        session.execute("LOCK TABLE taken_message IN EXCLUSIVE MODE")
+        yield
+
+
+def held_up(rapport, service):
+    """How many batches stand before that lock."""
+    with open_database(rapport.stack, service) as session:
+        (number,) = session.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = current_user"
+        ).fetchone()
+    return number
+
+
+@pytest.mark.timeout(300)
+def test_workers_that_stand_still_with_their_batches_double_nothing(rapport):
+    noon = rapport.noon()
+    town = make_town(noon, events=1_200, seed=11)
+    third = len(town.events) // 3
+    before = totals_now(rapport)
+    with ExitStack() as running, ExitStack() as locks:
+        first = [running.enter_context(second_worker(rapport, service)) for service in SERVICES]
+        for part, service in enumerate(AGAINST_THE_ROAD):
+            locks.enter_context(no_message_taken(rapport, service))
+            end = len(town.events) if service == "decision" else (part + 1) * third
+            feed_evenly(rapport, dataclasses.replace(town, events=town.events[part * third : end]), seconds=0)
+            until(lambda service=service: held_up(rapport, service))
+        for worker in first:
+            worker.send(signal.SIGSTOP)
+        stopped = time.monotonic()
+        locks.close()
+        # what the others have in their hands is done at once, the rest when the server gives it to them
+        until(lambda: not any(told.stream_pending for told in rapport.progress().values()), seconds=120)
+        assert time.monotonic() - stopped > ACK_WAIT_SECONDS / 2
+        for worker in first:
+            worker.send(signal.SIGCONT)
+        settle(rapport)
+    move_clock(rapport, noon + SURVEY_AFTER + 2 * HOUR, seconds=0)
+    settle(rapport)
+    account = reconcile(read_books(rapport, town, before))
+    assert account.holds, account.table()

@@ -1,13 +1,16 @@
 """Brings a service's database to its newest shape, once, whoever starts first."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from alembic import command, context
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 _LOCK = 0x5261_7070_6F72  # one migration of a database at a time
+_ASK_AGAIN_SECONDS = 0.2
 
 
 def migrate(url: str, folder: Path | str) -> None:
@@ -15,8 +18,7 @@ def migrate(url: str, folder: Path | str) -> None:
     engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (_LOCK,))
-            connection.commit()
+            _lock(connection)
             try:
                 config = Config()
                 config.set_main_option("script_location", str(folder).replace("%", "%%"))
@@ -30,6 +32,48 @@ def migrate(url: str, folder: Path | str) -> None:
                 connection.commit()
     finally:
         engine.dispose()
+
+
+def missing_migrations(folder: Path | str, present: Collection[str]) -> list[str]:
+    """Which migrations in `folder` a database lacks whose version table holds `present`, in their order.
+
+    A version that is not in the folder was made by a newer release, and so comes after all that is in it.
+    """
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    scripts = ScriptDirectory.from_config(config)
+    known = [script.revision for script in scripts.walk_revisions()]
+    if any(version not in known for version in present):
+        return []
+    had = (
+        {script.revision for script in scripts.iterate_revisions(tuple(present), "base")}
+        if present
+        else set()
+    )
+    return [revision for revision in reversed(known) if revision not in had]
+
+
+def build_index(op: Any, name: str, definition: str) -> None:
+    """Make an index without keeping writers from the table; call it first in a migration.
+
+    It is built outside of any transaction: what the run did before is committed, and one that an interrupted
+    run left behind unfinished is made anew.
+    """
+    with op.get_context().autocommit_block():
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute(f"CREATE INDEX CONCURRENTLY {name} {definition}")
+
+
+def _lock(connection: sqlalchemy.Connection) -> None:
+    """Wait for the lock by asking again: a statement that waits holds up an index that is being built."""
+    while True:
+        locked = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).scalar()
+        connection.commit()
+        if locked:
+            return
+        connection.exec_driver_sql("SELECT pg_sleep(%s)", (_ASK_AGAIN_SECONDS,))
+        connection.commit()
 
 
 def run_environment() -> None:

@@ -228,10 +228,13 @@ class Relay:
 
 
 async def _origin(driver: psycopg.AsyncConnection[Any]) -> str:
-    """Names this database among all, so that another's outbox ids are never taken for ours."""
+    """Names this database among all, so that another's outbox ids are never taken for ours.
+
+    After a restore it gives out ids again that it gave out before, and is another.
+    """
     cursor = await driver.execute(
-        "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()) "
-        "FROM pg_control_system()"
+        "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), "
+        "(SELECT epoch FROM installation) FROM pg_control_system()"
     )
     row = await cursor.fetchone()
     return hashlib.blake2b(repr(row).encode(), digest_size=6).hexdigest()

@@ -147,6 +147,7 @@ class MessageState(StrEnum):
     FAILED = "failed"
     EXPIRED = "expired"
     REFUSED = "refused"
+    QUARANTINED = "quarantined"
 
 
 class RefusalReason(StrEnum):
@@ -175,6 +176,7 @@ class RefusalReason(StrEnum):
     NO_TEMPLATE = "NO_TEMPLATE"
     PROVIDER_REJECTED = "PROVIDER_REJECTED"
     HANDOVER_UNKNOWN = "HANDOVER_UNKNOWN"
+    QUARANTINED = "QUARANTINED"
 
 
 class CapsClass(StrEnum):

@@ -13,13 +13,14 @@ from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.caps import longest_window
 from services.channel.domain.choice import Choice, Chosen, Dropped, Waits, choose
 from services.channel.domain.contact import Contact, Reach, SuppressedFor
+from services.channel.domain.gap import DETAIL, HELD_BACK, belongs_to
 from services.channel.domain.gates.verdict import GateState, is_contact
 from services.channel.domain.messages import Message, Wording, accept, contact_of
 from services.channel.domain.outcomes import own_events, totals
 from services.channel.domain.policies import Policies
 from services.runtime.clock import Clock
 from services.vocabulary import ids
-from services.vocabulary.words import CATEGORY_FACTS, Channel, RefusalReason
+from services.vocabulary.words import CATEGORY_FACTS, Channel, MessageState, RefusalReason
 
 ASK_AGAIN_MICROS = 2_000_000
 """How long, on the wall's clock, a message rests when the profile could not be asked."""
@@ -121,6 +122,7 @@ class Admission:
         """
         gathered = await self.gather(tx, prepared)
         known = await tx.messages([(one.action.customer, one.message_id) for one in prepared])
+        gap = await tx.gap()
         fresh: dict[str, Message] = {}
         duplicates: set[int] = set()
         for place in sorted(range(len(prepared)), key=lambda place: _turn(prepared[place].action)):
@@ -130,10 +132,13 @@ class Admission:
                 continue
             message = accept(one.action, one.message_id, gathered.now_micros)
             fresh[one.message_id] = message
+            if gap is not None and belongs_to(gap, one.action):
+                message.of_gap(held_back=one.action.category in HELD_BACK)
             self._apply(self.choose(one, gathered), one, message, gathered)
         messages = list(fresh.values())
         await tx.add(messages, {one.message_id: one.action.record for one in prepared})
         await tx.count({"actions.taken": len(messages), "actions.duplicate": len(duplicates)})
+        await tx.count(_recovered(messages))
         await _tell(tx, messages, gathered)
         known.update(fresh)
         return [Taken(known[one.message_id], place in duplicates) for place, one in enumerate(prepared)]
@@ -149,6 +154,7 @@ class Admission:
                 self._apply(self.choose(one, gathered), one, message, gathered)
                 judged.append(message)
         await tx.save(judged)
+        await tx.count(_recovered(judged, repeats=False))
         await _tell(tx, judged, gathered)
         return judged
 
@@ -219,6 +225,8 @@ class Admission:
                     any_hour=self._speech.breaks_quiet_hours(one.action, channel),
                 )
                 gathered.take_slot(message)
+                if message.in_gap:
+                    message.quarantine(now_micros, DETAIL)
             case Waits(channel, reason, detail, until_micros):
                 message.wait(now_micros, until_micros, channel, reason, detail)
                 if reason is RefusalReason.CONSENT_UNKNOWN:
@@ -256,6 +264,13 @@ async def _tell(tx: MessageTransaction, messages: Sequence[Message], gathered: G
     await tx.take_slots(gathered.slots)
     await tx.publish(list(own_events(messages)))
     await tx.count(totals(messages))
+
+
+def _recovered(messages: Sequence[Message], *, repeats: bool = True) -> dict[str, int]:
+    """What recovery made of them: held back, or sent although they may have been sent before."""
+    held = sum(message.state is MessageState.QUARANTINED for message in messages)
+    again = sum(message.resent and not message.is_over for message in messages) if repeats else 0
+    return {"recovery.quarantined": held, "recovery.sent_again": again}
 
 
 def _turn(action: Action) -> tuple[int, float, int]:

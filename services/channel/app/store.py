@@ -8,9 +8,10 @@ from typing import Protocol
 from services.channel.app.ports import Receipt
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact, SuppressedFor
+from services.channel.domain.gap import Gap
 from services.channel.domain.messages import Change, Message
 from services.channel.domain.outcomes import OwnEvent
-from services.vocabulary.words import Channel, MessageState, RefusalReason
+from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 
 MessageKey = tuple[int, str]
 """Customer and message id."""
@@ -24,6 +25,15 @@ class MessageFilter:
     states: frozenset[MessageState] = frozenset()
     channel: Channel | None = None
     reason: RefusalReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineFilter:
+    """Which messages in quarantine; what is empty or None does not narrow."""
+
+    message_ids: tuple[str, ...] = ()
+    category: Category | None = None
+    name: str = ""
 
 
 class MessageTransaction(Protocol):
@@ -80,6 +90,15 @@ class MessageTransaction(Protocol):
 
     async def claim_expired(self, now_micros: int, limit: int) -> list[Message]:
         """Planned messages whose validity has ended. Locked."""
+
+    async def gap(self) -> Gap | None:
+        """The gap of the recovery that is under way; None: none is."""
+
+    async def claim_quarantined(self, wanted: QuarantineFilter, limit: int) -> list[Message]:
+        """Messages in quarantine, the oldest first. Locked."""
+
+    async def quarantined(self, wanted: QuarantineFilter) -> int:
+        """How many are in quarantine."""
 
     async def handed_over(self, provider: str, provider_ids: Mapping[str, Message]) -> dict[str, Receipt]:
         """Remembers which message a provider id names; receipts that came before, by message id."""

@@ -44,6 +44,8 @@ class Action:
     score: float = 0.0
     priority: int = 0
     decided_micros: int = 0
+    event_micros: int = 0
+    """Time of the event that led to it; 0: dispatched without one."""
     expires_micros: int = 0
     """Not said at or after this moment; 0: never ends."""
     hops: int = 0

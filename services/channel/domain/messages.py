@@ -20,13 +20,14 @@ _S = MessageState
 TRANSITIONS: Mapping[MessageState, frozenset[MessageState]] = {
     _S.ACCEPTED: frozenset({_S.PLANNED, _S.DEFERRED, _S.SENT, _S.EXPIRED, _S.REFUSED}),
     _S.DEFERRED: frozenset({_S.PLANNED, _S.DEFERRED, _S.SENT, _S.EXPIRED, _S.REFUSED}),
-    _S.PLANNED: frozenset({_S.SENDING, _S.DEFERRED, _S.EXPIRED, _S.REFUSED}),
+    _S.PLANNED: frozenset({_S.SENDING, _S.DEFERRED, _S.EXPIRED, _S.REFUSED, _S.QUARANTINED}),
     _S.SENDING: frozenset({_S.SENT, _S.PLANNED, _S.FAILED}),
     _S.SENT: frozenset({_S.DELIVERED, _S.FAILED, _S.EXPIRED}),
     _S.DELIVERED: frozenset(),
     _S.FAILED: frozenset(),
     _S.EXPIRED: frozenset(),
     _S.REFUSED: frozenset(),
+    _S.QUARANTINED: frozenset({_S.PLANNED, _S.FAILED}),
 }
 """Which state may follow which."""
 
@@ -39,7 +40,7 @@ WAITING = frozenset({_S.ACCEPTED, _S.DEFERRED})
 REPEATABLE = frozenset({Channel.APP})
 """Channels on which handing over twice is handing over once: our own inbox keeps a message once."""
 
-HOLDS_SLOT = frozenset({_S.PLANNED, _S.SENDING, _S.SENT, _S.DELIVERED})
+HOLDS_SLOT = frozenset({_S.PLANNED, _S.SENDING, _S.SENT, _S.DELIVERED, _S.QUARANTINED})
 """Through the gates: it counts for caps."""
 
 
@@ -104,6 +105,8 @@ class Message:
     zone: str = ""
     any_hour: bool = False
     """Its legal ground lets it pass quiet hours."""
+    in_gap: bool = False
+    """It may have been said between a backup and the loss: once through the gates it is held back."""
     changes: int = 0
     """How many steps its history has."""
     wording: Wording | None = None
@@ -132,6 +135,11 @@ class Message:
     def is_ready(self) -> bool:
         """A sender may take it."""
         return self.state is MessageState.PLANNED
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing follows."""
+        return self.state in FINAL
 
     @property
     def gives_back_slot(self) -> bool:
@@ -229,6 +237,27 @@ class Message:
             self._to(MessageState.PLANNED, now_micros, RefusalReason.HANDOVER_UNKNOWN, detail)
         else:
             self._to(MessageState.FAILED, now_micros, RefusalReason.HANDOVER_UNKNOWN, detail)
+
+    def of_gap(self, *, held_back: bool) -> None:
+        """It may have been said in the gap: held back once it is through the gates, or said again."""
+        self.in_gap = held_back
+        self.resent = not held_back
+
+    def quarantine(self, now_micros: int, detail: str) -> None:
+        """Through the gates, but it may have been said in the gap: staff decide. Its slot stays its own."""
+        self._to(MessageState.QUARANTINED, now_micros, RefusalReason.QUARANTINED, detail)
+
+    def release(self, now_micros: int) -> None:
+        """Out of quarantine; the profile is asked anew before it is sent."""
+        self.in_gap = False
+        self.asked_wall_micros = 0
+        self.retry_wall_micros = 0
+        self._to(MessageState.PLANNED, now_micros, detail="released from quarantine")
+
+    def discard(self, now_micros: int) -> None:
+        """Never said again; nobody knows whether it was said in the gap, so what it used up stays used."""
+        self.in_gap = False
+        self._to(MessageState.FAILED, now_micros, RefusalReason.HANDOVER_UNKNOWN, "discarded from quarantine")
 
     def receipt(self, now_micros: int, state: MessageState, detail: str) -> bool:
         """The provider's final word; False when nothing follows (a second receipt, a state passed by)."""

@@ -64,6 +64,7 @@ def action_from_wire(wired: stream_pb2.Action) -> Action:
         score=wired.score,
         priority=wired.priority,
         decided_micros=wired.decided_micros,
+        event_micros=wired.event_micros,
         expires_micros=wired.expires_micros,
         hops=wired.hops,
         line=wired.line,

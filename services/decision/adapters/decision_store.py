@@ -262,6 +262,7 @@ def _decision_row(one: Decided) -> tuple[object, ...]:
         line=one.line,
         hops=one.hops,
         sequence=one.sequence,
+        presented=one.presented,
     )
     return (
         one.customer,

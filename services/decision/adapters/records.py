@@ -35,7 +35,17 @@ _CANDIDATE_DEFAULTS = {
 class Record:
     """A decision as recorded: what it rested on beside event and snapshot, and what came of it."""
 
-    __slots__ = ("actions", "evaluation", "gates", "hops", "line", "planned", "sequence", "standing")
+    __slots__ = (
+        "actions",
+        "evaluation",
+        "gates",
+        "hops",
+        "line",
+        "planned",
+        "presented",
+        "sequence",
+        "standing",
+    )
 
     def __init__(
         self,
@@ -48,6 +58,7 @@ class Record:
         line: str = "",
         hops: int = 0,
         sequence: int = 0,
+        presented: bool = False,
     ) -> None:
         self.evaluation = evaluation
         self.standing = standing
@@ -57,6 +68,7 @@ class Record:
         self.line = line
         self.hops = hops
         self.sequence = sequence
+        self.presented = presented
 
 
 def pack_record(record: Record) -> bytes:
@@ -71,6 +83,7 @@ def pack_record(record: Record) -> bytes:
         "line": record.line,
         "hops": record.hops,
         "sequence": record.sequence,
+        "presented": record.presented,
         "actions": [_action_to_json(action) for action in record.actions],
     }
     return _COMPRESSOR.compress(orjson.dumps(body))
@@ -94,6 +107,7 @@ def unpack_record(packed: bytes) -> Record:
         line=body["line"],
         hops=body["hops"],
         sequence=body["sequence"],
+        presented=body.get("presented", False),
     )
 
 

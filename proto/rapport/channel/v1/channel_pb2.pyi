@@ -48,6 +48,8 @@ class _MessageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageS
     """Its validity ended before it arrived."""
     MESSAGE_STATE_REFUSED: _MessageState.ValueType  # 9
     """A gate said no."""
+    MESSAGE_STATE_QUARANTINED: _MessageState.ValueType  # 10
+    """Held back after a restore, with its cap slot, until staff release or discard it."""
 
 class MessageState(_MessageState, metaclass=_MessageStateEnumTypeWrapper):
     """Where a message stands."""
@@ -72,6 +74,8 @@ MESSAGE_STATE_EXPIRED: MessageState.ValueType  # 8
 """Its validity ended before it arrived."""
 MESSAGE_STATE_REFUSED: MessageState.ValueType  # 9
 """A gate said no."""
+MESSAGE_STATE_QUARANTINED: MessageState.ValueType  # 10
+"""Held back after a restore, with its cap slot, until staff release or discard it."""
 Global___MessageState: _TypeAlias = MessageState  # noqa: Y015
 
 @_typing.final

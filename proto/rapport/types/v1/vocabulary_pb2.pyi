@@ -351,6 +351,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The provider said no for good."""
     REFUSAL_REASON_HANDOVER_UNKNOWN: _RefusalReason.ValueType  # 23
     """Nobody knows whether the provider took it; not repeated."""
+    REFUSAL_REASON_QUARANTINED: _RefusalReason.ValueType  # 24
+    """Held back after a restore: it may have been said between the backup and the loss."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """Why something was not said. Stable: numbers and names are never reused."""
@@ -403,6 +405,8 @@ REFUSAL_REASON_PROVIDER_REJECTED: RefusalReason.ValueType  # 22
 """The provider said no for good."""
 REFUSAL_REASON_HANDOVER_UNKNOWN: RefusalReason.ValueType  # 23
 """Nobody knows whether the provider took it; not repeated."""
+REFUSAL_REASON_QUARANTINED: RefusalReason.ValueType  # 24
+"""Held back after a restore: it may have been said between the backup and the loss."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 @_typing.final

@@ -12,7 +12,10 @@ _LOCK = 0x696E_626F_78
 
 
 class PostgresInbox:
-    """Entries get their cursors one transaction after the other: none appears behind a reader."""
+    """Entries get their cursors one transaction after the other: none appears behind a reader.
+
+    After a restore they begin above all that were given out before: a reader may know those.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,8 +28,8 @@ class PostgresInbox:
             await raw.execute(
                 """
                 INSERT INTO inbox (cursor, customer, message_id)
-                SELECT (SELECT coalesce(max(cursor), 0) FROM inbox) + row_number() OVER (ORDER BY position),
-                       customer, message_id
+                SELECT greatest((SELECT max(cursor) FROM inbox), (SELECT (epoch - 1) << 40 FROM installation))
+                       + row_number() OVER (ORDER BY position), customer, message_id
                 FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[]) WITH ORDINALITY
                     AS entry (customer, message_id, position)
                 WHERE message_id NOT IN

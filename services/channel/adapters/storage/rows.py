@@ -41,6 +41,7 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "asked_wall_micros": ("bigint", lambda message: message.asked_wall_micros),
     "zone": ("text", lambda message: message.zone),
     "any_hour": ("boolean", lambda message: message.any_hour),
+    "in_gap": ("boolean", lambda message: message.in_gap),
     "changes": ("int", lambda message: message.changes),
 }
 """Columns that change with the message's state."""

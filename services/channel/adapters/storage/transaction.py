@@ -5,14 +5,16 @@ from typing import Any
 
 from services.channel.adapters.storage import outcomes, rows
 from services.channel.app.ports import Receipt, ReceiptState
-from services.channel.app.store import MessageKey
+from services.channel.app.store import MessageKey, QuarantineFilter
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact, SuppressedFor
 from services.channel.domain.errors import StaleWriteError
+from services.channel.domain.gap import Gap
 from services.channel.domain.messages import FINAL, Message
 from services.channel.domain.outcomes import OwnEvent
 from services.runtime.database import Transaction
 from services.runtime.outbox import Outbox
+from services.runtime.recovery import open_gap
 from services.runtime.streams import OUTCOMES
 from services.runtime.totals import add_totals
 from services.vocabulary.words import Category, Channel
@@ -42,6 +44,12 @@ _UPDATE = (
     "%(history)s::bytea[], %(before)s::int[]) "
     f"AS c (customer, message_id, {', '.join(rows.CHANGING)}, history, before) "
     "WHERE m.customer = c.customer AND m.message_id = c.message_id AND m.changes = c.before"
+)
+_QUARANTINED = (
+    "m.state = 'quarantined' "
+    "AND (cardinality(%(ids)s::text[]) = 0 OR m.message_id = ANY(%(ids)s::text[]::uuid[])) "
+    "AND (%(category)s::text = '' OR m.category = %(category)s) "
+    "AND (%(name)s::text = '' OR m.name = %(name)s)"
 )
 _BODY = """
     INSERT INTO message_body (customer, message_id, record, text, subject, html, sender, address)
@@ -241,6 +249,23 @@ class PostgresTransaction:
             {"now": now_micros, "limit": limit},
         )
 
+    async def gap(self) -> Gap | None:
+        """The gap of the recovery that is under way."""
+        gap = await open_gap(self.raw)
+        return None if gap is None else Gap(gap.start_micros, gap.end_micros)
+
+    async def claim_quarantined(self, wanted: QuarantineFilter, limit: int) -> list[Message]:
+        """Messages in quarantine, locked."""
+        return await self._claim(f"{_QUARANTINED} ORDER BY m.number", {**_narrowed(wanted), "limit": limit})
+
+    async def quarantined(self, wanted: QuarantineFilter) -> int:
+        """How many are in quarantine."""
+        row = await self.raw.row(
+            f"SELECT count(*) FROM message m WHERE {_QUARANTINED}",  # noqa: S608 - our own condition
+            _narrowed(wanted),
+        )
+        return 0 if row is None else int(row[0])
+
     async def handed_over(self, provider: str, provider_ids: Mapping[str, Message]) -> dict[str, Receipt]:
         """Remembers which message a provider id names; an id used again names the newer message."""
         if not provider_ids:
@@ -337,6 +362,14 @@ class PostgresTransaction:
 
     def _tell_senders(self) -> None:
         self._notify(PLANNED_NOTICE)
+
+
+def _narrowed(wanted: QuarantineFilter) -> dict[str, Any]:
+    return {
+        "ids": list(wanted.message_ids),
+        "category": "" if wanted.category is None else wanted.category.value,
+        "name": wanted.name,
+    }
 
 
 def _keys(keys: Sequence[MessageKey]) -> dict[str, list[Any]]:

@@ -1,0 +1,113 @@
+"""Decisions, and plans that fell due, handed on again in recovery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.decision.adapters.records import unpack_record
+from services.decision.app.ports import Decided, DuePlan
+from services.decision.domain.arbitration import Arbitration
+from services.runtime.recovery_service import Held
+from services.runtime.replay import Step, first_number
+from services.vocabulary.ids import derived_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from services.decision.app.ports import HandOver, Listening, RuleSets
+    from services.runtime.database import Transaction
+    from services.runtime.recovery import Gap
+
+_ROWS = 200
+_EARLIER_MICROS = 600_000_000
+"""Decisions get their numbers nearly, not wholly, in the order of their times."""
+_PLANS = "plans"
+_DECISIONS = """
+    SELECT number, customer, decision_id, event_id, event_source, event_type, event_micros, decided_micros,
+        program, record
+    FROM decision WHERE number >= %s ORDER BY number LIMIT %s
+"""
+_ASKED = """
+    SELECT customer, action_id, decision_id, due_micros, line, hops FROM planned_action
+    WHERE state = 'asked' AND (due_micros, action_id) > (%s, %s::uuid) ORDER BY due_micros, action_id LIMIT %s
+"""
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class DecisionsReplay:
+    """First the decisions since the replay's start, by number, then all plans whose time came and that wait.
+
+    What the others have of it they know by its ids: the channel its actions, the profile its own events.
+    """
+
+    def __init__(self, hand_over: HandOver) -> None:
+        self._hand_over = hand_over
+
+    async def step(self, transaction: Transaction, gap: Gap, position: str) -> Step:
+        """The next few hundred decisions, or plans."""
+        if position.startswith(_PLANS):
+            return await self._plans(transaction, position)
+        since = gap.replay_start_micros
+        number = int(position or 0) or await first_number(
+            transaction, "decision", "decided_micros", since - _EARLIER_MICROS
+        )
+        rows = await transaction.rows(_DECISIONS, (number, _ROWS))
+        decided = [one for one in map(_decided, rows) if one.decided_micros >= since]
+        await self._hand_over.hand_on(transaction, decided)
+        following = str(rows[-1][0] + 1) if len(rows) == _ROWS else f"{_PLANS} 0 {_NO_ID}"
+        return Step(following, {"decisions": len(decided)})
+
+    async def _plans(self, transaction: Transaction, position: str) -> Step:
+        _, due, action = position.split(" ")
+        rows = await transaction.rows(_ASKED, (int(due), action, _ROWS))
+        plans = [DuePlan(row[0], str(row[1]), str(row[2]), row[3], row[4], row[5]) for row in rows]
+        await self._hand_over.fell_due(transaction, plans)
+        done = len(plans) < _ROWS
+        following = "" if done else f"{_PLANS} {plans[-1].due_micros} {plans[-1].action_id}"
+        return Step(following, {"plans": len(plans)})
+
+
+class DecisionPart:
+    """The decision service's part in recovery: a profile restored may not know what rules listen to."""
+
+    def __init__(self, rule_sets: RuleSets, listening: Listening) -> None:
+        self._rule_sets = rule_sets
+        self._listening = listening
+
+    async def begin(self, transaction: Transaction, gap: Gap, request_id: str) -> None:
+        """Tells the profile what the live program listens to. Raises UnavailableError."""
+        del transaction, gap
+        live = await self._rule_sets.live()
+        if live.version:
+            await self._listening.set_listened(live.listened, derived_id("listened", "recovery", request_id))
+
+    async def held(self, transaction: Transaction) -> Held:
+        """Nothing is held back here."""
+        del transaction
+        return Held()
+
+
+def _decided(row: Sequence[Any]) -> Decided:
+    _, customer, decision, event_id, source, event_type, event_micros, decided_micros, program, packed = row
+    record = unpack_record(bytes(packed))
+    return Decided(
+        decision_id=str(decision),
+        customer=customer,
+        event_id=event_id,
+        source=source,
+        event_type=event_type,
+        event_micros=event_micros,
+        sequence=record.sequence,
+        decided_micros=decided_micros,
+        program=program,
+        line=record.line,
+        hops=record.hops,
+        evaluation=record.evaluation,
+        standing=record.standing,
+        arbitration=Arbitration(record.actions, {}, ()),
+        material=b"",
+        planned=record.planned,
+        gates=record.gates,
+        presented=record.presented,
+    )

@@ -38,11 +38,12 @@ from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
+from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service
 from services.runtime.server import build_server
-from services.runtime.streams import ACTIONS, Bus, connect_bus, ensure_streams
+from services.runtime.streams import ACTIONS, Bus
 from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.words import Channel
 
@@ -75,12 +76,8 @@ async def build_parts(role: Role) -> Parts:
         catalogue.default_locale,
         catalogue.default_zone,
     )
-    database = Database(settings.database_url, settings.database_pool)
-    role.on_close(database.close)
-    bus = await connect_bus(settings)
-    role.on_close(bus.close)
-    role.end_when(bus.closed, "the connection to NATS closed for good")
-    await ensure_streams(bus.jetstream, partitions=settings.partitions, max_bytes=settings.stream_max_bytes)
+    database = await open_database(role, MIGRATIONS)
+    bus = await open_bus(role, needed=settings.role == "worker")
     clock = make_clock(settings.clock)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
@@ -88,6 +85,7 @@ async def build_parts(role: Role) -> Parts:
     store = PostgresStore(database, outbox, action_from_record, partitions=settings.partitions)
     grpc_channel = connect(settings.profile_target, CertificateFiles.of(settings))
     role.on_close(grpc_channel.close)
+    depend_on_service(role, "profile", grpc_channel)
     profile = GrpcProfile(grpc_channel, clock)
     return Parts(
         database=database,
@@ -136,8 +134,8 @@ async def build_server_role(role: Role) -> None:
         errors=CHANNEL_ERRORS,
     )
     server = build_server(role.settings, [servicer.served(), operations.served()], CHANNEL_ERRORS)
+    role.on_drain(server.stop)
     await server.start()
-    role.on_close(server.stop)
     role.ready["address"] = server.address
     role.ready["token_address"] = server.token_address
 

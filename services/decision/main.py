@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
+from services.decision.domain.errors import EngineDiedError
 from services.decision.entrypoints.decision_servicer import DecisionServicer
 from services.decision.entrypoints.errors import ERRORS
 from services.decision.entrypoints.events import EventsHandler
@@ -29,22 +31,29 @@ from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, make_clock
 from services.runtime.consumer import StreamConsumer
+<<<<<<< /tmp/d/m/decision.py
 from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
+=======
+>>>>>>> /tmp/d/wt/services/decision/main.py
 from services.runtime.dead_letters import DeadLetters
+from services.runtime.errors import UnavailableError
+from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import run_service
 from services.runtime.server import build_server
-from services.runtime.streams import EVENTS, Bus, connect_bus, ensure_streams
+from services.runtime.streams import EVENTS, Bus
 from services.vocabulary.catalogue import load_catalogue
 
 if TYPE_CHECKING:
     from services.runtime.clock import Clock
+    from services.runtime.database import Database
     from services.runtime.process import Role
 
 SERVICE = "decision"
 MIGRATIONS = Path(__file__).parent / "migrations"
+_ENGINE_LOOK_SECONDS = 0.5
 ENGINE_SECONDS = 10.0
 """A batch takes some hundredths; while one hangs, every partition of the worker waits."""
 
@@ -52,12 +61,12 @@ ENGINE_SECONDS = 10.0
 class Parts:
     """What both roles have."""
 
-    def __init__(self, role: Role, bus: Bus, clock: Clock) -> None:
+    def __init__(self, role: Role, database: Database, bus: Bus, clock: Clock) -> None:
         settings = role.settings
+        self.database = database
         self.bus = bus
         self.clock = clock
         self.catalogue = load_catalogue(settings.rules_folder)
-        self.database = Database(settings.database_url, settings.database_pool)
         self.outbox = Outbox(self.database, partitions=settings.partitions)
         self.dead_letters = DeadLetters(
             SERVICE,
@@ -77,19 +86,39 @@ class Parts:
 
 async def _parts(role: Role) -> Parts:
     settings = role.settings
-    bus = await connect_bus(settings)
-    role.on_close(bus.close)
-    role.end_when(bus.closed, "the connection to NATS closed for good")
+    database = await open_database(role, MIGRATIONS)
+    bus = await open_bus(role, needed=settings.role == "worker")
     clock = make_clock(settings.clock)
-    await ensure_streams(bus.jetstream, partitions=settings.partitions, max_bytes=settings.stream_max_bytes)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
-    parts = Parts(role, bus, clock)
-    role.on_close(parts.database.close)
+    parts = Parts(role, database, bus, clock)
     role.on_close(parts.process.close)
-    await parts.follow.refresh()
+    await role.reach("engine", lambda: _load(parts.follow))
     role.supervise("program", parts.follow.run)
+    role.supervise("engine", lambda: _keep_engine(parts.process))
+    role.depend("engine", lambda: _see_engine(parts.process))
     return parts
+
+
+async def _load(follow: FollowProgram) -> None:
+    """Loads what is live for the first time; an engine that does not come up is waited for."""
+    try:
+        await follow.refresh()
+    except EngineDiedError as error:
+        raise UnavailableError("the rules engine does not start with the live rule sets") from error
+
+
+async def _keep_engine(process: EngineProcess) -> None:
+    """Brings a lost engine back though nobody asks it: a server that is not ready is not asked."""
+    while True:
+        if process.lost:
+            await process.ping()
+        await asyncio.sleep(_ENGINE_LOOK_SECONDS)
+
+
+async def _see_engine(process: EngineProcess) -> None:
+    if process.lost:
+        raise UnavailableError("the rules engine's process was lost")
 
 
 async def build_worker(role: Role) -> None:
@@ -124,6 +153,9 @@ async def build_server_role(role: Role) -> None:
     profile = ProfilePeer(profile_connection)
     role.on_close(profile_connection.close)
     role.on_close(channel_connection.close)
+    depend_on_service(role, "profile", profile_connection)
+    # without the gates' word nothing commercial is presented; the rest is answered
+    depend_on_service(role, "channel", channel_connection, needed=False)
     # checks of drafts never wait behind questions, nor questions behind checks
     checks = EngineProcess(parts.command)
     role.on_close(checks.close)
@@ -169,7 +201,7 @@ async def build_server_role(role: Role) -> None:
         errors=ERRORS,
     )
     server = build_server(settings, [decisions.served(), rule_sets.served(), operations.served()], ERRORS)
-    role.on_close(server.stop)
+    role.on_drain(server.stop)
     await server.start()
     role.ready["listen"] = server.address
     role.ready["token_address"] = server.token_address

@@ -27,11 +27,12 @@ from services.runtime.consumer import StreamConsumer
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.housekeeping import Housekeeping
+from services.runtime.opening import open_bus, open_database
 from services.runtime.operations import OperationsService, Progress
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service
 from services.runtime.server import build_server
-from services.runtime.streams import OUTCOMES, Bus, connect_bus, ensure_streams
+from services.runtime.streams import OUTCOMES, Bus
 from services.vocabulary.catalogue import Catalogue, load_catalogue
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -68,12 +69,8 @@ async def build_parts(role: Role) -> Parts:
     """Connect to everything and put together what both roles share."""
     settings = role.settings
     catalogue = load_catalogue(settings.rules_folder)
-    database = Database(settings.database_url, settings.database_pool)
-    role.on_close(database.close)
-    bus = await connect_bus(settings)
-    role.on_close(bus.close)
-    role.end_when(bus.closed, "the connection to NATS closed for good")
-    await ensure_streams(bus.jetstream, partitions=settings.partitions, max_bytes=settings.stream_max_bytes)
+    database = await open_database(role, MIGRATIONS)
+    bus = await open_bus(role, needed=settings.role == "worker")
     clock = make_clock(settings.clock)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
@@ -145,8 +142,8 @@ async def build_server_role(role: Role) -> None:
         errors=PROFILE_ERRORS,
     )
     server = build_server(role.settings, [servicer.served(), operations.served()], PROFILE_ERRORS)
+    role.on_drain(server.stop)
     await server.start()
-    role.on_close(server.stop)
     role.ready["address"] = server.address
     role.ready["token_address"] = server.token_address
 

@@ -4,22 +4,32 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import grpc
 import structlog
 import uvloop
+from nats.errors import Error as NatsError
+from sqlalchemy.exc import DBAPIError
 
-from services.runtime.database import backoff_seconds
+from services.runtime.database import backoff_seconds, is_transient
 from services.runtime.errors import RapportError
+from services.runtime.health import Check, Health, HealthPort, reason_of, serve_health
 from services.runtime.log import configure_logging, describe_failure
 from services.runtime.migrations import migrate
 from services.runtime.settings import Settings
 
-DRAIN_SECONDS = 10.0
 Run = Callable[[], Awaitable[None]]
+Result = TypeVar("Result")
+_CLOSE_SECONDS = 3.0
+"""What closing may take beyond the drain's own time."""
+_OUR_FILES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+"""A file of ours that is not there is a mistake in the settings; it does not come by waiting."""
 _log = structlog.get_logger(__name__)
 
 
@@ -29,26 +39,60 @@ class Role:
     `stopping` is set at SIGTERM or SIGINT; `ready` holds what the ready line says beside service and role.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, health: Health | None = None) -> None:
         self.settings = settings
         self.stopping = asyncio.Event()
+        self.health = health or Health()
         self.ready: dict[str, str] = {}
         self.failed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._cut: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], None]] = []
+        self._drains: list[Callable[[float], Awaitable[None]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
 
     def supervise(self, name: str, run: Run, *, stop: Callable[[], None] | None = None) -> None:
         """Run a task until the role ends; when it fails it starts again after a back-off.
 
-        At the end `stop` is called and the task has 10 s to return by itself; without `stop` it is cancelled.
+        At the end `stop` is called and the task may return by itself while the drain lasts; without `stop` it
+        is cancelled when the others have returned.
         """
         self._tasks.append(asyncio.create_task(self._keep(name, run), name=name))
         if stop is not None:
             self._stops.append(stop)
         else:
             self._cut.append(self._tasks[-1])
+
+    def depend(self, name: str, check: Check, *, needed: bool = True) -> None:
+        """Keep asking something that the role needs; `needed=False`: it is ready without it all the same."""
+        self.health.expect(name, needed=needed)
+        self.supervise(f"health-{name}", lambda: self.health.keep_asking(name, check))
+
+    async def reach(self, name: str, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """What `attempt` gives, tried until it does, with back-off and jitter: live meanwhile, but not ready.
+
+        Only what passes is waited for (`is_away`); any other error is raised.
+        """
+        self.health.expect(name)
+        failures = 0
+        while True:
+            try:
+                result = await attempt()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                failures += 1
+                self.health.tell(name, up=False, why=reason_of(error))
+                if failures in {1, 10} or failures % 100 == 0:
+                    _log.warning("waiting_for", dependency=name, failures=failures, **describe_failure(error))
+                await asyncio.sleep(backoff_seconds(failures, most=5.0))
+            else:
+                self.health.tell(name, up=True)
+                return result
+
+    def on_drain(self, drain: Callable[[float], Awaitable[None]]) -> None:
+        """Await `drain` first of all when the role ends; it is told how many seconds it has."""
+        self._drains.append(drain)
 
     def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Await `close` when the role ends; the last one added is closed first."""
@@ -67,25 +111,40 @@ class Role:
         self.supervise(reason, watch)
 
     async def end(self) -> None:
-        """Stop tasks, then close in reverse order; nothing that fails here keeps the rest from closing."""
+        """Not ready at once; take nothing new, end what is in work within RAPPORT_DRAIN_SECONDS, and close.
+
+        What is still in work then is cut off: its transaction rolls back, and it comes again elsewhere.
+        """
+        self.health.drain()
+        await self.clear(self.settings.drain_seconds)
+
+    async def clear(self, seconds: float) -> None:
+        """End all that was built, in so many seconds; nothing that fails here keeps the rest from ending."""
         for stop in self._stops:
             stop()
-        for task in self._cut:
-            task.cancel()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=DRAIN_SECONDS)
+        drains = [asyncio.create_task(_drain(drain, seconds), name="drain") for drain in self._drains]
+        wanted = [*drains, *(task for task in self._tasks if task not in self._cut)]
+        if wanted:
+            _, late = await asyncio.wait(wanted, timeout=seconds)
             for task in late:
                 _log.warning("task_cut_off", task=task.get_name())
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in (*drains, *self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait((*drains, *self._tasks), timeout=_CLOSE_SECONDS)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _CLOSE_SECONDS
         for close in reversed(self._closers):
             try:
-                async with asyncio.timeout(DRAIN_SECONDS):
+                async with asyncio.timeout_at(max(until, loop.time() + 1.0)):
                     await close()
             except Exception as error:  # noqa: BLE001 - the others must still be closed
                 _log.warning("close_failed", **describe_failure(error))
+        for kept in (self._tasks, self._cut, self._stops, self._drains, self._closers):
+            kept.clear()
 
     async def _keep(self, name: str, run: Run) -> None:
+        self.health.promises.adopt()
         failures = 0
         loop = asyncio.get_running_loop()
         while not self.stopping.is_set():
@@ -101,19 +160,41 @@ class Role:
                 await asyncio.wait_for(self.stopping.wait(), backoff_seconds(failures, most=15.0))
 
 
+async def _drain(drain: Callable[[float], Awaitable[None]], seconds: float) -> None:
+    try:
+        await drain(seconds)
+    except Exception as error:  # noqa: BLE001 - what else runs must still be ended
+        _log.warning("drain_failed", **describe_failure(error))
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether something does not answer now and may later: a reason to wait, not to end."""
+    if isinstance(error, _OUR_FILES):
+        return False
+    return is_transient(error) or isinstance(error, (DBAPIError, NatsError, OSError, grpc.RpcError))
+
+
 Build = Callable[[Role], Awaitable[None]]
 
 
 async def run_role(settings: Settings, build: Build, *, stop: asyncio.Event | None = None) -> int:
-    """Build a role, say that it is ready, run until a signal (or `stop`), and end it; the exit status."""
+    """Build a role, say that it is ready, run until a signal (or `stop`), and end it; the exit status.
+
+    A second signal ends the process at once, with what is in work.
+    """
     role = Role(settings)
     if stop is not None:
         role.stopping = stop
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, role.stopping.set)
+        loop.add_signal_handler(number, _asked_to_end, role, number)
+    port: HealthPort | None = None
+    last_end: asyncio.TimerHandle | None = None
     try:
-        building = asyncio.ensure_future(build(role))
+        if settings.health_listen:
+            port = await serve_health(role.health, settings.health_listen)
+            role.ready["health"] = port.address
+        building = asyncio.ensure_future(_build(role, build))
         stopped = asyncio.create_task(role.stopping.wait())
         await asyncio.wait({building, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -122,6 +203,7 @@ async def run_role(settings: Settings, build: Build, *, stop: asyncio.Event | No
             # what start-up made stays, so the collector need not look at it again
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
+            role.health.built()
             ready = {"ready": True, "service": settings.service, "role": settings.role, **role.ready}
             sys.stdout.write(json.dumps(ready) + "\n")
             sys.stdout.flush()
@@ -134,11 +216,48 @@ async def run_role(settings: Settings, build: Build, *, stop: asyncio.Event | No
         _log.error("role_did_not_start", **describe_failure(error))
         role.failed = True
     finally:
-        _log.info("stopping")
+        _log.info("stopping", seconds=settings.drain_seconds)
+        last_end = loop.call_later(
+            settings.drain_seconds + 3 * _CLOSE_SECONDS, _end_at_once, "drain_overran", 1
+        )
         await role.end()
+        if port is not None:
+            await port.close()
+        last_end.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
     return 1 if role.failed else 0
+
+
+async def _build(role: Role, build: Build) -> None:
+    """Build; what was away in the middle of it is waited for, and everything is built anew."""
+    failures = 0
+    while True:
+        try:
+            await build(role)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            failures += 1
+            _log.warning("start_again", failures=failures, **describe_failure(error))
+            await role.clear(_CLOSE_SECONDS)
+            await asyncio.sleep(backoff_seconds(failures, most=15.0))
+        else:
+            return
+
+
+def _asked_to_end(role: Role, number: int) -> None:
+    if role.stopping.is_set():
+        _end_at_once("ended_at_once", 128 + number)
+    role.health.drain()
+    role.stopping.set()
+
+
+def _end_at_once(event: str, status: int) -> None:
+    """What is in work is lost as in a crash: it rolls back and comes again."""
+    _log.warning(event)
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def run_service(

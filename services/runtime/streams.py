@@ -1,11 +1,11 @@
 """The log between the services: its streams, subjects and consumers on NATS JetStream."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-import nats
 import structlog
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
@@ -23,6 +23,7 @@ from nats.js.errors import NotFoundError as NoStreamError
 
 from services.runtime.clock import CLOCK_STREAM, CLOCK_SUBJECT
 from services.runtime.database import backoff_seconds
+from services.runtime.errors import UnavailableError
 from services.runtime.settings import Settings
 
 EVENTS = "EVENTS"
@@ -33,6 +34,7 @@ WORK_STREAMS = (EVENTS, ACTIONS, OUTCOMES)
 ACK_WAIT_SECONDS = 30
 BATCH_MESSAGES = 1_000  # what the server takes in one batch
 _DAY = 86_400
+_CONNECT_SECONDS = 3.0
 _log = structlog.get_logger(__name__)
 
 
@@ -103,17 +105,27 @@ def consumer_name(partition: int) -> str:
 
 
 async def connect_bus(settings: Settings, *, give_up_seconds: float = 60.0) -> Bus:
-    """Connect to NATS, waiting for it with back-off; once connected, reconnect for ever."""
+    """Connect to NATS, waiting for it with back-off; once connected, reconnect for ever.
+
+    UnavailableError when it has not answered in this time; with 0 after one attempt.
+    """
     closed = asyncio.Event()
+    connected = False
+    last = ""
 
     async def on_error(error: Exception) -> None:
-        _log.warning("nats_error", error=type(error).__name__)
+        nonlocal last
+        last = type(error).__name__
+        if connected:
+            _log.warning("nats_error", error=last)
 
     async def on_closed() -> None:
-        closed.set()
+        if connected:
+            closed.set()
 
     async def on_disconnected() -> None:
-        _log.warning("nats_disconnected")
+        if connected:
+            _log.warning("nats_disconnected")
 
     async def on_reconnected() -> None:
         _log.info("nats_reconnected")
@@ -122,29 +134,38 @@ async def connect_bus(settings: Settings, *, give_up_seconds: float = 60.0) -> B
     deadline = loop.time() + give_up_seconds
     failures = 0
     while True:
+        client = NatsClient()
         try:
-            client = await nats.connect(
-                settings.nats_url,
-                name=f"{settings.service}-{settings.role}",
-                user=settings.nats_user or None,
-                password=settings.nats_password or None,
-                error_cb=on_error,
-                closed_cb=on_closed,
-                disconnected_cb=on_disconnected,
-                reconnected_cb=on_reconnected,
-                connect_timeout=2,
-                reconnect_time_wait=0.25,
-                max_reconnect_attempts=-1,
-                ping_interval=10,
-                max_outstanding_pings=2,
-                pending_size=16 * 1024 * 1024,
-            )
-        except (NatsError, OSError, TimeoutError):
+            # left to itself it would try for ever without a word
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await client.connect(
+                    settings.nats_url,
+                    name=f"{settings.service}-{settings.role}",
+                    user=settings.nats_user or None,
+                    password=settings.nats_password or None,
+                    error_cb=on_error,
+                    closed_cb=on_closed,
+                    disconnected_cb=on_disconnected,
+                    reconnected_cb=on_reconnected,
+                    connect_timeout=2,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # fractions are fine
+                    max_reconnect_attempts=-1,
+                    ping_interval=10,
+                    max_outstanding_pings=2,
+                    pending_size=16 * 1024 * 1024,
+                )
+        except (NatsError, OSError, TimeoutError) as error:
+            with contextlib.suppress(NatsError, OSError):
+                await client.close()
             failures += 1
-            if loop.time() > deadline:
-                raise
+            if loop.time() >= deadline:
+                raise UnavailableError(
+                    f"NATS does not answer or does not let us in ({last or type(error).__name__})",
+                    suggestion="start it; see that RAPPORT_NATS_URL, its user and its password are right",
+                ) from error
             await asyncio.sleep(backoff_seconds(failures, most=2.0))
         else:
+            connected = True
             return Bus(client, JetStream(client, timeout=5), closed)
 
 

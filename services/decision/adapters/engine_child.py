@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.decision.adapters.engine import DurableEngine
-from services.decision.adapters.engine_process import HEADER, ITEM
+from services.decision.adapters.engine_process import HEADER, ITEM, PING
 from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
 from services.vocabulary.catalogue import load_catalogue
@@ -62,11 +62,12 @@ def serve(descriptor: int, make_jobs: Callable[[Progress], Mapping[str, Callable
     questions: BinaryIO = os.fdopen(os.dup(0), "rb")
     answers: BinaryIO = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    jobs = make_jobs(Progress(descriptor))
+    jobs = {PING: lambda: None, **make_jobs(Progress(descriptor))}
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # what a job makes is gone by counting; cycles are rare
     while header := questions.read(HEADER.size):
         job, arguments = pickle.loads(questions.read(*HEADER.unpack(header)))  # noqa: S301  our own parent wrote it
+        answer: tuple[bool, Any]
         try:
             answer = (True, jobs[job](*arguments))
         except Exception as error:  # noqa: BLE001  told to the parent, which decides

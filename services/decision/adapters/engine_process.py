@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 HEADER = struct.Struct("<I")
 ITEM = struct.Struct("<q")
 NO_ITEM = -1
+PING = "ping"
+"""A job that every child knows and that does nothing."""
 
 _GOING_SECONDS = 2.0
 """How long a child may take to end by itself."""
@@ -55,6 +57,8 @@ class EngineProcess:
         self._memory: mmap.mmap | None = None
         self._setup: tuple[str, tuple[Any, ...]] | None = None
         self.starts = 0
+        self.lost = False
+        """Whether the child was lost and nothing has been heard of another since."""
 
     async def set_up(
         self, job: str, *arguments: Any, holds: Callable[[Any], bool] = lambda _answer: True
@@ -77,6 +81,10 @@ class EngineProcess:
         """
         async with self._lock:
             return await self._call(job, arguments, self._deadline)
+
+    async def ping(self) -> None:
+        """Sees that a child runs and answers; starts one that was lost."""
+        await self.call(PING)
 
     async def close(self) -> None:
         """Ends the child."""
@@ -129,6 +137,7 @@ class EngineProcess:
             # RuntimeError: uvloop's word for a pipe that was closed already when we wrote
             item = self._item()
             overran = isinstance(error, TimeoutError)
+            self.lost = True
             code = await self._end(stuck=overran)
             why = f"overran its {deadline} s" if overran else f"ended with code {code}"
             _log.warning("engine process lost", job=job, item=item, why=why)
@@ -137,6 +146,7 @@ class EngineProcess:
             # cancelled between question and answer: the pipe is out of step, so the child goes
             await asyncio.shield(self._end(stuck=True))
             raise
+        self.lost = False
         done, value = pickle.loads(answer)  # noqa: S301  written by our own child
         if not done:
             raise JobFailedError(value, self._item())

@@ -1,11 +1,11 @@
 """Asks a nats-server of this machine about its own health, as its system account's user."""
 
 import json
-import os
 import secrets
 import socket
 from pathlib import Path
 
+from services.cli.stack.disks import free_bytes
 from services.cli.stack.ports import LOOPBACK
 
 _HEALTH = b"$SYS.REQ.SERVER.PING.HEALTHZ"
@@ -44,7 +44,6 @@ def stuck_for_want_of_space(complaint: str, home: Path) -> str:
     """
     if "write error" not in complaint:
         return ""
-    space = os.statvfs(home)
-    if space.f_bavail * space.f_frsize < _ROOM:
+    if free_bytes(home) < _ROOM:
         return ""
     return f"it could not write to {home} and stays so until it is started again"

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from services.cli.stack.disks import full_disks
 from services.cli.stack.layout import DEFAULT_FOLDER
 from services.cli.stack.progress import Progress, read_progress
 from services.cli.stack.state import Stack, read_stack
@@ -70,6 +71,7 @@ def _as_json(stack: Stack, progress: list[Progress]) -> dict[str, Any]:
             "account": stack.database_user,
             "socket": str(stack.database_socket),
         },
+        "full_disks": full_disks(stack),
         "ports": stack.ports,
         "programs": [
             {
@@ -106,6 +108,8 @@ def _print(stack: Stack, progress: list[Progress]) -> None:
     click.echo(f"Rapport in {stack.folder}: {_state(stack)} (supervisor {stack.supervisor.pid})")
     click.echo(f"database files in {stack.database_home}, account {stack.database_user}")
     click.echo(f"clock: {stack.clock}; rules: {stack.rules}; logs: {stack.folder / 'log'}\n")
+    for sentence in full_disks(stack):
+        click.echo(f"{sentence}\n")
     _table(
         ("program", "pid", "state", "restarts", "address"),
         [

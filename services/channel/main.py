@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from services.channel.adapters.inbox import InboxTransport
@@ -11,6 +12,7 @@ from services.channel.adapters.profile import GrpcProfile
 from services.channel.adapters.smpp import SmppSettings, SmppTransport
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
+from services.channel.adapters.storage.pruning import prunables
 from services.channel.adapters.storage.store import PostgresStore
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.adapters.templates import JinjaRenderer
@@ -34,14 +36,18 @@ from services.channel.entrypoints.translate import action_from_record
 from services.channel.settings import SERVICE, ChannelSettings
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
+from services.runtime.configuration import ConfigurationLog, digest_files, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.opening import depend_on_service, open_bus, open_database
+from services.runtime.housekeeping import Housekeeping
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service
+from services.runtime.prune import Pruner
+from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import ACTIONS, Bus
 from services.vocabulary.catalogue import load_catalogue
@@ -64,6 +70,7 @@ class Parts:
     admission: Admission
     inbox: PostgresInbox
     dead_letters: DeadLetters
+    pruner: Pruner
 
 
 async def build_parts(role: Role) -> Parts:
@@ -81,6 +88,12 @@ async def build_parts(role: Role) -> Parts:
     clock = make_clock(settings.clock)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
+    templates = digest_files(settings.rules_folder, "templates/*/*.j2")
+    files = file_sources(settings.rules_folder) | {
+        "templates": lambda: templates,
+        "policies": policies.digests,
+    }
+    role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
     outbox = Outbox(database, partitions=settings.partitions)
     store = PostgresStore(database, outbox, action_from_record, partitions=settings.partitions)
     grpc_channel = connect(settings.profile_target, CertificateFiles.of(settings))
@@ -101,6 +114,9 @@ async def build_parts(role: Role) -> Parts:
             outbox,
             resend_action(outbox, settings.partitions),
             partitions=settings.partitions,
+        ),
+        pruner=Pruner(
+            database, clock, prunables(policies.current), partial(read_retention, settings.rules_folder)
         ),
     )
 
@@ -131,6 +147,7 @@ async def build_server_role(role: Role) -> None:
         clock=parts.clock,
         dead_letters=parts.dead_letters,
         source=parts.store,
+        pruner=parts.pruner,
         errors=CHANNEL_ERRORS,
     )
     server = build_server(role.settings, [servicer.served(), operations.served()], CHANNEL_ERRORS)
@@ -169,6 +186,8 @@ async def build_worker_role(role: Role) -> None:
     role.supervise("care", CareLoop(parts.store, parts.clock, parts.policies.refresh).run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     role.supervise("relay", relay.run)
+    role.supervise("housekeeping", Housekeeping(parts.database).run)
+    role.supervise("prune", parts.pruner.run)
     role.supervise("actions", consumer.run, stop=consumer.stop)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.progress import PlansProgress
+from services.decision.adapters.pruning import prunables
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.standings import StandingStore
 from services.decision.app.ask import Ask
@@ -30,6 +32,7 @@ from services.decision.entrypoints.events import EventsHandler
 from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, make_clock
+from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
 <<<<<<< /tmp/d/m/decision.py
 from services.runtime.credentials import CertificateFiles
@@ -39,9 +42,12 @@ from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import UnavailableError
 from services.runtime.opening import depend_on_service, open_bus, open_database
+from services.runtime.housekeeping import Housekeeping
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import run_service
+from services.runtime.prune import Pruner
+from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import EVENTS, Bus
 from services.vocabulary.catalogue import load_catalogue
@@ -74,6 +80,12 @@ class Parts:
             hand_again(self.outbox, settings.partitions),
             partitions=settings.partitions,
         )
+        self.pruner = Pruner(
+            self.database,
+            clock,
+            prunables(self.catalogue.conversation_micros),
+            partial(read_retention, settings.rules_folder),
+        )
         self.command = engine_child.command(settings.rules_folder)
         self.process = EngineProcess(self.command, deadline=ENGINE_SECONDS)
         self.evaluator = ProcessEvaluator(self.process)
@@ -95,6 +107,8 @@ async def _parts(role: Role) -> Parts:
     role.on_close(parts.process.close)
     await role.reach("engine", lambda: _load(parts.follow))
     role.supervise("program", parts.follow.run)
+    files = file_sources(settings.rules_folder)
+    role.supervise("configuration", ConfigurationLog(parts.database, settings.role, files).run)
     role.supervise("engine", lambda: _keep_engine(parts.process))
     role.depend("engine", lambda: _see_engine(parts.process))
     return parts
@@ -141,6 +155,8 @@ async def build_worker(role: Role) -> None:
     role.supervise("due", due.run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=settings.partitions)
     role.supervise("relay", relay.run)
+    role.supervise("housekeeping", Housekeeping(parts.database).run)
+    role.supervise("prune", parts.pruner.run)
 
 
 async def build_server_role(role: Role) -> None:
@@ -198,6 +214,7 @@ async def build_server_role(role: Role) -> None:
         clock=parts.clock,
         dead_letters=parts.dead_letters,
         source=PlansProgress(parts.decisions),
+        pruner=parts.pruner,
         errors=ERRORS,
     )
     server = build_server(settings, [decisions.served(), rule_sets.served(), operations.served()], ERRORS)

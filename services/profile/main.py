@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.packing import Types
 from services.profile.adapters.postgres import PostgresStore, PostgresWork
+from services.profile.adapters.pruning import Events
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
 from services.profile.app.intake import Intake
@@ -23,6 +25,7 @@ from services.profile.entrypoints.servicer import ProfileServicer
 from services.profile.settings import SERVICE, ProfileSettings
 from services.runtime.backlog import Backlog
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
+from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
@@ -31,6 +34,8 @@ from services.runtime.opening import open_bus, open_database
 from services.runtime.operations import OperationsService, Progress
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service
+from services.runtime.prune import DEAD_LETTERS, Pruner
+from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import OUTCOMES, Bus
 from services.vocabulary.catalogue import Catalogue, load_catalogue
@@ -63,6 +68,7 @@ class Parts:
     changes: Changes
     set_aside: SetAside
     dead_letters: DeadLetters
+    pruner: Pruner
 
 
 async def build_parts(role: Role) -> Parts:
@@ -74,6 +80,8 @@ async def build_parts(role: Role) -> Parts:
     clock = make_clock(settings.clock)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
+    files = file_sources(settings.rules_folder)
+    role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
     outbox = Outbox(database, partitions=settings.partitions)
     types = Types(catalogue)
     store = PostgresStore(database, outbox, types, partitions=settings.partitions)
@@ -98,6 +106,9 @@ async def build_parts(role: Role) -> Parts:
         changes=Changes(catalogue, taker, questions, packer, orjson.dumps, wall=wall),
         set_aside=set_aside,
         dead_letters=dead_letters,
+        pruner=Pruner(
+            database, clock, [Events(), DEAD_LETTERS], partial(read_retention, settings.rules_folder)
+        ),
     )
 
 
@@ -139,6 +150,7 @@ async def build_server_role(role: Role) -> None:
         clock=parts.clock,
         dead_letters=parts.dead_letters,
         source=NothingDue(),
+        pruner=parts.pruner,
         errors=PROFILE_ERRORS,
     )
     server = build_server(role.settings, [servicer.served(), operations.served()], PROFILE_ERRORS)
@@ -165,6 +177,7 @@ async def build_worker_role(role: Role) -> None:
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     role.supervise("old-keys", OldKeys(parts.database, parts.clock).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
+    role.supervise("prune", parts.pruner.run)
     role.supervise("outcomes", consumer.run, stop=consumer.stop)
     role.supervise("relay", relay.run)
 

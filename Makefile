@@ -8,7 +8,7 @@ PROTOS := $(shell find proto -name '*.proto' | sort)
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check bench lock clean
+.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules images bench lock clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ down: setup ## stop what `make up` started
 test: setup ## run every test
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-check: setup fmt-check lint type layers proto-lint proto-check test ## exactly what CI runs
+check: setup fmt-check lint type layers proto-lint proto-check k8s-check test ## exactly what CI runs
 
 fmt: setup ## format and mend what can be mended
 	$(BIN)/ruff check --fix --quiet . || true
@@ -66,11 +66,21 @@ proto-check: setup ## stubs in step with the protos?
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I proto --python_out="$$d" --grpc_python_out="$$d" --mypy_out=quiet:"$$d" --mypy_grpc_out=quiet:"$$d" $(PROTOS) && \
 	(cd "$$d" && find . -type f) | while read -r f; do cmp -s "$$d/$$f" "proto/$$f" || { echo "out of step: proto/$$f (run make proto)"; exit 1; }; done
 
+k8s-check: setup ## render what runs on Kubernetes, validate it, check what no schema can
+	$(BIN)/python -m k8s.check
+
+k8s-rules: setup ## list the rules folder anew for the pods
+	$(BIN)/python -m k8s.check.rules
+
+images: setup ## build the image of all services (TAG, BASE, BUILD_BASE, WHEELS)
+	$(BIN)/python -m k8s.images $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE)) $(if $(WHEELS),--wheels $(WHEELS))
+
 bench: setup ## measure, beside references in the same run
 	$(BIN)/python -m bench.road
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet pyproject.toml --extra local --extra dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+	uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock -o requirements-image.lock
 
 clean: ## remove what can be made again (not var/)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

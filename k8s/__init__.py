@@ -1,0 +1,1 @@
+"""What runs Rapport on Kubernetes, and the programs that check it."""

@@ -1,0 +1,1 @@
+"""Renders the overlays as kustomize would, and checks what they say: `python -m k8s.check`."""

@@ -21,7 +21,6 @@ OUTBOX_CHANNEL = "outbox"
 MAX_PAYLOAD = 256 * 1024
 _COMPANY_SECONDS = 0.005
 _LOCK_CLASS = 0x5261_7070  # advisory locks (class, partition)
-_NO_TRACES: Mapping[int, str] = {}
 _log = structlog.get_logger(__name__)
 
 
@@ -38,12 +37,12 @@ class Outbox:
         stream: str,
         rows: Sequence[tuple[int, bytes]],
         *,
-        traces: Mapping[int, str] = _NO_TRACES,
+        traces: Mapping[int, str] | None = None,
     ) -> None:
         """Add messages (partition, payload) for a stream in this order; call it after the row locks are held.
 
-        `traces`: the traceparent by partition where it is not that of the work in hand. TooLargeError for a
-        payload over 256 kB, before anything is written.
+        `traces`: the traceparent by partition; None: that of the work in hand. TooLargeError for a payload
+        over 256 kB, before anything is written.
         """
         if not rows:
             return
@@ -76,7 +75,9 @@ class Outbox:
                 "stream": stream,
                 "partitions": [partition for partition, _ in rows],
                 "payloads": [payload for _, payload in rows],
-                "traces": [traces.get(partition) or trail(partition) for partition, _ in rows],
+                "traces": [
+                    trail(partition) if traces is None else traces.get(partition, "") for partition, _ in rows
+                ],
             },
         )
         transaction.after_commit(self._wake)

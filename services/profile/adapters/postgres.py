@@ -9,7 +9,7 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.profile.adapters.packing import Kept, Types, pack_hot, pack_record
-from services.profile.adapters.snapshots import event_batches, pack_thing, unpack_thing
+from services.profile.adapters.snapshots import event_batches, pack_thing, traces_of, unpack_thing
 from services.profile.app.ports import (
     ContentionError,
     Handed,
@@ -326,7 +326,12 @@ class PostgresWork:
     async def hand_on(self, events: Sequence[TakenEvent]) -> None:
         """Put events on their way to the decision service."""
         store = self._store
-        await store.outbox.put(self.transaction, EVENTS, event_batches(events, store.types, store.partitions))
+        await store.outbox.put(
+            self.transaction,
+            EVENTS,
+            event_batches(events, store.types, store.partitions),
+            traces=traces_of(events, store.partitions),
+        )
 
     async def _keep_events(self, items: Sequence[TakenEvent]) -> None:
         if items:

@@ -10,6 +10,7 @@ from services.profile.adapters.packing import Kept, Types, pack_record, put_trai
 from services.profile.app.ports import TakenEvent, ThingKey
 from services.profile.domain.customer import Customer
 from services.profile.domain.things import ThingState
+from services.runtime.tracing import tracing_on
 from services.vocabulary.ids import partition_of, thing_partition
 from services.vocabulary.wire import PURPOSES, value_from_wire, value_to_wire
 from services.vocabulary.words import Purpose
@@ -138,12 +139,7 @@ def event_batches(taken: Sequence[TakenEvent], types: Types, partitions: int) ->
     rows: list[tuple[int, bytes]] = []
     open_batches: dict[int, _OpenBatch] = {}
     for item in taken:
-        thing = item.event.thing
-        partition = (
-            partition_of(item.customer, partitions)
-            if thing is None
-            else thing_partition(thing.kind, thing.key, partitions)
-        )
+        partition = _partition(item, partitions)
         batch = open_batches.get(partition)
         if batch is None:
             batch = open_batches[partition] = _OpenBatch()
@@ -153,6 +149,21 @@ def event_batches(taken: Sequence[TakenEvent], types: Types, partitions: int) ->
         batch.add(item, types)
     rows.extend((partition, batch.message.SerializeToString()) for partition, batch in open_batches.items())
     return rows
+
+
+def traces_of(taken: Sequence[TakenEvent], partitions: int) -> dict[int, str] | None:
+    """The trace that each partition's messages belong to; None: the events belong to none of their own."""
+    if not tracing_on():
+        return None
+    traces = {_partition(item, partitions): item.event.trace for item in taken if item.event.trace}
+    return traces or None
+
+
+def _partition(item: TakenEvent, partitions: int) -> int:
+    thing = item.event.thing
+    if thing is None:
+        return partition_of(item.customer, partitions)
+    return thing_partition(thing.kind, thing.key, partitions)
 
 
 class _OpenBatch:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +12,7 @@ from services.profile.app.take_events import ACCEPTED, DUPLICATE, EventTaker, Ou
 from services.profile.domain.errors import RejectedError, RejectionReason
 from services.profile.domain.events import CheckedEvent
 from services.runtime.caller import current_caller
+from services.runtime.tracing import spans, traceparent
 
 MAX_EVENTS: Final = 500
 """Events of one transaction."""
@@ -33,6 +35,7 @@ class _Request:
     events: Sequence[CheckedEvent]
     rejected: int
     mark: StreamMark | None
+    trace: str = field(default_factory=traceparent)
     answer: asyncio.Future[list[Outcome]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -122,7 +125,8 @@ class Intake:
         failure: Exception | None = error
         if not self._passes(error):
             try:
-                outcomes = await self._one_by_one(request)
+                with _traced([request]):
+                    outcomes = await self._one_by_one(request)
             except Exception as final:  # noqa: BLE001 - it is the caller's
                 failure = final
             else:
@@ -151,18 +155,23 @@ class Intake:
 
     async def _together(self, batch: Sequence[_Request]) -> list[list[Outcome]]:
         events = [event for request in batch for event in request.events]
-        async with self._store.work() as work:
-            outcomes = await self._taker.take(work, events, self._now()) if events else []
-            for request in batch:
-                if request.mark is not None:
-                    await work.move_stream(request.mark.stream_id, request.mark.sequence)
-            await work.count(totals(outcomes, sum(request.rejected for request in batch)))
+        with _traced(batch):
+            outcomes = await self._commit(batch, events)
         parts: list[list[Outcome]] = []
         at = 0
         for request in batch:
             parts.append(outcomes[at : at + len(request.events)])
             at += len(request.events)
         return parts
+
+    async def _commit(self, batch: Sequence[_Request], events: Sequence[CheckedEvent]) -> list[Outcome]:
+        async with self._store.work() as work:
+            outcomes = await self._taker.take(work, events, self._now()) if events else []
+            for request in batch:
+                if request.mark is not None:
+                    await work.move_stream(request.mark.stream_id, request.mark.sequence)
+            await work.count(totals(outcomes, sum(request.rejected for request in batch)))
+        return outcomes
 
     async def _one_by_one(self, request: _Request) -> list[Outcome]:
         """Each event alone; what fails even so is set aside with its reason, and the others do not wait."""
@@ -192,6 +201,16 @@ class Intake:
                 await work.move_stream(request.mark.stream_id, request.mark.sequence)
             await work.count({"events.rejected": request.rejected})
         return outcomes
+
+
+@contextmanager
+def _traced(batch: Sequence[_Request]) -> Iterator[None]:
+    """A span in the trace of each caller, in which the caller's events go on."""
+    with spans("take events", {place: request.trace for place, request in enumerate(batch)}) as own:
+        for place, trace in own.items():
+            for event in batch[place].events:
+                event.trace = trace
+        yield
 
 
 def totals(outcomes: Sequence[Outcome], rejected: int = 0) -> dict[str, int]:

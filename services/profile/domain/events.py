@@ -49,7 +49,8 @@ class CheckedEvent:
 
     `data` is its JSON object, `fields` the typed values of it. Exactly one of `customer` (own events),
     `identities` and `thing` says whom it concerns. A change of consent may carry `consent` with more than its
-    fields say, and learns in `without_effect` why it changed nothing; `told_by` is the caller who sent it.
+    fields say, and learns in `without_effect` why it changed nothing; `told_by` is the caller who sent it,
+    `trace` (W3C traceparent) the trace that it belongs to.
     """
 
     id: str
@@ -67,6 +68,7 @@ class CheckedEvent:
     consent: Consent | None = None
     without_effect: str = ""
     told_by: str = ""
+    trace: str = ""
 
     @property
     def key(self) -> bytes:

@@ -26,8 +26,11 @@ from services.profile.entrypoints.translation import (
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import ErrorTable
+from services.runtime.metrics import INGEST_REFUSED
+from services.runtime.observe import caller_trace
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
+from services.runtime.tracing import SERVER, span
 from services.vocabulary.wire import micros, timestamp
 
 MAX_BATCH = 1_000
@@ -85,7 +88,6 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self, request_iterator: AsyncIterator[profile_pb2.StreamEventsRequest], context: Context
     ) -> AsyncIterator[profile_pb2.StreamEventsResponse]:
         """Batches without end; the position is committed with the batch."""
-        del context
         stream_id = ""
         position = 0
         async for request in request_iterator:
@@ -108,9 +110,13 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                     suggestion=f"go on at {position + 1}",
                 )
             last = batch.first_sequence + len(batch.events) - 1
-            outcomes = await self._take(
-                batch.events, history=batch.history, mark=StreamMark(stream_id, last), where="batch.events"
-            )
+            with span(f"{_NAME}/StreamEvents batch", parent=caller_trace(context), kind=SERVER):
+                outcomes = await self._take(
+                    batch.events,
+                    history=batch.history,
+                    mark=StreamMark(stream_id, last),
+                    where="batch.events",
+                )
             position = max(position, last)
             exceptions = exceptions_of(outcomes)
             yield profile_pb2.StreamEventsResponse(
@@ -133,7 +139,11 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                 field=where,
                 suggestion=f"send 1 to {MAX_BATCH} at a time",
             )
-        await self._room()
+        try:
+            await self._room()
+        except Exception:
+            INGEST_REFUSED.labels("NO_ROOM").inc(len(events))
+            raise
         now = self._clock.now_micros()
         outcomes: list[Outcome | None] = []
         checked: list[CheckedEvent] = []
@@ -146,7 +156,11 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
             if number % _BREATHE == 0:
                 await asyncio.sleep(0)
         taken = iter(await self._intake.take(checked, rejected=len(events) - len(checked), mark=mark))
-        return [outcome if outcome is not None else next(taken) for outcome in outcomes]
+        answered = [outcome if outcome is not None else next(taken) for outcome in outcomes]
+        for outcome in answered:
+            if isinstance(outcome, RejectedError):
+                INGEST_REFUSED.labels(outcome.reason.name).inc()
+        return answered
 
     async def GetProfile(  # noqa: N802 - the proto's name
         self, request: profile_pb2.GetProfileRequest, context: Context

@@ -41,8 +41,8 @@ from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
-from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.housekeeping import Housekeeping
+from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service

@@ -34,15 +34,11 @@ from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, make_clock
 from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
-<<<<<<< /tmp/d/m/decision.py
 from services.runtime.credentials import CertificateFiles
-from services.runtime.database import Database
-=======
->>>>>>> /tmp/d/wt/services/decision/main.py
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import UnavailableError
-from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.housekeeping import Housekeeping
+from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import run_service

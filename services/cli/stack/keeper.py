@@ -98,16 +98,17 @@ class Keeper:
                 return -1
         self.state.birth = birth_of(process.pid)
         self._become("starting")
+        useless = asyncio.create_task(self._until_restart_is_needed())
         waits = {
             asyncio.create_task(process.wait()),
             asyncio.create_task(self._stopping.wait()),
-            asyncio.create_task(self._until_restart_is_needed()),
+            useless,
         }
         watch = asyncio.create_task(self._watch(start))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if process.returncode is None:
-                await self._end(process)
+                await self._end(process, given_up=useless.done())
         finally:
             for task in (watch, *waits):
                 task.cancel()
@@ -133,13 +134,16 @@ class Keeper:
             why = await asyncio.to_thread(self.program.needs_restart)
         _log.warning("program_needs_restart", program=self.program.name, why=why)
 
-    async def _end(self, process: Process) -> None:
+    async def _end(self, process: Process, *, given_up: bool) -> None:
+        seconds = self.program.stop_seconds
+        if given_up and self.program.given_up_seconds is not None:
+            seconds = self.program.given_up_seconds
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(self.program.stop_signal)
         try:
-            await asyncio.wait_for(process.wait(), self.program.stop_seconds)
+            await asyncio.wait_for(process.wait(), seconds)
         except TimeoutError:
-            _log.warning("program_killed", program=self.program.name, seconds=self.program.stop_seconds)
+            _log.warning("program_killed", program=self.program.name, seconds=seconds)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()

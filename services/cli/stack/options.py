@@ -36,6 +36,9 @@ class StackOptions:
     database_user: str | None = None
     settings: dict[str, str] = field(default_factory=dict)
     """More RAPPORT_<NAME> settings for every role of every service."""
+    liveness_seconds: float = 60.0
+    """How long a role's process may run without a sign of life before it is started anew; 0: as long as it
+    likes."""
 
     def services(self) -> list[str]:
         """The services of which at least one role is to run."""

@@ -5,28 +5,27 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.cli.stack import nats as nats_stack
 from services.cli.stack import postgres as postgres_stack
 from services.cli.stack.account import Account
-from services.cli.stack.calls import open_channel
 from services.cli.stack.layout import CHECKOUT, Layout
 from services.cli.stack.nats import NatsServer
 from services.cli.stack.options import SERVICES, StackOptions
 from services.cli.stack.passwords import ensure_password
 from services.cli.stack.ports import LOOPBACK, listens
 from services.cli.stack.postgres import PostgresServer
-from services.cli.stack.trust import caller, trust_environment
-from services.runtime.client import TokenFiles
+from services.cli.stack.probes import READY, Liveness, serves
+from services.cli.stack.trust import trust_environment
 
 SMSC_SYSTEM_ID = "rapport"
 SMTP_USER = "rapport"
 SMTP_FROM = "service@operator.example"
+ROLE_STOP_SECONDS = 40.0
+"""Longer than RAPPORT_DRAIN_SECONDS and what closing takes."""
+GIVEN_UP_SECONDS = 3.0
+"""What hangs will not hear that it is to stop."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ class Program:
     stop_signal: int = signal.SIGTERM
     stop_seconds: float = 25.0
     """How long it may take to stop before it is ended."""
+    given_up_seconds: float | None = None
+    """The same for one that needs a restart; None: as long as else."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,10 @@ class Blueprint:
             name=f"{service}-server",
             stage=2,
             command=tuple(python_command(f"services.{service}.main", "server")),
-            ready=lambda _start: answers_health(self._address(f"{service}-tokens"), caller(self.layout)),
+            ready=self._ready(f"{service}-server"),
+            needs_restart=self._liveness(f"{service}-server"),
+            stop_seconds=ROLE_STOP_SECONDS,
+            given_up_seconds=GIVEN_UP_SECONDS,
             environment={
                 **self._role_environment(service, "server"),
                 "RAPPORT_LISTEN": f"{LOOPBACK}:{port}",
@@ -118,7 +122,10 @@ class Blueprint:
             name=name,
             stage=2,
             command=tuple(python_command(f"services.{service}.main", "worker")),
-            ready=partial(says_ready, self.layout.log(name)),
+            ready=self._ready(name),
+            needs_restart=self._liveness(name),
+            stop_seconds=ROLE_STOP_SECONDS,
+            given_up_seconds=GIVEN_UP_SECONDS,
             environment=self._role_environment(service, "worker"),
         )
 
@@ -143,6 +150,13 @@ class Blueprint:
             port=port,
             stop_seconds=5.0,
         )
+
+    def _ready(self, role: str) -> Callable[[int], bool]:
+        target = self._address(f"{role}-health")
+        return lambda _start: serves(target, READY)
+
+    def _liveness(self, role: str) -> Liveness:
+        return Liveness(self._address(f"{role}-health"), self.options.liveness_seconds)
 
     def _role_environment(self, service: str, role: str) -> dict[str, str]:
         return {
@@ -190,19 +204,6 @@ def python_environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "proto")]),
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def answers_health(target: str, caller: TokenFiles) -> bool:
-    """Whether a gRPC server answers there and says that it serves."""
-    with open_channel(target, caller) as grpc_channel:
-        stub = health_pb2_grpc.HealthStub(grpc_channel)
-        try:
-            answer = stub.Check(  # type: ignore[attr-defined]  # the stub file leaves it out
-                health_pb2.HealthCheckRequest(), timeout=2
-            )
-        except grpc.RpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def says_ready(log: Path, start: int) -> bool:

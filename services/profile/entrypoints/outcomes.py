@@ -176,7 +176,7 @@ class OutcomesHandler:
 
     def _checker_of_taken(self, taken: stream_pb2.TakenEvent) -> TakenEvent:
         raw = RawEvent(taken.id, taken.source, taken.type, taken.time_micros, "", taken.data)
-        checked = self._checker.check_own(raw, taken.customer, 0, hops=0, line=taken.line)
+        checked = self._checker.check_own(raw, taken.customer, taken.accepted_micros, hops=0, line=taken.line)
         checked.hops = taken.hops
         checked.history = taken.history
         if taken.thing:

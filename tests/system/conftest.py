@@ -28,6 +28,7 @@ from services.cli.stack.state import Stack, find_stack
 from services.cli.stack.trust import caller
 from services.cli.stack.up import start_stack
 from tests.integration.leftovers import mark_ours
+from tests.system.crash.small_disk import unmount_under
 
 START = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
 """All shipped rule sets are active from here to the end of March 2027."""
@@ -194,16 +195,23 @@ def make_stack() -> Iterator[Callable[..., Rapport]]:
     _sweep()
     folders: list[Path] = []
 
-    def make(*, rule_sets: Iterable[Path] = (), start: dt.datetime | None = START, **options: Any) -> Rapport:
+    def make(
+        *,
+        rule_sets: Iterable[Path] = (),
+        start: dt.datetime | None = START,
+        prepare: Callable[[Path], object] = lambda _folder: None,
+        **options: Any,
+    ) -> Rapport:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         folder.chmod(0o755)  # PostgreSQL's account comes in
         mark_ours(folder)
         folders.append(folder)
+        prepare(folder / "var")
         clock = "events" if start is not None else "wall"
         stack = start_stack(
             StackOptions(folder=folder / "var", rules=CHECKOUT / "rules", clock=clock, **options)
         )
-        if start is not None:
+        if start is not None and "profile-server" not in options.get("without", ()):
             advance_clock(stack, start)
         rapport = Rapport(folder / "var")
         if rule_sets:
@@ -214,6 +222,7 @@ def make_stack() -> Iterator[Callable[..., Rapport]]:
     yield make
     for folder in folders:
         stop_stack(folder / "var")
+        unmount_under(folder)
         shutil.rmtree(folder)
 
 
@@ -238,4 +247,5 @@ def _sweep() -> None:
             continue
         if not Birth(int(pid), began).alive:
             stop_stack(folder / "var")
+            unmount_under(folder)
             shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,11 @@ import grpc
 from services.runtime.access_policy import AccessPolicyFile, Rate
 from services.runtime.caller import Caller, set_caller
 from services.runtime.clock import MICROS, Clock
-from services.runtime.errors import PermissionDeniedError, RapportError, UnauthenticatedError
+from services.runtime.errors import (
+    PermissionDeniedError,
+    RapportError,
+    UnauthenticatedError,
+)
 from services.runtime.rates import Rates
 from services.runtime.tokens import TokenVerifier
 
@@ -38,6 +42,15 @@ class _Known:
     expires: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """A method's handler as gRPC has it, for callers let in, and looking at the certificate first."""
+
+    handler: Handler
+    passed: Handler
+    guarded: Handler
+
+
 class AccessInterceptor(grpc.aio.ServerInterceptor):
     """Lets a call through if its caller is known, has the scope that the method declares, and has calls left.
 
@@ -59,7 +72,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         self._prefix = f"spiffe://{trust_domain}/"
         self._clock = clock
         self._rates = Rates(clock)
-        self._guarded: dict[str, tuple[Handler, Handler]] = {}
+        self._made: dict[str, _Doors] = {}
 
     async def intercept_service(
         self,
@@ -76,13 +89,15 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             if token is None:
                 return self._by_certificate(method, handler)
             known = await self._by_token(token)
+            if handler is None:
+                return None  # gRPC says that there is no such method
             self._let_in(known, method)
         except RapportError as error:
             return _refusing(error)
         # gRPC calls the handler in this same task, so that the caller is known there
-        if handler is not None and handler.response_streaming and known.expires is not None:
+        if handler.response_streaming and known.expires is not None:
             return self._ending(handler, known.expires)
-        return handler
+        return self._doors(method, handler).passed
 
     async def _by_token(self, token: str) -> _Known:
         if self._tokens is None:
@@ -95,13 +110,22 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     def _by_certificate(self, method: str, handler: Handler) -> Handler:
         """The handler, which looks at the connection's certificate first; made once for each method."""
         if handler is None:
-            return _like(_NOT_THERE, self._guard(method, _not_there))
-        made = self._guarded.get(method)
-        if made is None or made[0] is not handler:
-            behaviour = _behaviour(handler)
+            return grpc.unary_unary_rpc_method_handler(self._find_out)
+        return self._doors(method, handler).guarded
+
+    def _doors(self, method: str, handler: Handler) -> "_Doors":
+        made = self._made.get(method)
+        if made is None or made.handler is not handler:
+            reading = _reading(handler)
             guard = self._guard_stream if handler.response_streaming else self._guard
-            made = self._guarded[method] = (handler, _like(handler, guard(method, behaviour)))
-        return made[1]
+            made = _Doors(handler, _like(handler, reading), _like(handler, guard(method, reading)))
+            self._made[method] = made
+        return made
+
+    async def _find_out(self, request: Any, context: Context) -> None:
+        del request
+        self._by_connection(context)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
 
     def _guard(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def answer(request: Any, context: Context) -> Any:
@@ -139,14 +163,14 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         caller = known.caller
         if method not in ANY_CALLER:
             scope = self._scopes.get(method, "")
-            if scope not in caller.scopes:
+            if scope not in caller.scopes:  # "" is in none
                 raise _lacking(scope)
         self._rates.spend(caller.name, known.rate)
         set_caller(caller)
 
     def _ending(self, handler: Handler, expires: float) -> Handler:
         """The streaming handler, which ends when the caller's token does."""
-        behaviour = _behaviour(handler)
+        behaviour = _reading(handler)
 
         async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
             loop = asyncio.get_running_loop()
@@ -192,14 +216,6 @@ def _bearer_token(metadata: Sequence[tuple[str, str | bytes]] | None) -> str | N
     return None
 
 
-async def _not_there(request: Any, context: Context) -> None:
-    del request
-    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
-
-
-_NOT_THERE: Handler = grpc.unary_unary_rpc_method_handler(_not_there)
-
-
 def _refusing(error: RapportError) -> Handler:
     """A handler that refuses without reading what was sent."""
 
@@ -222,8 +238,17 @@ def _behaviour(handler: Handler) -> Behaviour:
     return found
 
 
+def _reading(handler: Handler) -> Behaviour:
+    """The handler's behaviour, which reads a single request by itself: behind the gate, not before it."""
+    behaviour = _behaviour(handler)
+    read = handler.request_deserializer
+    if handler.request_streaming or read is None:
+        return behaviour
+    return lambda sent, context: behaviour(read(sent), context)
+
+
 def _like(handler: Handler, behaviour: Behaviour) -> Handler:
-    """A handler of the same shape and coding that does this."""
+    """A handler of the same shape and coding that does this, given a single request unread."""
     make = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -232,6 +257,6 @@ def _like(handler: Handler, behaviour: Behaviour) -> Handler:
     }[bool(handler.request_streaming), bool(handler.response_streaming)]
     return make(
         behaviour,
-        request_deserializer=handler.request_deserializer,
+        request_deserializer=handler.request_deserializer if handler.request_streaming else None,
         response_serializer=handler.response_serializer,
     )

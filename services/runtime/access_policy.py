@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
+import rapport
 import structlog
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
@@ -20,13 +21,6 @@ from services.vocabulary.yaml_section import Mistakes, Section, read_yaml
 FILE = "policies/access.yaml"
 _LOOK_SECONDS = 1.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62})*")
-_OUR_PROTOS = (
-    "rapport.channel.v1.channel_pb2",
-    "rapport.decision.v1.decision_pb2",
-    "rapport.decision.v1.rule_set_pb2",
-    "rapport.operations.v1.operations_pb2",
-    "rapport.profile.v1.profile_pb2",
-)
 _log = structlog.get_logger(__name__)
 
 
@@ -125,10 +119,19 @@ def declared_scopes(service: str) -> dict[str, str]:
 def all_scopes() -> list[str]:
     """Every scope that a method of ours needs."""
     found: set[str] = set()
-    for name in _OUR_PROTOS:
-        for service in import_module(name).DESCRIPTOR.services_by_name.values():
-            found.update(scopes_of(service).values())
+    for service in our_services():
+        found.update(scopes_of(service).values())
     return sorted(found - {""})
+
+
+def our_services() -> list[ServiceDescriptor]:
+    """Every service of our protos, whether it is served here or not."""
+    names = sorted(
+        f"rapport.{path.parent.parent.name}.{path.parent.name}.{path.stem}"
+        for folder in rapport.__path__
+        for path in Path(folder).glob("*/v*/*_pb2.py")
+    )
+    return [service for name in names for service in import_module(name).DESCRIPTOR.services_by_name.values()]
 
 
 def _policy(top: Section) -> AccessPolicy:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
@@ -16,7 +17,7 @@ from services.runtime.access import AccessInterceptor
 from services.runtime.access_policy import AccessPolicyFile, declared_scopes
 from services.runtime.clock import Clock, WallClock
 from services.runtime.credentials import CertificateFiles, server_credentials
-from services.runtime.errors import ErrorTable, SettingError
+from services.runtime.errors import ErrorTable, InvalidArgumentError, SettingError
 from services.runtime.log import describe_failure
 from services.runtime.observe import ObservingInterceptor
 from services.runtime.settings import Settings
@@ -200,6 +201,10 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
     async def _abort(
         self, method: str, context: grpc.aio.ServicerContext[Any, Any], error: Exception
     ) -> None:
+        if isinstance(error, DecodeError):
+            error = InvalidArgumentError(
+                "what was sent is no message of this method", suggestion="generate stubs from our protos"
+            )
         status = failure_status(error, self._errors)
         if status is None:
             correlation = uuid.uuid4().hex

@@ -1,0 +1,238 @@
+"""Every method of every running service refuses whoever has not shown that they may call it."""
+
+import datetime as dt
+import hmac
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import jwt
+import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from jwt.utils import base64url_encode
+
+from services.cli.stack.authority import Authority
+from services.cli.stack.issuer import Issuer
+from services.cli.stack.options import SERVICES
+from services.cli.stack.trust import caller, issuer_of, wall_now
+from services.runtime.access_policy import all_scopes, declared_scopes, our_services
+from services.runtime.settings import DEFAULT_TRUST_DOMAIN
+from services.runtime.status import Failure, read_failure
+from tests.system.conftest import Rapport
+
+HOUR = dt.timedelta(hours=1)
+OPEN = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+BROKEN = b"\x0a"
+"""No message of any method: a field that was cut off. So nothing is done when the gate lets it through."""
+
+
+@dataclass
+class Doors:
+    """The two ports of one service, and ways to come to them."""
+
+    rapport: Rapport
+    service: str
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def by_token(self, token: str | None = None, *, authorization: str | None = None) -> "Door":
+        credentials = grpc.ssl_channel_credentials(caller(self.rapport.layout).authority.read_bytes())
+        told = authorization or (f"Bearer {token}" if token else None)
+        return self._door(self.rapport.stack.target(self.service), credentials, told)
+
+    def by_certificate(self, authority: Authority | None, name: str = "decision") -> "Door":
+        trusted = caller(self.rapport.layout).authority.read_bytes()
+        if authority is None:
+            credentials = grpc.ssl_channel_credentials(trusted)
+        else:
+            pair = authority.issue(name, wall_now())
+            credentials = grpc.ssl_channel_credentials(trusted, pair.key, pair.certificate)
+        return self._door(self.rapport.stack.address(self.service), credentials, None)
+
+    def _door(self, target: str, credentials: grpc.ChannelCredentials, told: str | None) -> "Door":
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        channel = self.stack.enter_context(grpc.secure_channel(target, credentials, options=options))
+        return Door(channel, (("authorization", told),) if told else ())
+
+
+@dataclass
+class Door:
+    """One way to call any method."""
+
+    channel: grpc.Channel
+    metadata: tuple[tuple[str, str], ...]
+
+    def call(self, method: str, sent: bytes = BROKEN) -> Failure:
+        # whatever a method's shape: one request, and the end
+        answers = self.channel.stream_stream(method)(iter([sent]), metadata=self.metadata, timeout=10)
+        with pytest.raises(grpc.RpcError) as raised:
+            list(answers)
+        return read_failure(raised.value)
+
+
+@pytest.fixture(scope="module")
+def methods(rapport: Rapport) -> dict[str, dict[str, str]]:
+    """By service what it serves, as it says itself: each method's path and the scope it declares."""
+    known = {service.full_name for service in our_services()}
+    served: dict[str, dict[str, str]] = {}
+    for service in SERVICES:
+        with rapport.grpc_channel(service) as channel:
+            names = set(ProtoReflectionDescriptorDatabase(channel).get_services()) - OPEN
+        assert names <= known
+        served[service] = {method: scope for name in names for method, scope in declared_scopes(name).items()}
+    return served
+
+
+@pytest.fixture(params=SERVICES)
+def doors(request: pytest.FixtureRequest, rapport: Rapport) -> Iterator[Doors]:
+    made = Doors(rapport, request.param)
+    with made.stack:
+        yield made
+
+
+def sign(rapport: Rapport, scopes: Any = None, **changes: Any) -> str:
+    issuer = changes.pop("issuer", None) or issuer_of(rapport.layout)
+    begins = changes.pop("begins", wall_now())
+    return issuer.sign("visitor", all_scopes() if scopes is None else scopes, begins, lasts=HOUR, **changes)
+
+
+def unsigned(rapport: Rapport) -> str:
+    claims = jwt.decode(sign(rapport), options={"verify_signature": False})
+    return jwt.encode(claims, None, algorithm="none", headers={"kid": issuer_of(rapport.layout).key_id})
+
+
+def signed_with_what_everybody_knows(rapport: Rapport) -> str:
+    claims = jwt.decode(sign(rapport), options={"verify_signature": False})
+    header = {"alg": "HS256", "typ": "JWT", "kid": issuer_of(rapport.layout).key_id}
+    told = b".".join(base64url_encode(json.dumps(part).encode()) for part in (header, claims))
+    known = rapport.layout.secret("jwks.json").read_bytes()
+    return (told + b"." + base64url_encode(hmac.digest(known, told, "sha256"))).decode()
+
+
+def like_ours(rapport: Rapport) -> str:
+    """Signed by another key that claims to be ours."""
+    claims = jwt.decode(sign(rapport), options={"verify_signature": False})
+    other = Issuer.make()
+    return jwt.encode(claims, other.key, algorithm="ES256", headers={"kid": issuer_of(rapport.layout).key_id})
+
+
+BAD_TOKENS: dict[str, tuple[Callable[[Rapport], str], str]] = {
+    "ended": (lambda rapport: sign(rapport, begins=wall_now() - 2 * HOUR), "ended"),
+    "not yet": (lambda rapport: sign(rapport, nbf=int((wall_now() + HOUR).timestamp())), "yet"),
+    "foreign key": (lambda rapport: sign(rapport, issuer=Issuer.make()), "kid"),
+    "foreign key under our name": (like_ours, "signature"),
+    "foreign issuer": (lambda rapport: sign(rapport, iss="https://elsewhere.example"), "iss"),
+    "foreign audience": (lambda rapport: sign(rapport, aud="billing"), "aud"),
+    "unsigned": (unsigned, "alg"),
+    "signed with a public key as password": (signed_with_what_everybody_knows, "alg"),
+    "garbage": (lambda _: "x.y.z", "no JWT"),
+}
+
+
+def test_every_method_declares_a_scope_and_is_served_somewhere(methods):
+    declared = {
+        f"/{service.full_name}/{method.name}" for service in our_services() for method in service.methods
+    }
+    served = {method: scope for each in methods.values() for method, scope in each.items()}
+    assert set(served) <= declared
+    assert len(served) > 25
+    assert [method for method, scope in served.items() if not scope] == []
+
+
+def test_no_method_answers_a_caller_without_credentials(doors: Doors, methods):
+    nobody = doors.by_token()
+    for method in methods[doors.service]:
+        failure = nobody.call(method)
+        assert (failure.status, failure.reason) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"), (
+            method
+        )
+        assert "Bearer" in failure.metadata["suggestion"]
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+def test_no_method_takes_a_token_that_does_not_count(doors: Doors, methods, kind: str):
+    make, why = BAD_TOKENS[kind]
+    token = make(doors.rapport)
+    door = doors.by_token(token)
+    for method in methods[doors.service]:
+        failure = door.call(method)
+        assert failure.status is grpc.StatusCode.UNAUTHENTICATED, method
+        assert why in failure.message
+        assert token not in failure.message
+
+
+def test_no_method_takes_other_authorization(doors: Doors, methods):
+    for told in ("Basic b3BlcmF0b3I6", "Bearer", "Bearer "):
+        door = doors.by_token(authorization=told)
+        for method in methods[doors.service]:
+            assert door.call(method).status is grpc.StatusCode.UNAUTHENTICATED, (told, method)
+
+
+def test_each_method_needs_its_own_scope_and_no_other(doors: Doors, methods):
+    for method, scope in methods[doors.service].items():
+        every_other = [other for other in all_scopes() if other != scope]
+        failure = doors.by_token(sign(doors.rapport, every_other)).call(method)
+        assert failure.status is grpc.StatusCode.PERMISSION_DENIED, method
+        assert (failure.reason, failure.metadata["scope"]) == ("SCOPE_MISSING", scope), method
+        passed = doors.by_token(sign(doors.rapport, [scope])).call(method)
+        # it came through the gate, and only then was found to be no message
+        assert passed.status is grpc.StatusCode.INVALID_ARGUMENT, (method, passed)
+
+
+def test_no_method_answers_a_certificate_of_a_foreign_authority_or_none(doors: Doors, methods):
+    foreign = Authority.make(DEFAULT_TRUST_DOMAIN, wall_now())
+    for door in (doors.by_certificate(foreign), doors.by_certificate(None)):
+        for method in methods[doors.service]:
+            failure = door.call(method)
+            assert failure.status is grpc.StatusCode.UNAVAILABLE, method  # no connection at all
+            assert failure.reason == ""
+
+
+def test_a_certificate_counts_for_a_known_name_and_its_scopes_only(doors: Doors, methods):
+    ours = authority_of(doors.rapport)
+    stranger = doors.by_certificate(ours, "stranger")
+    elsewhere = doors.by_certificate(Authority(ours.certificate, ours.key, "other.example"))
+    decision = doors.by_certificate(ours, "decision")
+    granted = {"listened.write", "messages.reserve", "profiles.read"}
+    for method, scope in methods[doors.service].items():
+        for door in (stranger, elsewhere):
+            failure = door.call(method)
+            assert failure.status is grpc.StatusCode.UNAUTHENTICATED, method
+            assert "access.yaml" in failure.metadata["suggestion"]
+        failure = decision.call(method)
+        if scope in granted:
+            assert failure.status is grpc.StatusCode.INVALID_ARGUMENT, method  # behind the gate
+        else:
+            assert failure.metadata["scope"] == scope, method
+
+
+def test_a_method_that_is_not_there_is_told_to_known_callers_only(doors: Doors):
+    method = "/rapport.profile.v1.ProfileService/Nothing"
+    assert doors.by_token().call(method).status is grpc.StatusCode.UNAUTHENTICATED
+    assert doors.by_certificate(authority_of(doors.rapport), "x").call(method).reason == "UNAUTHENTICATED"
+    for known in (doors.by_token(sign(doors.rapport)), doors.by_certificate(authority_of(doors.rapport))):
+        assert known.call(method).status is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_reflection_needs_credentials_and_no_scope(doors: Doors):
+    method = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    assert doors.by_token().call(method).status is grpc.StatusCode.UNAUTHENTICATED
+    known = doors.by_token(sign(doors.rapport, []))
+    assert known.call(method).status is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_secrets_are_for_their_owner_only(rapport: Rapport):
+    secrets = rapport.layout.secret("ca.key").parent
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in secrets.iterdir()}
+    assert {"ca.key", "operator.token", "bss.token", "profile.key"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+
+
+def authority_of(rapport: Rapport) -> Authority:
+    from services.cli.stack.authority import Pair
+
+    pair = Pair(rapport.layout.secret("ca.crt").read_bytes(), rapport.layout.secret("ca.key").read_bytes())
+    return Authority.read(pair, DEFAULT_TRUST_DOMAIN)

@@ -173,14 +173,17 @@ class Sender:
         return verdict if isinstance(verdict, Refused) else None
 
     async def _hand_over(self, messages: Sequence[Message]) -> None:
-        self._rate.spend(len(messages))
         now_micros = self._clock.now_micros()
-        batch = [_outgoing(message, now_micros) for message in messages]
-        answers = {handed.message_id: handed for handed in await self._send(batch)}
-        outcomes = {
-            message.message_id: answers.get(message.message_id) or _unanswered(message)
-            for message in messages
-        }
+        # a process that stood still since its claim must not hand over what another may have taken up
+        latest = self._clock.wall_micros() + int(self._answer_seconds * 1_000_000)
+        batch = [
+            _outgoing(message, now_micros) for message in messages if message.retry_wall_micros >= latest
+        ]
+        self._rate.spend(len(batch))
+        outcomes = {message.message_id: _too_late(message) for message in messages}
+        outcomes |= {outgoing.message_id: _unanswered(outgoing) for outgoing in batch}
+        if batch:
+            outcomes |= {handed.message_id: handed for handed in await self._send(batch)}
         self._rest_after(list(outcomes.values()))
         await self._keep(messages, outcomes)
 
@@ -352,5 +355,9 @@ def _take_outcome(message: Message, handed: Handed, now_micros: int, wall_micros
             message.lost_sight(now_micros, retry_micros, handed.detail)
 
 
-def _unanswered(message: Message) -> Handed:
-    return Handed(message.message_id, HandOver.UNKNOWN, detail="the provider did not answer")
+def _unanswered(outgoing: Outgoing) -> Handed:
+    return Handed(outgoing.message_id, HandOver.UNKNOWN, detail="the provider did not answer")
+
+
+def _too_late(message: Message) -> Handed:
+    return Handed(message.message_id, HandOver.TRANSIENT, detail="not handed over: the sender stood still")

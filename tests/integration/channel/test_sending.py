@@ -1,5 +1,11 @@
 """From an action to the provider and back, over a real database."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from services.channel.adapters.storage.transaction import PostgresTransaction
 from services.channel.app.ports import HandOver, Receipt, ReceiptState
 from services.channel.app.receipts import take_receipts
 from services.channel.app.send import expire, recover
@@ -166,6 +172,34 @@ async def test_what_a_dead_sender_left_is_taken_up_when_its_lease_has_ended(road
     lost = await road.stored(sales)
     assert (lost.state, lost.reason) == (MessageState.FAILED, RefusalReason.HANDOVER_UNKNOWN)
     assert await road.told() == [("action.failed", "HANDOVER_UNKNOWN")]
+
+
+@pytest.mark.parametrize("seconds", [15, 31])
+async def test_a_sender_that_stood_still_hands_nothing_over_that_another_may_have_taken_up(
+    road: Road, seconds: int
+) -> None:
+    service = await road.take_one(make_action(1, 1))
+    sales = await road.take_one(make_action(2, 2, category=Category.SALES))
+    whole, standing_still = road.store.transaction, iter([True])
+
+    @asynccontextmanager
+    async def stand_still_after() -> AsyncIterator[PostgresTransaction]:
+        async with whole() as tx:
+            yield tx
+        if next(standing_still, False):
+            road.clock.wall += seconds * 1_000_000
+            await recover(road.store, road.clock)  # by another process, while this one stands still
+
+    road.store.transaction = stand_still_after  # type: ignore[method-assign]
+    await road.sender.turn()
+    assert road.transport.sent == []
+    lease_over = seconds > 30
+    states = [(await road.stored(message)).state for message in (service, sales)]
+    assert states == [MessageState.PLANNED, MessageState.FAILED if lease_over else MessageState.PLANNED]
+
+    road.clock.wall += 60_000_000
+    await road.sender.turn()
+    assert [one.customer for one in road.transport.sent] == ([1] if lease_over else [1, 2])
 
 
 async def test_consent_withdrawn_before_the_hand_over_stops_the_message(road: Road) -> None:

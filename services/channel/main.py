@@ -13,6 +13,7 @@ from services.channel.adapters.smpp import SmppSettings, SmppTransport
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
 from services.channel.adapters.storage.pruning import prunables
+from services.channel.adapters.storage.quarantine import ChannelPart, OutcomesReplay
 from services.channel.adapters.storage.store import PostgresStore
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.adapters.templates import JinjaRenderer
@@ -31,6 +32,7 @@ from services.channel.entrypoints.loops import (
     ring,
     wake_senders,
 )
+from services.channel.entrypoints.quarantine import QuarantineServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.channel.entrypoints.translate import action_from_record
 from services.channel.settings import SERVICE, ChannelSettings
@@ -47,6 +49,9 @@ from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service
 from services.runtime.prune import Pruner
+from services.runtime.recovery import see_begun
+from services.runtime.recovery_service import RecoveryService
+from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import ACTIONS, Bus
@@ -150,7 +155,16 @@ async def build_server_role(role: Role) -> None:
         pruner=parts.pruner,
         errors=CHANNEL_ERRORS,
     )
-    server = build_server(role.settings, [servicer.served(), operations.served()], CHANNEL_ERRORS)
+    quarantine = QuarantineServicer(parts.database, parts.store.within, parts.clock)
+    recovery = RecoveryService(
+        SERVICE,
+        database=parts.database,
+        clock=parts.clock,
+        errors=CHANNEL_ERRORS,
+        part=ChannelPart(parts.clock),
+    )
+    served = [servicer.served(), quarantine.served(), operations.served(), recovery.served()]
+    server = build_server(role.settings, served, CHANNEL_ERRORS)
     role.on_drain(server.stop)
     await server.start()
     role.ready["address"] = server.address
@@ -161,6 +175,7 @@ async def build_worker_role(role: Role) -> None:
     """Takes actions, sends messages, and publishes what both roles have put into the outbox."""
     own = ChannelSettings.of(role.settings)
     parts = await build_parts(role)
+    await role.reach("recovery", lambda: see_begun(parts.database))
     partitions = role.settings.partitions
     handler = ActionsHandler(parts.database, parts.store.within, parts.admission, parts.dead_letters)
     consumer = StreamConsumer(parts.bus, ACTIONS, handler, partitions=partitions)
@@ -186,6 +201,7 @@ async def build_worker_role(role: Role) -> None:
     role.supervise("care", CareLoop(parts.store, parts.clock, parts.policies.refresh).run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     role.supervise("relay", relay.run)
+    role.supervise("replay", Replay(parts.database, OutcomesReplay(parts.store.within)).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)
     role.supervise("actions", consumer.run, stop=consumer.stop)

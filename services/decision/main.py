@@ -17,6 +17,7 @@ from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, 
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.progress import PlansProgress
 from services.decision.adapters.pruning import prunables
+from services.decision.adapters.replay import DecisionPart, DecisionsReplay
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.standings import StandingStore
 from services.decision.app.ask import Ask
@@ -43,6 +44,9 @@ from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import run_service
 from services.runtime.prune import Pruner
+from services.runtime.recovery import see_begun
+from services.runtime.recovery_service import RecoveryService
+from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import EVENTS, Bus
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
 
 SERVICE = "decision"
 MIGRATIONS = Path(__file__).parent / "migrations"
+ONCE_RESTORED = ("SELECT setval('program_version_seq', coalesce(max(version), 0) + 1000000) FROM program",)
+"""The profile may remember answers about programs that the backup does not know."""
 _ENGINE_LOOK_SECONDS = 0.5
 ENGINE_SECONDS = 10.0
 """A batch takes some hundredths; while one hangs, every partition of the worker waits."""
@@ -77,7 +83,7 @@ class Parts:
             partitions=settings.partitions,
         )
         self.pruner = Pruner(
-            self.database,
+            database,
             clock,
             prunables(self.catalogue.conversation_micros),
             partial(read_retention, settings.rules_folder),
@@ -104,7 +110,7 @@ async def _parts(role: Role) -> Parts:
     await role.reach("engine", lambda: _load(parts.follow))
     role.supervise("program", parts.follow.run)
     files = file_sources(settings.rules_folder)
-    role.supervise("configuration", ConfigurationLog(parts.database, settings.role, files).run)
+    role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
     role.supervise("engine", lambda: _keep_engine(parts.process))
     role.depend("engine", lambda: _see_engine(parts.process))
     return parts
@@ -134,6 +140,7 @@ async def _see_engine(process: EngineProcess) -> None:
 async def build_worker(role: Role) -> None:
     """Decides events, lets planned actions fall due, and relays the outbox."""
     parts = await _parts(role)
+    await role.reach("recovery", lambda: see_begun(parts.database))
     settings = role.settings
     take_events = TakeEvents(
         parts.database,
@@ -151,6 +158,7 @@ async def build_worker(role: Role) -> None:
     role.supervise("due", due.run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=settings.partitions)
     role.supervise("relay", relay.run)
+    role.supervise("replay", Replay(parts.database, DecisionsReplay(parts.hand_over)).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)
 
@@ -213,7 +221,15 @@ async def build_server_role(role: Role) -> None:
         pruner=parts.pruner,
         errors=ERRORS,
     )
-    server = build_server(settings, [decisions.served(), rule_sets.served(), operations.served()], ERRORS)
+    recovery = RecoveryService(
+        SERVICE,
+        database=parts.database,
+        clock=parts.clock,
+        errors=ERRORS,
+        part=DecisionPart(parts.rule_sets, profile),
+    )
+    served = [decisions.served(), rule_sets.served(), operations.served(), recovery.served()]
+    server = build_server(settings, served, ERRORS)
     role.on_drain(server.stop)
     await server.start()
     role.ready["listen"] = server.address
@@ -222,7 +238,12 @@ async def build_server_role(role: Role) -> None:
 
 def main() -> int:
     """Runs the role named on the command line; the exit status."""
-    return run_service(SERVICE, {"server": build_server_role, "worker": build_worker}, MIGRATIONS)
+    return run_service(
+        SERVICE,
+        {"server": build_server_role, "worker": build_worker},
+        MIGRATIONS,
+        once_restored=ONCE_RESTORED,
+    )
 
 
 if __name__ == "__main__":

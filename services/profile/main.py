@@ -11,6 +11,7 @@ from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.packing import Types
 from services.profile.adapters.postgres import PostgresStore, PostgresWork
 from services.profile.adapters.pruning import Events
+from services.profile.adapters.replay import EventsReplay
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
 from services.profile.app.intake import Intake
@@ -35,12 +36,17 @@ from services.runtime.operations import OperationsService, Progress
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.process import Role, run_service
 from services.runtime.prune import DEAD_LETTERS, Pruner
+from services.runtime.recovery import see_begun
+from services.runtime.recovery_service import RecoveryService
+from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import OUTCOMES, Bus
 from services.vocabulary.catalogue import Catalogue, load_catalogue
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+ONCE_RESTORED = ("SELECT setval('customer_id', last_value + 1000000000) FROM customer_id",)
+"""The other services may know customers that the backup does not: their ids are nobody else's."""
 
 
 class NothingDue:
@@ -153,7 +159,9 @@ async def build_server_role(role: Role) -> None:
         pruner=parts.pruner,
         errors=PROFILE_ERRORS,
     )
-    server = build_server(role.settings, [servicer.served(), operations.served()], PROFILE_ERRORS)
+    recovery = RecoveryService(SERVICE, database=parts.database, clock=parts.clock, errors=PROFILE_ERRORS)
+    served = [servicer.served(), operations.served(), recovery.served()]
+    server = build_server(role.settings, served, PROFILE_ERRORS)
     role.on_drain(server.stop)
     await server.start()
     role.ready["address"] = server.address
@@ -163,6 +171,7 @@ async def build_server_role(role: Role) -> None:
 async def build_worker_role(role: Role) -> None:
     """Takes OUTCOMES, and publishes what both roles have put into the outbox."""
     parts = await build_parts(role)
+    await role.reach("recovery", lambda: see_begun(parts.database))
     handler = OutcomesHandler(
         database=parts.database,
         store=parts.store,
@@ -180,11 +189,18 @@ async def build_worker_role(role: Role) -> None:
     role.supervise("prune", parts.pruner.run)
     role.supervise("outcomes", consumer.run, stop=consumer.stop)
     role.supervise("relay", relay.run)
+    replayer = EventsReplay(parts.store, parts.changes, parts.checker, parts.clock)
+    role.supervise("replay", Replay(parts.database, replayer).run)
 
 
 def main() -> int:
     """The exit status."""
-    return run_service(SERVICE, {"server": build_server_role, "worker": build_worker_role}, MIGRATIONS)
+    return run_service(
+        SERVICE,
+        {"server": build_server_role, "worker": build_worker_role},
+        MIGRATIONS,
+        once_restored=ONCE_RESTORED,
+    )
 
 
 if __name__ == "__main__":

@@ -17,11 +17,14 @@ import uvloop
 from nats.errors import Error as NatsError
 from sqlalchemy.exc import DBAPIError
 
-from services.runtime.database import backoff_seconds, is_transient
+from services.runtime.database import Database, backoff_seconds, is_transient
 from services.runtime.errors import RapportError
 from services.runtime.health import Check, Health, HealthPort, reason_of, serve_health
 from services.runtime.log import configure_logging, describe_failure
+from services.runtime.metrics import TASK_FAILURES
 from services.runtime.migrations import migrate
+from services.runtime.observing import Observing
+from services.runtime.recovery import mark_restored
 from services.runtime.settings import Settings
 
 Run = Callable[[], Awaitable[None]]
@@ -153,6 +156,7 @@ class Role:
                 await run()
             except Exception as error:  # noqa: BLE001 - a task that fails comes back
                 failures = 1 if loop.time() - began > 60 else failures + 1
+                TASK_FAILURES.labels(name).inc()
                 _log.error("task_failed", task=name, failures=failures, **describe_failure(error))
             else:
                 return
@@ -189,11 +193,16 @@ async def run_role(settings: Settings, build: Build, *, stop: asyncio.Event | No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _asked_to_end, role, number)
     port: HealthPort | None = None
+    observing: Observing | None = None
     last_end: asyncio.TimerHandle | None = None
     try:
         if settings.health_listen:
             port = await serve_health(role.health, settings.health_listen)
             role.ready["health"] = port.address
+        observing = Observing(settings)
+        observing.start()
+        if observing.address:
+            role.ready["metrics"] = observing.address
         building = asyncio.ensure_future(_build(role, build))
         stopped = asyncio.create_task(role.stopping.wait())
         await asyncio.wait({building, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -223,6 +232,8 @@ async def run_role(settings: Settings, build: Build, *, stop: asyncio.Event | No
         await role.end()
         if port is not None:
             await port.close()
+        if observing is not None:
+            await observing.stop()
         last_end.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
@@ -261,11 +272,20 @@ def _end_at_once(event: str, status: int) -> None:
 
 
 def run_service(
-    service: str, roles: Mapping[str, Build], migrations: Path, arguments: Sequence[str] | None = None
+    service: str,
+    roles: Mapping[str, Build],
+    migrations: Path,
+    arguments: Sequence[str] | None = None,
+    *,
+    once_restored: Sequence[str] = (),
 ) -> int:
-    """What `python -m services.<service>.main server|worker|migrate` does; the exit status."""
+    """What `python -m services.<service>.main server|worker|migrate|restored` does; the exit status.
+
+    `restored` is for a database that comes from a backup, before anything uses it: it migrates, and notes the
+    restore, with the service's own statements `once_restored` (see `mark_restored`).
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    known = [*roles, "migrate"]
+    known = [*roles, "migrate", "restored"]
     if len(given) != 1 or given[0] not in known:
         sys.stderr.write(f"usage: python -m services.{service}.main {'|'.join(known)}\n")
         return 2
@@ -276,11 +296,21 @@ def run_service(
         sys.stderr.write(f"{error.message}; {error.suggestion}\n")
         return 2
     configure_logging(service, name, settings.log_level)
-    if name == "migrate":
+    if name in {"migrate", "restored"}:
         try:
             migrate(settings.database_url, migrations)
+            if name == "restored":
+                uvloop.run(_mark_restored(settings, once_restored))
         except Exception as error:  # noqa: BLE001 - the edge of the process
             _log.error("migration_failed", **describe_failure(error))
             return 1
         return 0
     return uvloop.run(run_role(settings, roles[name]))
+
+
+async def _mark_restored(settings: Settings, statements: Sequence[str]) -> None:
+    database = Database(settings.database_url, 1)
+    try:
+        await mark_restored(database, statements)
+    finally:
+        await database.close()

@@ -128,7 +128,8 @@ def _lets_in(policy: Manifest, labels: dict[str, str], port: int | str, workload
     for rule in policy["spec"].get("ingress", []):
         if not {entry.get("port") for entry in rule.get("ports", [])} & {port, *names}:
             continue
-        if any(_selects(peer.get("podSelector", {}), labels) for peer in rule.get("from", [{}])):
+        peers = [peer for peer in rule.get("from", [{}]) if "namespaceSelector" not in peer]  # other places
+        if any(_selects(peer.get("podSelector", {}), labels) for peer in peers):
             return True
     return False
 

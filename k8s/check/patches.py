@@ -38,17 +38,14 @@ def takes_away(patch: Manifest) -> bool:
 
 
 def _merge_items(target: list[Any], patch: list[Any], key: str) -> list[Any]:
-    """Items that are new come before those that are there, as kustomize has it."""
-    merged = {item[key]: item for item in target}
-    fresh: list[Any] = []
+    """What the patch names comes first, in its order, as kustomize has it."""
+    present = {item[key]: item for item in target}
+    named = []
     for item in patch:
-        if item.get(_PATCH) == "delete":
-            merged.pop(item[key], None)
-        elif item[key] in merged:
-            merged[item[key]] = merge(merged[item[key]], item)
-        else:
-            fresh.append(deepcopy(item))
-    return [*fresh, *merged.values()]
+        before = present.pop(item[key], {})
+        if item.get(_PATCH) != "delete":
+            named.append(merge(before, item))
+    return [*named, *present.values()]
 
 
 def change(target: Manifest, operations: list[Any], where: str) -> Manifest:

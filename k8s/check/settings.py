@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -41,7 +42,8 @@ _NEEDED = (
 )
 
 
-def known_names(checkout: Path = CHECKOUT) -> set[str]:
+@cache
+def known_names(checkout: Path = CHECKOUT) -> frozenset[str]:
     """The names of the environment that services/*/settings.py read: what they ask for by a literal name."""
     names: set[str] = set()
     for path in sorted((checkout / "services").glob("*/settings.py")):
@@ -55,7 +57,7 @@ def known_names(checkout: Path = CHECKOUT) -> set[str]:
             for literal in literals[:1]:
                 end = "_FILE" if asked == "secret" else ""
                 names.add(f"{PREFIX}{literal.upper()}{end}")
-    return names
+    return frozenset(names)
 
 
 def environment(container: Manifest, manifests: list[Manifest]) -> dict[str, str]:

@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
     "messages": ("services.cli.commands.messages:messages", "Look at messages."),
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),
+    "audit": ("services.cli.commands.audit:audit", "See who changed rules, consent, configuration."),
+    "prune": ("services.cli.commands.prune:prune", "Take away what is kept no longer."),
     "dead": ("services.cli.commands.dead:dead", "Look at what was set aside, and send it again."),
 }
 

@@ -172,7 +172,7 @@ class Pruner:
                     after={"rows": dict(one.rows), "before_micros": one.before_micros},
                 ),
             )
-        _log.info("pruned", retention_class=one.name, **one.rows)
+        _log.info("pruned", retention_class=one.name, rows=dict(one.rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def test_every_command_and_option_says_what_it_does(name):
 def test_the_commands_of_the_road_are_there():
     assert set(COMMANDS) >= {
         *("up", "down", "status", "demo", "ingest", "profile", "consent"),
-        *("rules", "decisions", "messages", "inbox", "dead"),
+        *("rules", "decisions", "messages", "inbox", "dead", "audit", "prune"),
     }
 
 
@@ -70,6 +70,8 @@ def test_the_commands_of_the_road_are_there():
         ("messages", "list"),
         ("inbox", "watch"),
         ("dead", "list"),
+        ("audit",),
+        ("prune", "--dry-run"),
         ("rules", "list"),
         ("consent", "set", "crm:1", "marketing", "granted"),
     ],

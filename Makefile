@@ -6,9 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto' | sort)
 PYTEST_FLAGS ?=
+# for soak
+MINUTES ?= 10
+SEED ?= 1
+CASE ?= kills
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules images bench lock clean
+.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules images bench soak lock clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +78,9 @@ k8s-rules: setup ## list the rules folder anew for the pods
 
 images: setup ## build the image of all services (TAG, BASE, BUILD_BASE, WHEELS)
 	$(BIN)/python -m k8s.images $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE)) $(if $(WHEELS),--wheels $(WHEELS))
+
+soak: setup ## break everything at random for MINUTES from SEED on, and give an account (CASE: kills, stalls)
+	$(BIN)/python -m tests.system.soak --case $(CASE) --minutes $(MINUTES) --seed $(SEED)
 
 bench: setup ## measure, beside references in the same run
 	$(BIN)/python -m bench.road

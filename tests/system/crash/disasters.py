@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,7 @@ PARTS = (*ROLES, "nats", "postgres")
 """What is killed: each role of each service, and what they stand on."""
 INNER = ("engine", "database session")
 """Processes inside a part: the engine's child of a worker, one session of PostgreSQL."""
+PROVIDERS = ("smsc", "smtp-sink")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Disasters:
     """Deals blows until stopped, `pause` seconds apart; one in eight hits two parts at once.
 
     `parts` are dealt out like cards, so that none is spared. A stall is a SIGSTOP for up to `stall` seconds.
+    With `start_again`, which starts the stack that has gone, one blow in twenty is a power cut.
     """
 
     rapport: Rapport
@@ -43,6 +46,7 @@ class Disasters:
     pause: tuple[float, float] = (2.0, 6.0)
     stall: float = 0.0
     """Longest stall; one blow in six is a stall instead of a kill. 0: none."""
+    start_again: Callable[[], object] | None = None
     blows: list[Blow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -75,10 +79,18 @@ class Disasters:
     def _run(self) -> None:
         try:
             while not self._stop.wait(self._random.uniform(*self.pause)):
+                if self.start_again is not None and self._random.random() < 1 / 20:
+                    self._cut_power(self.start_again)
+                    continue
                 for _ in range(2 if self._random.random() < 1 / 8 else 1):
                     self._strike(self._draw())
         except Exception as error:  # noqa: BLE001 - told by __exit__
             self.failure = error
+
+    def _cut_power(self, start_again: Callable[[], object]) -> None:
+        self.blows.append(Blow(time.monotonic() - self._began, "everything", "killed at once"))
+        power_cut(self.rapport)
+        start_again()
 
     def _draw(self) -> str:
         if not self._deck:
@@ -144,6 +156,14 @@ def children(parent: int, named: str) -> list[int]:
         if named in command:
             found.append(pid)
     return sorted(found)
+
+
+def runs(rapport: Rapport) -> bool:
+    """Whether the stack is up, as far as its supervisor knows."""
+    try:
+        return bool(rapport.stack.programs)
+    except (StackError, OSError):
+        return False
 
 
 def all_run(rapport: Rapport) -> bool:

@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from services.cli.connections import connected
 from services.cli.feed import Feeder, FeedReport, NumberedEvent, advance, read_events
 from services.cli.quiet import wait_quiet
-from tests.system.conftest import Rapport, lines
+from tests.system.conftest import Rapport, lines, until
 from tests.system.crash.books import read_books, totals_now
-from tests.system.crash.disasters import wait_all_run
+from tests.system.crash.disasters import runs, wait_all_run
 from tests.system.crash.reconcile import Reconciliation, reconcile
 from tests.system.crash.town import SURVEY_AFTER, Town, make_town
 
@@ -78,6 +78,7 @@ def move_clock(rapport: Rapport, to: dt.datetime, *, seconds: float) -> None:
         async with connected(rapport.folder) as connections:
             await advance(connections, micros)
 
+    until(lambda: runs(rapport), seconds=120)
     asyncio.run(go())
     threading.Event().wait(max(0.0, began + seconds - time.monotonic()))
 

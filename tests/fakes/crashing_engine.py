@@ -1,7 +1,7 @@
-"""The engine's process as it is, but one that dies of SIGSEGV on events whose id says so.
+"""The engine's process as it is, but one that dies of SIGSEGV, or hangs, on events whose id says so.
 
-`crash-always-…` kills it each time; `crash-once-…` only while the file named by the second argument is not
-there.
+`crash-always-…` kills it each time, `hang-always-…` makes it stand still each time; `crash-once-…` kills it
+only while the file named by the second argument is not there.
 """
 
 import os
@@ -17,6 +17,15 @@ from services.decision.adapters.engine_child import make_jobs, serve
 def main():
     rules, marker, descriptor = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
+    def fail_on(event):
+        if event.id.startswith("hang-always"):
+            signal.pause()
+        once = event.id.startswith("crash-once") and not marker.exists()
+        if once:
+            marker.touch()
+        if once or event.id.startswith("crash-always"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+
     def make(progress):
         jobs = dict(make_jobs(rules)(progress))
         evaluate = jobs["evaluate"]
@@ -25,12 +34,8 @@ def main():
             position = 0
             for payload in payloads:
                 for event in stream_pb2.EventBatch.FromString(payload).events:
-                    if event.id.startswith("crash-always") or (
-                        event.id.startswith("crash-once") and not marker.exists()
-                    ):
-                        marker.touch()
-                        progress.at(position)
-                        os.kill(os.getpid(), signal.SIGSEGV)
+                    progress.at(position)
+                    fail_on(event)
                     position += 1
             return evaluate(payloads, stored_arms)
 

@@ -1,0 +1,206 @@
+"""A real server and real callers: renewed certificates, tokens that end, callers that ask too often."""
+
+import asyncio
+import datetime as dt
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from services.cli.stack.issuer import Issuer
+from services.runtime.caller import current_caller
+from services.runtime.client import TokenFiles, connect
+from services.runtime.credentials import CertificateFiles, KeptCertificate, certificate_expiry
+from services.runtime.errors import SettingError
+from services.runtime.server import Served, Server, build_server
+from services.runtime.settings import Settings
+from services.runtime.status import read_failure
+from tests.fakes.hand_clock import HandClock
+from tests.fakes.trust import TEST_SCOPE, declare, trust
+
+POLICY = """\
+callers:
+  tester: {scopes: [], calls_per_second: 1000}
+tokens: {calls_per_second: 5, burst: 5}
+"""
+
+
+async def who(request, context):
+    """Says who asks."""
+    del request, context
+    return current_caller().name.encode()
+
+
+async def whoever(requests, context):
+    """Says it again for every message."""
+    del context
+    async for _ in requests:
+        yield current_caller().name.encode()
+
+
+async def silent(request, context):
+    """Says one thing, then nothing."""
+    del request, context
+    yield b"first"
+    await asyncio.Event().wait()
+
+
+declare("test.v1.Asked", ("Who", "Whoever", "Silent"))
+declare("test.v1.Forgotten", ("Who",), scope="")
+
+
+def served(name: str) -> Served:
+    handlers = {
+        "Who": grpc.unary_unary_rpc_method_handler(who),
+        "Whoever": grpc.stream_stream_rpc_method_handler(whoever),
+        "Silent": grpc.unary_stream_rpc_method_handler(silent),
+    }
+    return Served(
+        name,
+        lambda server: server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(name, handlers),)
+        ),
+    )
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "access.yaml").write_text(POLICY)
+    return tmp_path
+
+
+@asynccontextmanager
+async def running(rules: Path, clock: HandClock | None = None, **settings) -> AsyncIterator[Server]:
+    told = trust().settings() | {"rules_folder": rules} | settings
+    server = build_server(
+        Settings(service="test", **told), [served("test.v1.Asked"), served("test.v1.Forgotten")], {}, clock
+    )
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop(0)
+
+
+async def ask(channel: grpc.aio.Channel, method: str = "/test.v1.Asked/Who") -> str:
+    return (await channel.unary_unary(method)(b"")).decode()
+
+
+async def test_the_handler_knows_who_asks(rules: Path):
+    async with running(rules) as server, connect(server.token_address, trust().token(subject="anna")) as anna:
+        assert await ask(anna) == "rapport-local#anna"
+        call = anna.stream_stream("/test.v1.Asked/Whoever")(iter([b"", b""]))
+        assert [answer async for answer in call] == [b"rapport-local#anna"] * 2
+    assert current_caller().name == "system"
+
+
+async def test_a_certificate_names_its_caller_and_a_token_goes_before_it(rules: Path):
+    certificate = trust().certificate("tester")
+    token = trust().token(subject="anna").token.read_text()
+    async with running(rules) as server, connect(server.address, certificate) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ask(channel)
+        assert read_failure(raised.value).metadata["scope"] == TEST_SCOPE  # known, but without scopes
+        on_behalf = channel.unary_unary("/test.v1.Asked/Who")
+        bearer = (("authorization", f"Bearer {token}"),)
+        assert await on_behalf(b"", metadata=bearer) == b"rapport-local#anna"
+
+
+async def test_a_method_without_a_scope_is_refused_to_everybody(rules: Path):
+    async with running(rules) as server, trust().connect(server.token_address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ask(channel, "/test.v1.Forgotten/Who")
+        failure = read_failure(raised.value)
+        assert (failure.status, failure.reason) == (grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING")
+        assert "nobody" in failure.message
+
+
+async def test_health_needs_no_credentials(rules: Path):
+    authority = trust().token().authority.read_bytes()
+    async with running(rules) as server:
+        credentials = grpc.ssl_channel_credentials(authority)
+        async with grpc.aio.secure_channel(server.token_address, credentials) as channel:
+        running_call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+        question = reflection_pb2.ServerReflectionRequest(list_services="")
+        await running_call.write(question)
+        await running_call.read()
+        copy(trust().certificate("stranger"), own)
+        assert await refused(channel) == "UNAUTHENTICATED"
+        copy(trust().certificate("tester"), own)
+        assert await refused(channel) == "SCOPE_MISSING"
+        await running_call.write(question)  # what ran goes on, on its old connection
+        assert (await running_call.read()).HasField("list_services_response")
+        await running_call.done_writing()
+
+
+async def test_an_authority_changes_in_two_steps(rules: Path, own: CertificateFiles):
+    """First both are trusted, then certificates are of the new one."""
+    from services.cli.stack.authority import Authority
+    from services.cli.stack.trust import wall_now
+
+    new = Authority.make("rapport.local", wall_now())
+    both = own.authority.read_bytes() + new.pair().certificate
+    of_new = new.issue("tester", wall_now(), hosts=("127.0.0.1",))
+    told = {"tls_cert_file": str(own.chain), "tls_key_file": str(own.key), "tls_ca_file": str(own.authority)}
+    caller = trust().certificate("tester")
+    caller.chain.write_bytes(of_new.certificate)
+    caller.key.write_bytes(of_new.key)
+
+    async def refused() -> str:
+        async with connect(server.address, caller, deadline_seconds=5) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await ask(channel)
+        return read_failure(raised.value).reason
+
+    async with running(rules, **told) as server:
+        assert await refused() == ""  # no connection
+        own.authority.write_bytes(both)
+        assert await refused() == "SCOPE_MISSING"
+
+
+def test_files_that_do_not_fit_are_told(own: CertificateFiles):
+    own.key.write_bytes(trust().certificate("other").key.read_bytes())
+    with pytest.raises(SettingError, match=r"own\.key is not the key of own\.crt"):
+        own.read()
+    own.key.write_text("no key")
+    with pytest.raises(SettingError, match="PEM"):
+        KeptCertificate(own)
+    own.key.unlink()
+    with pytest.raises(SettingError, match=r"own\.key cannot be read"):
+        own.read()
+
+
+def test_the_end_of_a_certificate_is_known(own: CertificateFiles):
+    left = certificate_expiry(own.chain) - dt.datetime.now(dt.UTC)  # noqa: TID251 - of today
+    assert dt.timedelta(hours=23) < left <= dt.timedelta(days=1)
+
+
+async def test_a_token_that_cannot_be_read_is_told(tmp_path: Path):
+    with pytest.raises(SettingError, match=r"none\.token cannot be read"):
+        connect("127.0.0.1:1", TokenFiles(tmp_path / "none.token", trust().token().authority))
+
+
+async def test_tokens_of_a_key_added_later_are_taken(rules: Path, tmp_path: Path):
+    import json
+
+    clock = HandClock()
+    clock.seconds = dt.datetime.now(dt.UTC).timestamp()  # noqa: TID251 - tokens are of today
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(trust().issuer.key_set())
+    new = Issuer.make()
+    async with (
+        running(rules, clock, jwks=str(jwks)) as server,
+        connect(server.token_address, trust().token(issuer=new)) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ask(channel)
+        assert "kid" in (raised.value.details() or "")
+        keys = [json.loads(issuer.key_set())["keys"][0] for issuer in (trust().issuer, new)]
+        jwks.write_text(json.dumps({"keys": keys}))
+        clock.pass_by(1)
+        assert await ask(channel) == "rapport-local#tester"

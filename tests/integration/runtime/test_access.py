@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime as dt
+import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from services.cli.stack.authority import Authority
 from services.cli.stack.issuer import Issuer
+from services.cli.stack.trust import wall_now
 from services.runtime.caller import current_caller
 from services.runtime.client import TokenFiles, connect
 from services.runtime.credentials import CertificateFiles, KeptCertificate, certificate_expiry
@@ -125,6 +129,119 @@ async def test_health_needs_no_credentials(rules: Path):
     async with running(rules) as server:
         credentials = grpc.ssl_channel_credentials(authority)
         async with grpc.aio.secure_channel(server.token_address, credentials) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            answer = await health.Check(health_pb2.HealthCheckRequest())
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_nothing_is_served_without_tls(rules: Path):
+    async with running(rules) as server:
+        for address in (server.address, server.token_address):
+            async with grpc.aio.insecure_channel(address) as channel:
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+                assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("missing", ["tls_cert_file", "tls_key_file", "tls_ca_file"])
+async def test_a_server_without_a_certificate_does_not_start(rules: Path, missing: str):
+    with pytest.raises(SettingError) as raised:
+        async with running(rules, **{missing: ""}):
+            pass
+    assert raised.value.field == f"RAPPORT_{missing.upper()}"
+
+
+async def test_a_caller_that_asks_too_often_is_told_when_to_come_back(rules: Path):
+    clock = HandClock(wall_now().timestamp())
+    async with (
+        running(rules, clock) as server,
+        connect(server.token_address, trust().token(subject="anna")) as anna,
+        connect(server.token_address, trust().token(subject="ben")) as ben,
+    ):
+        for _ in range(5):
+            await ask(anna)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ask(anna)
+        failure = read_failure(raised.value)
+        assert (failure.status, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
+        assert failure.retry_seconds == pytest.approx(0.2, abs=0.001)
+        await ask(ben)
+        clock.pass_by(0.21)
+        await ask(anna)
+
+
+async def test_a_stream_ends_when_its_token_does(rules: Path):
+    token = trust().token(lasts=dt.timedelta(seconds=-4))  # it ended, but for what clocks may differ
+    async with running(rules) as server, connect(server.token_address, token) as channel:
+        answers = aiter(channel.unary_stream("/test.v1.Asked/Silent")(b""))
+        assert await anext(answers) == b"first"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            async with asyncio.timeout(10):
+                await anext(answers)
+    failure = read_failure(raised.value)
+    assert failure.status is grpc.StatusCode.UNAUTHENTICATED
+    assert "ended" in failure.message
+
+
+async def test_a_token_renewed_in_its_file_is_the_one_that_is_sent(
+    rules: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.runtime.client._LOOK_SECONDS", 0.0)
+    first = trust().token(subject="first")
+    own = TokenFiles(tmp_path / "own.token", first.authority)
+    own.token.write_bytes(first.token.read_bytes())
+    async with running(rules) as server, connect(server.token_address, own) as channel:
+        assert await ask(channel) == "rapport-local#first"
+        own.token.write_bytes(trust().token(subject="second").token.read_bytes())
+        assert await ask(channel) == "rapport-local#second"
+
+
+def copy(files: CertificateFiles, to: CertificateFiles) -> None:
+    to.chain.write_bytes(files.chain.read_bytes())
+    to.key.write_bytes(files.key.read_bytes())
+    to.authority.write_bytes(files.authority.read_bytes())
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> CertificateFiles:
+    """A certificate in files of the test's own."""
+    files = CertificateFiles(tmp_path / "own.crt", tmp_path / "own.key", tmp_path / "own-ca.crt")
+    copy(trust().certificate("tester"), files)
+    return files
+
+
+async def shown_by(address: str) -> bytes:
+    """The certificate that a server shows to a new connection."""
+    host, _, port = address.rpartition(":")
+    return (await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))).encode()
+
+
+async def test_a_server_shows_a_renewed_certificate_without_a_restart(rules: Path, own: CertificateFiles):
+    told = {"tls_cert_file": str(own.chain), "tls_key_file": str(own.key), "tls_ca_file": str(own.authority)}
+    async with running(rules, **told) as server:
+        first = await shown_by(server.token_address)
+        assert first.split() == own.chain.read_bytes().split()
+        renewed = trust().certificate("tester")
+        own.chain.write_bytes(renewed.chain.read_bytes())
+        assert await shown_by(server.token_address) == first  # its key is not there yet
+        own.key.write_bytes(renewed.key.read_bytes())
+        assert (await shown_by(server.token_address)).split() == renewed.chain.read_bytes().split()
+        async with trust().connect(server.token_address) as channel:
+            await ask(channel)
+
+
+async def test_a_client_shows_a_renewed_certificate_while_calls_run(
+    rules: Path, own: CertificateFiles, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.runtime.client._LOOK_SECONDS", 0.0)
+
+    async def refused(channel: grpc.aio.Channel) -> str:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ask(channel)
+        return read_failure(raised.value).reason
+
+    async with running(rules) as server, connect(server.address, own) as channel:
+        assert await refused(channel) == "SCOPE_MISSING"
         running_call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
         question = reflection_pb2.ServerReflectionRequest(list_services="")
         await running_call.write(question)
@@ -140,9 +257,6 @@ async def test_health_needs_no_credentials(rules: Path):
 
 async def test_an_authority_changes_in_two_steps(rules: Path, own: CertificateFiles):
     """First both are trusted, then certificates are of the new one."""
-    from services.cli.stack.authority import Authority
-    from services.cli.stack.trust import wall_now
-
     new = Authority.make("rapport.local", wall_now())
     both = own.authority.read_bytes() + new.pair().certificate
     of_new = new.issue("tester", wall_now(), hosts=("127.0.0.1",))
@@ -176,7 +290,7 @@ def test_files_that_do_not_fit_are_told(own: CertificateFiles):
 
 
 def test_the_end_of_a_certificate_is_known(own: CertificateFiles):
-    left = certificate_expiry(own.chain) - dt.datetime.now(dt.UTC)  # noqa: TID251 - of today
+    left = certificate_expiry(own.chain) - wall_now()
     assert dt.timedelta(hours=23) < left <= dt.timedelta(days=1)
 
 
@@ -186,10 +300,7 @@ async def test_a_token_that_cannot_be_read_is_told(tmp_path: Path):
 
 
 async def test_tokens_of_a_key_added_later_are_taken(rules: Path, tmp_path: Path):
-    import json
-
-    clock = HandClock()
-    clock.seconds = dt.datetime.now(dt.UTC).timestamp()  # noqa: TID251 - tokens are of today
+    clock = HandClock(wall_now().timestamp())
     jwks = tmp_path / "jwks.json"
     jwks.write_text(trust().issuer.key_set())
     new = Issuer.make()

@@ -11,6 +11,7 @@ from typing import Any, Self
 import grpc
 
 from services.runtime.credentials import CertificateFiles, KeptCertificate, file_stamp
+from services.runtime.deadline import within
 from services.runtime.errors import SettingError
 from services.runtime.server import MAX_MESSAGE
 from services.runtime.tracing import HEADER, traceparent
@@ -136,6 +137,7 @@ class _Calls:
             options["metadata"] = (*(options.get("metadata") or ()), *own)
         if options.get("timeout") is None and self._deadline_seconds is not None:
             options["timeout"] = self._deadline_seconds
+        options["timeout"] = within(options.get("timeout"))
         return self._calls(*arguments, **options)
 
 

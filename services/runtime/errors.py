@@ -84,6 +84,10 @@ class PermissionDeniedError(RapportError):
         return {"scope": self.scope} if self.scope else {}
 
 
+class DeadlineError(RapportError):
+    """The caller's time is over; whether the work was done is not known."""
+
+
 class SettingError(RapportError):
     """The environment does not say what a role needs to start."""
 
@@ -108,6 +112,7 @@ RUNTIME_ERRORS: ErrorTable = {
     StorageFullError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "STORAGE_FULL"),
     OverloadedError: ErrorKind(grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"),
     TooManyCallsError: ErrorKind(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS"),
+    DeadlineError: ErrorKind(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     UnauthenticatedError: ErrorKind(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
     PermissionDeniedError: ErrorKind(grpc.StatusCode.PERMISSION_DENIED, "SCOPE_MISSING"),
     SettingError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "SETTING"),

@@ -17,6 +17,8 @@ from services.runtime.access import AccessInterceptor
 from services.runtime.access_policy import AccessPolicyFile, declared_scopes
 from services.runtime.clock import Clock, WallClock
 from services.runtime.credentials import CertificateFiles, server_credentials
+from services.runtime.deadline import DeadlineInterceptor
+from services.runtime.draining import DrainInterceptor
 from services.runtime.errors import ErrorTable, InvalidArgumentError, SettingError
 from services.runtime.log import describe_failure
 from services.runtime.observe import ObservingInterceptor
@@ -51,8 +53,10 @@ class Server:
         names: Sequence[str],
         address: str,
         token_address: str,
+        draining: DrainInterceptor,
     ) -> None:
         self._server = server
+        self._draining = draining
         self._health = health
         self._names = names
         self.address = address
@@ -70,8 +74,9 @@ class Server:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Say NOT_SERVING, take no more calls, and give those running time to end."""
+        """Say NOT_SERVING, take no more calls, end streams, and give calls that run time to end."""
         await self._health.enter_graceful_shutdown()
+        self._draining.begin()
         await self._server.stop(grace_seconds)
 
 
@@ -94,8 +99,15 @@ def build_server(
         trust_domain=settings.trust_domain,
         clock=clock,
     )
+    draining = DrainInterceptor()
     server = grpc.aio.server(
-        interceptors=[ObservingInterceptor(), _ErrorInterceptor(errors), gate],
+        interceptors=[
+            ObservingInterceptor(),
+            _ErrorInterceptor(errors),
+            gate,
+            DeadlineInterceptor(),
+            draining,
+        ],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -120,7 +132,7 @@ def build_server(
         token_address = _listen(
             server, settings.token_listen, "RAPPORT_TOKEN_LISTEN", files, callers_have_certificates=False
         )
-    return Server(server, health, names, address, token_address)
+    return Server(server, health, names, address, token_address, draining)
 
 
 def _listen(

@@ -31,11 +31,16 @@ _TRANSIENT = (
 _AWAY = "the database does not answer"
 _log = structlog.get_logger(__name__)
 
-# an abandoned transaction must not hold customer rows; parallel plans and JIT only cost on short statements
+# an abandoned transaction must not hold customer rows, nor a machine that has gone the locks of its relay (by
+# itself the system notices after hours); parallel plans and JIT only cost on short statements
 _SERVER_SETTINGS = " ".join(
     f"-c {setting}"
     for setting in (
         "idle_in_transaction_session_timeout=15s",
+        "tcp_keepalives_idle=10",
+        "tcp_keepalives_interval=5",
+        "tcp_keepalives_count=3",
+        "tcp_user_timeout=30s",
         "jit=off",
         "max_parallel_workers_per_gather=0",
         "timezone=UTC",
@@ -46,6 +51,7 @@ _CONNECT = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # what was sent and is not confirmed: keepalives do not count then
 }
 
 

@@ -1,14 +1,20 @@
 """PostgreSQL and NATS go away in the middle and come back: everything waits, nothing is lost or doubled."""
 
 import asyncio
+import os
+import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from services.cli.stack.nats import NatsServer
+from services.cli.stack.ports import free_port
 from services.cli.stack.postgres import PostgresServer
+from services.cli.stack.processes import start_process
 from services.runtime.clock import ClockFollower, EventClock, publish_clock
 from services.runtime.consumer import StreamConsumer
 from services.runtime.database import Database
@@ -129,3 +135,55 @@ async def test_everything_waits_for_servers_that_restart(
         await asyncio.gather(*running, return_exceptions=True)
         await bus.close()
         await database.close()
+
+
+@pytest.fixture
+def tcp_url(servers_folder: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL that listens on TCP, as in production; it may still be starting."""
+    home = Path(tempfile.mkdtemp(prefix="tcp-", dir=servers_folder))
+    home.chmod(0o711)
+    server = PostgresServer(
+        home / "server",
+        password_file=servers_folder / "secrets" / home.name,
+        log=servers_folder / f"{home.name}.log",
+    )
+    server.prepare()
+    access, port = home / "access.conf", free_port()
+    access.write_text("host all all 127.0.0.1/32 scram-sha-256\n", encoding="utf-8")
+    access.chmod(0o644)
+    settings = ("listen_addresses=127.0.0.1", f"port={port}", f"hba_file={access}")
+    command = [*server.command(), *(word for setting in settings for word in ("-c", setting))]
+    process = start_process(command, log=server.log, account=server.account)
+    url = make_url(server.url("postgres", password_file=server.password_file))
+    yield url.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+
+
+async def test_both_ends_of_a_connection_notice_when_the_other_machine_has_gone(tcp_url: str):
+    """The server too: else a machine that lost its power kept its relay's locks for hours."""
+    database = Database(tcp_url)
+    found: dict[str, str] = {}
+
+    async def looked() -> bool:
+        try:
+            async with database.transaction() as tx:
+                for name in ("tcp_keepalives_idle", "tcp_keepalives_count", "tcp_user_timeout"):
+                    found[name] = (await tx.rows(f"SHOW {name}"))[0][0]
+                with socket.socket(fileno=os.dup(tx.driver.fileno())) as ours:
+                    told = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+                    found["ours"] = str(told)
+        except UnavailableError:
+            return False
+        return True
+
+    try:
+        await until(looked)
+    finally:
+        await database.close()
+    assert found == {
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "30000",  # milliseconds
+        "ours": "30000",
+    }

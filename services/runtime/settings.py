@@ -20,7 +20,8 @@ class Settings:
     `health_listen` for health alone (gRPC, plain), `metrics_listen` for Prometheus; "": not served.
     `tls_*_file` are our own certificate and key and the authority that we trust (PEM); certificates name
     their callers under `trust_domain` (spiffe://<trust domain>/<name>); `jwks` is a file or an https address
-    with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS.
+    with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS from
+    its first byte (handshake_first in the server's tls block).
     `stream_replicas` is on how many servers of NATS each stream is kept (odd; for streams that are new).
     `drain_seconds` is how long what is in work at SIGTERM may take to end; grant the process 10 s more.
     `otlp_endpoint` is where traces go (OTLP/HTTP; OTEL_EXPORTER_OTLP_ENDPOINT counts too; "": no tracing),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
@@ -23,7 +24,7 @@ from nats.js.errors import NotFoundError as NoStreamError
 
 from services.runtime.clock import CLOCK_STREAM, CLOCK_SUBJECT
 from services.runtime.database import backoff_seconds
-from services.runtime.errors import UnavailableError
+from services.runtime.errors import SettingError, UnavailableError
 from services.runtime.settings import Settings
 
 EVENTS = "EVENTS"
@@ -107,9 +108,11 @@ def consumer_name(partition: int) -> str:
 async def connect_bus(settings: Settings, *, give_up_seconds: float = 60.0) -> Bus:
     """Connect to NATS, waiting for it with back-off; once connected, reconnect for ever.
 
-    UnavailableError when it has not answered in this time; with 0 after one attempt.
+    UnavailableError when it has not answered in this time; with 0 after one attempt. SettingError when the
+    authority that it is to be trusted by cannot be read.
     """
     closed = asyncio.Event()
+    tls = _tls(settings)
     connected = False
     last = ""
 
@@ -143,6 +146,9 @@ async def connect_bus(settings: Settings, *, give_up_seconds: float = 60.0) -> B
                     name=f"{settings.service}-{settings.role}",
                     user=settings.nats_user or None,
                     password=settings.nats_password or None,
+                    tls=tls,
+                    # told by the server that it knows no TLS, the client would hand it the password
+                    tls_handshake_first=tls is not None,
                     error_cb=on_error,
                     closed_cb=on_closed,
                     disconnected_cb=on_disconnected,
@@ -167,6 +173,22 @@ async def connect_bus(settings: Settings, *, give_up_seconds: float = 60.0) -> B
         else:
             connected = True
             return Bus(client, JetStream(client, timeout=5), closed)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """Trusts the authority that the settings name, and no other; None: none is named, so no TLS."""
+    if not settings.nats_ca_file:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.nats_ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingError(
+            f"RAPPORT_NATS_CA_FILE names a file that cannot be used ({type(error).__name__})",
+            field="RAPPORT_NATS_CA_FILE",
+            suggestion="name the certificate of the authority of NATS, in PEM",
+        ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 async def ensure_streams(

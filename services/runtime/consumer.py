@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 
 from services.runtime.database import Transaction, backoff_seconds
 from services.runtime.log import describe_failure
+from services.runtime.pulse import promised
 from services.runtime.streams import Bus, consumer_name, ensure_consumers
 from services.runtime.tally import note_repeated, observed_batch
 from services.runtime.tracing import HEADER
@@ -25,6 +26,7 @@ _COMPANY_SHARE = 0.5
 """A message of a burst waits for others to share its transaction: half as long as the last one took."""
 _BUSY_SECONDS = 0.05
 """A message that comes this soon after the last batch belongs to a burst."""
+_LEAVE_SECONDS = 2.0
 _log = structlog.get_logger(__name__)
 
 
@@ -131,8 +133,11 @@ class StreamConsumer:
             for task in (*workers, *helpers):
                 task.cancel()
             await asyncio.gather(*workers, *helpers, return_exceptions=True)
+            with contextlib.suppress(NatsError, OSError, TimeoutError):
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    # what the server has sent before it heard of us arrives yet, and is given back too
+                    await subscription.drain()  # type: ignore[no-untyped-call]
             with contextlib.suppress(NatsError, OSError):
-                await subscription.unsubscribe()
                 await self._give_back()
             self._held.clear()
             self._ready.clear()
@@ -248,7 +253,7 @@ class StreamConsumer:
                 continue
             began = loop.time()
             try:
-                with self._observed(batch):
+                with self._observed(batch), promised(f"{self._stream} batch", 2 * self._limit_seconds):
                     async with asyncio.timeout(self._limit_seconds):
                         await self._handler.handle(batch)
             except Exception as error:  # noqa: BLE001 - whatever it was, each message gets its own chance
@@ -285,9 +290,11 @@ class StreamConsumer:
         give_up = loop.time() + self._limit_seconds
         failures = 0
         while waiting:
+            if self._stopping.is_set():
+                return  # they are held yet, and so are given back
             delivery = waiting[0]
             try:
-                with self._observed([delivery]):
+                with self._observed([delivery]), promised(f"{self._stream} batch", 2 * self._limit_seconds):
                     async with asyncio.timeout(self._limit_seconds):
                         await self._handler.handle_singly(delivery)
             except Exception as error:  # noqa: BLE001 - nothing may end the worker

@@ -52,8 +52,8 @@ class Health:
     """The state of one role; every change is logged, counted and told to whoever watches.
 
     Ready means: built, not draining, and nothing missing that it needs. Live means: the event loop turns
-    (else nobody answers) and no promise is overdue; while a dependency is missing nothing counts as overdue,
-    because a new process would have to wait for it just the same.
+    (else nobody answers) and no promise is overdue; while something needed is missing nothing counts as
+    overdue, because a new process would have to wait for it just the same.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Health:
         self._change()
 
     def _change(self) -> None:
-        if self.missing:
+        if not self._all_needed:
             self._settled = asyncio.get_running_loop().time() + _SETTLE_SECONDS
         if self.ready != self._ready:
             self._ready = self.ready
@@ -115,8 +115,11 @@ class Health:
     @property
     def ready(self) -> bool:
         """Whether the role takes work."""
-        needed = (dependency.up for dependency in self._dependencies.values() if dependency.needed)
-        return self._built and not self._draining and all(needed)
+        return self._built and not self._draining and self._all_needed
+
+    @property
+    def _all_needed(self) -> bool:
+        return all(dependency.up for dependency in self._dependencies.values() if dependency.needed)
 
     @property
     def missing(self) -> list[str]:
@@ -127,7 +130,7 @@ class Health:
     def hung(self) -> list[str]:
         """What should have ended long ago, though nothing was missing that it could wait for."""
         now = asyncio.get_running_loop().time()
-        return [] if self.missing or now < self._settled else self.promises.overdue(now)
+        return [] if not self._all_needed or now < self._settled else self.promises.overdue(now)
 
     def serving(self, name: str) -> bool | None:
         """The answer to a health check of this name; None: there is no such name."""

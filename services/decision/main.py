@@ -42,6 +42,7 @@ from services.runtime.housekeeping import Housekeeping
 from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
+from services.runtime.partitions import settle_partitions
 from services.runtime.process import run_service
 from services.runtime.prune import Pruner
 from services.runtime.recovery import see_begun
@@ -102,6 +103,7 @@ async def _parts(role: Role) -> Parts:
     settings = role.settings
     database = await open_database(role, MIGRATIONS)
     bus = await open_bus(role, needed=settings.role == "worker")
+    await role.reach("partitions", lambda: settle_partitions(database, bus.jetstream, settings.partitions))
     clock = make_clock(settings.clock)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)

@@ -34,6 +34,7 @@ from services.runtime.housekeeping import Housekeeping
 from services.runtime.opening import open_bus, open_database
 from services.runtime.operations import OperationsService, Progress
 from services.runtime.outbox import Outbox, Relay
+from services.runtime.partitions import settle_partitions
 from services.runtime.process import Role, run_service
 from services.runtime.prune import DEAD_LETTERS, Pruner
 from services.runtime.recovery import see_begun
@@ -83,6 +84,7 @@ async def build_parts(role: Role) -> Parts:
     catalogue = load_catalogue(settings.rules_folder)
     database = await open_database(role, MIGRATIONS)
     bus = await open_bus(role, needed=settings.role == "worker")
+    await role.reach("partitions", lambda: settle_partitions(database, bus.jetstream, settings.partitions))
     clock = make_clock(settings.clock)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)

@@ -44,6 +44,7 @@ from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.housekeeping import Housekeeping
+from services.runtime.metrics import CAP_SECONDS, show
 from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
@@ -56,6 +57,7 @@ from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import ACTIONS, Bus
+from services.runtime.watch import BacklogWatch
 from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.words import Channel
 
@@ -101,6 +103,9 @@ async def build_parts(role: Role) -> Parts:
         "policies": policies.digests,
     }
     role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
+    show(CAP_SECONDS)
+    backlog = BacklogWatch(database, bus, ACTIONS, partitions=settings.partitions)
+    role.supervise("backlog", backlog.run)
     outbox = Outbox(database, partitions=settings.partitions)
     store = PostgresStore(database, outbox, action_from_record, partitions=settings.partitions)
     grpc_channel = connect(settings.profile_target, CertificateFiles.of(settings))

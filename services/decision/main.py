@@ -39,6 +39,7 @@ from services.runtime.credentials import CertificateFiles
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import UnavailableError
 from services.runtime.housekeeping import Housekeeping
+from services.runtime.metrics import ENGINE_RESTARTS, ENGINE_SET_ASIDE, show
 from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
@@ -51,6 +52,7 @@ from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import EVENTS, Bus
+from services.runtime.watch import BacklogWatch
 from services.vocabulary.catalogue import load_catalogue
 
 if TYPE_CHECKING:
@@ -113,6 +115,9 @@ async def _parts(role: Role) -> Parts:
     role.supervise("program", parts.follow.run)
     files = file_sources(settings.rules_folder)
     role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
+    show(ENGINE_RESTARTS, ENGINE_SET_ASIDE)
+    backlog = BacklogWatch(database, bus, EVENTS, partitions=settings.partitions)
+    role.supervise("backlog", backlog.run)
     role.supervise("engine", lambda: _keep_engine(parts.process))
     role.depend("engine", lambda: _see_engine(parts.process))
     return parts

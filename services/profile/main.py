@@ -43,6 +43,7 @@ from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import OUTCOMES, Bus
+from services.runtime.watch import BacklogWatch
 from services.vocabulary.catalogue import Catalogue, load_catalogue
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -90,6 +91,8 @@ async def build_parts(role: Role) -> Parts:
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
     files = file_sources(settings.rules_folder)
     role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
+    backlog = BacklogWatch(database, bus, OUTCOMES, partitions=settings.partitions)
+    role.supervise("backlog", backlog.run)
     outbox = Outbox(database, partitions=settings.partitions)
     types = Types(catalogue)
     store = PostgresStore(database, outbox, types, partitions=settings.partitions)

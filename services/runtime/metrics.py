@@ -135,7 +135,7 @@ HANDOVER_UNKNOWN = Counter(
 )
 CAP_SECONDS = Histogram(
     "rapport_cap_seconds",
-    "How long it took to take the places of a batch under the frequency caps, in seconds.",
+    "How long a batch waited for its customers' locks and what they were told lately, in seconds.",
     buckets=_CAP_BUCKETS,
     registry=_families,
 )

@@ -19,6 +19,7 @@ from services.channel.domain.messages import Message, Wording, accept, contact_o
 from services.channel.domain.outcomes import own_events, totals
 from services.channel.domain.policies import Policies
 from services.runtime.clock import Clock
+from services.runtime.metrics import CAP_SECONDS, REFUSALS
 from services.vocabulary import ids
 from services.vocabulary.words import CATEGORY_FACTS, Channel, MessageState, RefusalReason
 
@@ -176,14 +177,17 @@ class Admission:
                 gathered.take_slot(message)
             await tx.add([message], {})
             await _tell(tx, [message], gathered)
+        elif isinstance(choice, Dropped):
+            REFUSALS.labels(choice.reason.name, one.action.category.value).inc()
         return choice
 
     async def gather(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> Gathered:
         """Locks the customers, then reads what the gates look at."""
         customers = sorted({customer for one in prepared for customer in one.person})
-        await tx.lock_customers(customers)
-        now_micros = self._clock.now_micros()
-        contacts = await tx.contacts(customers, now_micros - longest_window(self._policies().caps))
+        with CAP_SECONDS.time():
+            await tx.lock_customers(customers)
+            now_micros = self._clock.now_micros()
+            contacts = await tx.contacts(customers, now_micros - longest_window(self._policies().caps))
         return Gathered(contacts, await tx.suppressed(customers), now_micros)
 
     def choose(self, one: Prepared, gathered: Gathered, *, rendered: bool = True) -> Choice:

@@ -21,6 +21,7 @@ from services.channel.domain.outcomes import own_events, totals
 from services.channel.domain.policies import Policies
 from services.channel.domain.rate import Rate
 from services.runtime.clock import Clock
+from services.runtime.tracing import PRODUCER, spans
 from services.vocabulary.words import Channel, MessageState, RefusalReason
 
 FRESH_MICROS = 2_000_000
@@ -182,9 +183,14 @@ class Sender:
         self._rate.spend(len(batch))
         outcomes = {message.message_id: _too_late(message) for message in messages}
         outcomes |= {outgoing.message_id: _unanswered(outgoing) for outgoing in batch}
-        if batch:
-            outcomes |= {handed.message_id: handed for handed in await self._send(batch)}
+        traces = {message.message_id: message.trace for message in messages}
+        about = {"rapport.channel": self.channel.value}
+        with spans(f"hand over {self.channel.value}", traces, kind=PRODUCER, attributes=about) as own:
+            if batch:
+                outcomes |= {handed.message_id: handed for handed in await self._send(batch)}
         self._rest_after(list(outcomes.values()))
+        for message in messages:
+            message.trace = own.get(message.message_id, "")  # what is told of it comes after the hand-over
         await self._keep(messages, outcomes)
 
     async def _send(self, batch: Sequence[Outgoing]) -> Sequence[Handed]:

@@ -87,6 +87,8 @@ class Message:
     to_payer: bool = False
     accepted_micros: int = 0
     expires_micros: int = 0
+    trace: str = ""
+    """The trace of what led to it (W3C traceparent)."""
     state: MessageState = MessageState.ACCEPTED
     reason: RefusalReason | None = None
     detail: str = ""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from services.decision.domain.errors import EngineDiedError, EngineNotReadyError, JobFailedError
+from services.runtime.metrics import ENGINE_RESTARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -171,6 +172,8 @@ class EngineProcess:
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),
         )
+        if self.starts:
+            ENGINE_RESTARTS.inc()
         self.starts += 1
 
     async def _end(self, *, stuck: bool = False) -> int | None:

@@ -107,7 +107,8 @@ class ProcessEvaluator:
                 found, reason = await self._alone(
                     _due_key(question), "evaluate_due", (question,), stored_arms
                 )
-                singly.extend([set_due_aside(question.fell_due, reason)] if found is None else found)
+                aside = set_due_aside(question.fell_due, reason)
+                singly.extend([replace(aside, killed_engine=True)] if found is None else found)
             return tuple(singly)
         return items
 
@@ -166,7 +167,7 @@ class ProcessEvaluator:
                     _event_key(event), "evaluate", (alone.payload,), stored_arms
                 )
                 if found is None:
-                    items.append(replace(alone, reason=reason))
+                    items.append(replace(alone, reason=reason, killed_engine=True))
                 else:
                     program = found.program
                     items.extend(replace(item, item=position) for item in found.items)

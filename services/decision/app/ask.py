@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.decision.app.decisions import with_gates
 from services.decision.app.ports import Decided
-from services.decision.app.totals import counted
+from services.decision.app.totals import counted, measure
 from services.decision.domain.decide import assumed_wrongly, decide, standing_that_counts
 from services.runtime.errors import ConflictError
 from services.runtime.totals import add_totals
@@ -142,6 +142,7 @@ class Ask:
             await self._decisions.write(transaction, [decided])
             await self._hand_over.hand_on(transaction, [decided])
             await add_totals(transaction, counted([decided]))
+            measure(transaction, [decided])
         return replace(answer, decided=decided)
 
     async def _ledger(self, transaction: Transaction, snapshot: FreshSnapshot, *, lock: bool) -> Ledger:

@@ -65,7 +65,10 @@ class GivenBack:
 
 @dataclass(frozen=True)
 class SetAside:
-    """An event that could not be evaluated, with its decision input (an EventBatch of one)."""
+    """An event that could not be evaluated, with its decision input (an EventBatch of one).
+
+    ``killed_engine``: it ended the engine's process, and not only once.
+    """
 
     item: int
     customer: int
@@ -73,6 +76,7 @@ class SetAside:
     event_type: str
     payload: bytes
     reason: str
+    killed_engine: bool = False
 
 
 Item = Evaluated | FellDue | GivenBack | SetAside

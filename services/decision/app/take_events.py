@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from services.decision.app.jobs import Batch, DueQuestion, Evaluated, FellDue, GivenBack, Item, SetAside
 from services.decision.app.ports import Decided
-from services.decision.app.totals import counted
+from services.decision.app.totals import counted, measure
 from services.decision.domain.decide import Planned, assumed_wrongly, decide, standing_that_counts
 from services.runtime.consumer import take_messages
 from services.runtime.database import is_transient
+from services.runtime.metrics import ENGINE_SET_ASIDE
 from services.runtime.totals import add_totals
 from services.vocabulary.words import ActionOutcome
 
@@ -128,6 +130,7 @@ class TakeEvents:
             counts.update(await self._write_items(transaction, fresh, batch.program, plans))
         counts["events.nothing"] = seen - counts["decisions"] - counts["events.set_aside"]
         await add_totals(transaction, counts)
+        measure(transaction, (), nothing=counts["events.nothing"])
 
     async def _write_alone(
         self, transaction: Transaction, item: Item, program: int, plans: Mapping[str, Plan]
@@ -166,6 +169,8 @@ class TakeEvents:
                 case SetAside():
                     await self._set_asides.set_aside(transaction, item)
                     counts["events.set_aside"] += 1
+                    if item.killed_engine:
+                        transaction.after_commit(partial(ENGINE_SET_ASIDE.inc))
                 case Evaluated() if item.decision_id not in known:
                     known.add(item.decision_id)
                     standing = ledger.standing(item.people)
@@ -182,6 +187,7 @@ class TakeEvents:
             await self._decisions.write(transaction, decided)
             await self._hand_over.hand_on(transaction, decided)
             counts.update(counted(decided))
+            measure(transaction, decided)
         return counts
 
     def _decide(

@@ -24,6 +24,7 @@ FIXED: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "to_payer": ("boolean", lambda message: message.to_payer),
     "accepted_micros": ("bigint", lambda message: message.accepted_micros),
     "expires_micros": ("bigint", lambda message: message.expires_micros),
+    "trace": ("text", lambda message: message.trace or None),
 }
 """Columns that never change: their type, and where their value comes from."""
 
@@ -81,6 +82,7 @@ def read_message(row: Sequence[Any]) -> Message:
     values["state"] = _STATES[values["state"]]
     values["reason"] = _REASONS[values["reason"]]
     values["channel"] = _CHANNELS[values["channel"]]
+    values["trace"] = values["trace"] or ""
     message = Message(**values)
     message.wording = Wording(*row[len(_READ) : WIDTH])
     return message

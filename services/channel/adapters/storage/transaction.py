@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from services.channel.adapters.storage import outcomes, rows
+from services.channel.adapters.storage.measure import measure
 from services.channel.app.ports import Receipt, ReceiptState
 from services.channel.app.store import MessageKey, QuarantineFilter
 from services.channel.domain.actions import Action
@@ -17,6 +18,7 @@ from services.runtime.outbox import Outbox
 from services.runtime.recovery import open_gap
 from services.runtime.streams import OUTCOMES
 from services.runtime.totals import add_totals
+from services.runtime.tracing import trail
 from services.vocabulary.words import Category, Channel
 
 PLANNED_NOTICE = "channel_planned"
@@ -77,6 +79,7 @@ class PostgresTransaction:
         self._read_action = read_action
         self._partitions = partitions
         self._notify = notify
+        self._traces: dict[int, str] = {}
 
     async def lock_customers(self, customers: Sequence[int]) -> None:
         """Locks the customers' gates in id order."""
@@ -146,6 +149,9 @@ class PostgresTransaction:
         """Stores new messages."""
         if not messages:
             return
+        for message in messages:
+            message.trace = trail(message.customer % self._partitions)
+        self._observe(messages)
         values = rows.columns_of(messages, _ADDED)
         values["history"] = [rows.history_lines(message) for message in messages]
         await self.raw.execute(_INSERT, values)
@@ -164,6 +170,7 @@ class PostgresTransaction:
         """Stores what changed."""
         if not messages:
             return
+        self._observe(messages)
         values = rows.columns_of(messages, rows.CHANGING)
         values.update(_keys([(message.customer, message.message_id) for message in messages]))
         values["history"] = [rows.history_lines(message) for message in messages]
@@ -327,11 +334,20 @@ class PostgresTransaction:
 
     async def publish(self, events: Sequence[OwnEvent]) -> None:
         """Puts events on OUTCOMES."""
-        await self._outbox.put(self.raw, OUTCOMES, list(outcomes.pack(events, self._partitions)))
+        await self._outbox.put(
+            self.raw, OUTCOMES, list(outcomes.pack(events, self._partitions)), traces=self._traces or None
+        )
 
     async def count(self, totals: Mapping[str, int]) -> None:
         """Adds to exact counters."""
         await add_totals(self.raw, totals)
+
+    def _observe(self, messages: Sequence[Message]) -> None:
+        """Counts their new steps; what is told of them belongs to their traces."""
+        measure(self.raw, messages)
+        self._traces.update(
+            (message.customer % self._partitions, message.trace) for message in messages if message.trace
+        )
 
     async def _claim(self, where: str, values: Mapping[str, Any]) -> list[Message]:
         found = await self.raw.rows(

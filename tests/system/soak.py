@@ -20,6 +20,7 @@ from services.cli.stack.options import StackOptions
 from services.cli.stack.progress import advance_clock
 from services.cli.stack.up import start_stack
 from tests.system.conftest import RULE_SETS, START, Rapport
+from tests.system.crash.company import RuleDesk
 from tests.system.crash.disasters import INNER, PARTS, PROVIDERS, Disasters
 from tests.system.crash.network import Network, network
 from tests.system.crash.reconcile import Reconciliation
@@ -83,10 +84,15 @@ def _kills(folder: Path, told: Told) -> Run:
             stall=10.0 if told.stall is None else told.stall,
             start_again=lambda: start_stack(options),
         )
-        account = run(
-            rapport, events=told.events, seconds=told.seconds, seed=seed, breaking=lambda: disasters
-        )
-        return account, disasters.counted
+        with RuleDesk(rapport, folder) as desk:
+            account = run(
+                rapport, events=told.events, seconds=told.seconds, seed=seed, breaking=lambda: disasters
+            )
+        desk.check(rapport.noon())
+        return account, disasters.counted | {
+            "rules changed": len(desk.done),
+            "rules refused": len(desk.failed),
+        }
 
     return once
 

@@ -37,7 +37,7 @@ class Disasters:
     """Deals blows until stopped, `pause` seconds apart; one in eight hits two parts at once.
 
     `parts` are dealt out like cards, so that none is spared. A stall is a SIGSTOP for up to `stall` seconds.
-    With `start_again`, which starts the stack that has gone, one blow in twenty is a power cut.
+    With `start_again`, which starts the stack anew, one blow in twenty is a power cut or hits the supervisor.
     """
 
     rapport: Rapport
@@ -88,8 +88,15 @@ class Disasters:
             self.failure = error
 
     def _cut_power(self, start_again: Callable[[], object]) -> None:
-        self.blows.append(Blow(time.monotonic() - self._began, "everything", "killed at once"))
-        power_cut(self.rapport)
+        seconds = time.monotonic() - self._began
+        if self._random.random() < 0.5:
+            self.blows.append(Blow(seconds, "everything", "killed at once"))
+            power_cut(self.rapport)
+        else:
+            self.blows.append(Blow(seconds, "supervisor", "killed"))
+            supervisor = self.rapport.stack.supervisor
+            supervisor.send(signal.SIGKILL)
+            until(lambda: not supervisor.alive)
         start_again()
 
     def _draw(self) -> str:

@@ -13,6 +13,7 @@ from services.cli.feed import Feeder, FeedReport, NumberedEvent, advance, read_e
 from services.cli.quiet import wait_quiet
 from tests.system.conftest import Rapport, lines, until
 from tests.system.crash.books import read_books, totals_now
+from tests.system.crash.company import at_work
 from tests.system.crash.disasters import runs, wait_all_run
 from tests.system.crash.reconcile import Reconciliation, reconcile
 from tests.system.crash.town import SURVEY_AFTER, Town, make_town
@@ -32,13 +33,16 @@ def run(
 ) -> Reconciliation:
     """Feeds a town over about so many seconds inside `breaking`, lets its surveys fall due, and reconciles.
 
+    Two callers send all of it at the same time, as one does that does not wait for an answer.
     `feed_from`: where the feeder finds the services, if not at the stack itself (behind proxies).
     """
     noon = rapport.noon()
     town = make_town(noon, events=events, seed=seed)
     before = totals_now(rapport)
+    way_in = feed_from or rapport
     with breaking():
-        feed_evenly(feed_from or rapport, town, seconds=seconds * 0.8)
+        with at_work(lambda: feed_evenly(way_in, town, seconds=seconds * 0.7)):
+            feed_evenly(way_in, town, seconds=seconds * 0.8)
         move_clock(rapport, noon + SURVEY_AFTER + dt.timedelta(hours=2), seconds=seconds * 0.2)
     wait_all_run(rapport)
     settle(rapport)

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),
     "audit": ("services.cli.commands.audit:audit", "See who changed rules, consent, configuration."),
     "prune": ("services.cli.commands.prune:prune", "Take away what is kept no longer."),
+    "token": ("services.cli.commands.token:token", "Make a token for somebody who calls."),
     "dead": ("services.cli.commands.dead:dead", "Look at what was set aside, and send it again."),
 }
 

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -32,8 +33,10 @@ from services.cli.stack.processes import birth_of, log_end
 from services.cli.stack.programs import Blueprint
 from services.cli.stack.state import Stack
 from services.cli.stack.trust import ensure_trust
-from services.runtime.log import configure_logging
+from services.runtime.log import configure_logging, describe_failure
 
+_TRUST_SECONDS = 6 * 3600.0
+"""How often certificates and tokens are looked at; what ends within 30 days is renewed."""
 _log = structlog.get_logger(__name__)
 
 
@@ -99,9 +102,20 @@ class Supervisor:
             self._reports.tell(ready=True)
             self._reports.close()
             _log.info("stack_running", folder=str(self._layout.folder))
-            await self._stop.wait()
+            await self._keep_trust()
         finally:
             await self._stop_all()
+
+    async def _keep_trust(self) -> None:
+        """Renews what certificates and tokens end soon, until the stack is to stop."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), _TRUST_SECONDS)
+                return
+            try:
+                await asyncio.to_thread(ensure_trust, self._layout)
+            except OSError as error:
+                _log.error("trust_not_renewed", **describe_failure(error))
 
     async def _start(self, blueprint: Blueprint) -> None:
         programs = blueprint.programs()

@@ -2,6 +2,7 @@
 
 from alembic import op
 
+from services.runtime.migrations import build_index
 from services.runtime.tables import add_audit_and_traces, drop_audit_and_traces
 
 revision = "0002"
@@ -11,10 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    add_audit_and_traces(op)
     # by which old events are found, to be pruned
-    op.execute("CREATE INDEX event_accepted ON event USING brin (accepted_micros)")
-    op.execute("CREATE INDEX thing_event_accepted ON thing_event USING brin (accepted_micros)")
+    build_index(op, "event_accepted", "ON event USING brin (accepted_micros)")
+    build_index(op, "thing_event_accepted", "ON thing_event USING brin (accepted_micros)")
+    add_audit_and_traces(op)
 
 
 def downgrade() -> None:

@@ -27,6 +27,7 @@ from services.cli.stack.progress import Progress, advance_clock, read_progress
 from services.cli.stack.state import Stack, find_stack
 from services.cli.stack.trust import caller
 from services.cli.stack.up import start_stack
+from tests.fakes.otlp import Collector
 from tests.integration.leftovers import mark_ours
 from tests.system.crash.small_disk import unmount_under
 
@@ -227,9 +228,18 @@ def make_stack() -> Iterator[Callable[..., Rapport]]:
 
 
 @pytest.fixture(scope="session")
-def rapport(make_stack: Callable[..., Rapport]) -> Rapport:
+def traces() -> Iterator[Collector]:
+    """Where the shared stack's traces go: those of callers who bring one, and now and then another."""
+    collector = Collector()
+    collector.start()
+    yield collector
+    collector.stop()
+
+
+@pytest.fixture(scope="session")
+def rapport(make_stack: Callable[..., Rapport], traces: Collector) -> Rapport:
     """The command on the shared stack: everything runs, all shipped rule sets are live. Leave it running."""
-    return make_stack(rule_sets=RULE_SETS)
+    return make_stack(rule_sets=RULE_SETS, settings={"otlp_endpoint": traces.endpoint, "trace_ratio": "0.05"})
 
 
 @pytest.fixture

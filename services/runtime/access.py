@@ -95,8 +95,8 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         except RapportError as error:
             return _refusing(error)
         # gRPC calls the handler in this same task, so that the caller is known there
-        if handler.response_streaming and known.expires is not None:
-            return self._ending(handler, known.expires)
+        if handler.response_streaming:
+            return _like(handler, self._streaming(known, _reading(handler)))
         return self._doors(method, handler).passed
 
     async def _by_token(self, token: str) -> _Known:
@@ -136,8 +136,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
     def _guard_stream(self, method: str, behaviour: Behaviour) -> Behaviour:
         async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
-            self._let_in(self._by_connection(context), method)
-            async for found in behaviour(request, context):
+            known = self._by_connection(context)
+            self._let_in(known, method)
+            async for found in self._streaming(known, behaviour)(request, context):
                 yield found
 
         return answers
@@ -168,29 +169,35 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         self._rates.spend(caller.name, known.rate)
         set_caller(caller)
 
-    def _ending(self, handler: Handler, expires: float) -> Handler:
-        """The streaming handler, which ends when the caller's token does."""
-        behaviour = _reading(handler)
+    def _streaming(self, known: _Known, behaviour: Behaviour) -> Behaviour:
+        """The behaviour, counted among the caller's streams, and ended when its token ends."""
 
         async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
-            loop = asyncio.get_running_loop()
-            end = loop.time() + expires - self._clock.wall_micros() / MICROS
-            found = aiter(behaviour(request, context))
-            while True:
-                try:
-                    async with asyncio.timeout_at(end) as limit:
-                        answer = await anext(found)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError as error:
-                    if not limit.expired():
-                        raise
-                    raise UnauthenticatedError(
-                        "the token has ended (exp)", suggestion="open the stream again with a new one"
-                    ) from error
-                yield answer
+            with self._rates.stream(known.caller.name, known.rate):
+                found = aiter(behaviour(request, context))
+                end = self._end(known)
+                while True:
+                    try:
+                        async with asyncio.timeout_at(end) as limit:
+                            answer = await anext(found)
+                    except StopAsyncIteration:
+                        return
+                    except TimeoutError as error:
+                        if not limit.expired():
+                            raise
+                        raise UnauthenticatedError(
+                            "the token has ended (exp)", suggestion="open the stream again with a new one"
+                        ) from error
+                    yield answer
 
-        return _like(handler, answers)
+        return answers
+
+    def _end(self, known: _Known) -> float | None:
+        """When the caller's token ends, by the event loop's clock; None: it shows a certificate."""
+        if known.expires is None:
+            return None
+        left = known.expires - self._clock.wall_micros() / MICROS
+        return asyncio.get_running_loop().time() + left
 
 
 def _lacking(scope: str) -> PermissionDeniedError:

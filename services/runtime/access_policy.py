@@ -20,16 +20,18 @@ from services.vocabulary.yaml_section import Mistakes, Section, read_yaml
 
 FILE = "policies/access.yaml"
 _LOOK_SECONDS = 1.0
+_STREAMS = 100
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62})*")
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How often a caller may call a process: so often a second, and so many at once after a pause."""
+    """How much a caller may ask of a process: calls a second, so many at once after a pause, open streams."""
 
     calls_per_second: float
     burst: float
+    streams: int = _STREAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +176,14 @@ def _policy(top: Section) -> AccessPolicy:
 def _rate(section: Section) -> Rate:
     per_second = section.number("calls_per_second")
     burst = section.number("burst")
+    streams = section.whole("streams", _STREAMS)
     if per_second is None:
         if section.content.get("calls_per_second") is None:
             section.wrong("calls_per_second", "is missing", "say how often it may call")
         return Rate(0, 0)
     if per_second <= 0 or (burst is not None and burst < 1):
         section.wrong("calls_per_second", "or burst is too small", "write numbers over 0, a burst from 1")
-    return Rate(per_second, max(1.0, per_second) if burst is None else burst)
+    if streams is None or streams < 0:
+        section.wrong("streams", "is no number of open streams", "write a whole number from 0")
+        streams = 0
+    return Rate(per_second, max(1.0, per_second) if burst is None else burst, streams)

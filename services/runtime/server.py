@@ -29,6 +29,10 @@ from services.runtime.tokens import TokenVerifier
 MAX_MESSAGE = 4 * 1024 * 1024
 MAX_CALLS_AT_ONCE = 1000
 """Calls in flight on one connection; the next waits in its client."""
+MAX_CALLS = 4000
+"""Calls in flight on all connections together; the next is refused with RESOURCE_EXHAUSTED."""
+CONNECTION_SECONDS = 1800.0
+"""A connection is asked to go after about so long: its calls go on, the next one shows credentials anew."""
 _log = structlog.get_logger(__name__)
 
 
@@ -108,10 +112,12 @@ def build_server(
             DeadlineInterceptor(),
             draining,
         ],
+        maximum_concurrent_rpcs=MAX_CALLS,
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_send_message_length", MAX_MESSAGE),
             ("grpc.max_concurrent_streams", MAX_CALLS_AT_ONCE),
+            ("grpc.max_connection_age_ms", int(CONNECTION_SECONDS * 1000)),
             ("grpc.keepalive_time_ms", 30_000),
             ("grpc.keepalive_timeout_ms", 10_000),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

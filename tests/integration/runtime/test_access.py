@@ -1,11 +1,14 @@
 """A real server and real callers: renewed certificates, tokens that end, callers that ask too often."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import grpc
@@ -29,7 +32,7 @@ from tests.fakes.trust import TEST_SCOPE, declare, trust
 POLICY = """\
 callers:
   tester: {scopes: [], calls_per_second: 1000}
-tokens: {calls_per_second: 5, burst: 5}
+tokens: {calls_per_second: 5, burst: 5, streams: 2}
 """
 
 
@@ -143,6 +146,50 @@ async def test_nothing_is_served_without_tls(rules: Path):
                 assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_keys_come_over_https_from_whom_our_authority_knows(rules: Path, own: CertificateFiles):
+    """A real web server with a certificate of ours; one of a foreign authority is not believed."""
+
+    class Keys(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(trust().issuer.key_set().encode())
+
+        def log_message(self, *_arguments):
+            """Tests are quiet."""
+
+    foreign = Authority.make("rapport.local", wall_now()).issue("x", wall_now(), hosts=("127.0.0.1",))
+    for chain, key, expected in (
+        (own.chain.read_bytes(), own.key.read_bytes(), "rapport-local#tester"),
+        (foreign.certificate, foreign.key, grpc.StatusCode.UNAVAILABLE),
+    ):
+        own.chain.write_bytes(chain)
+        own.key.write_bytes(key)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own.chain, own.key)
+        web = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+        web.socket = context.wrap_socket(web.socket, server_side=True)
+        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            location = f"https://127.0.0.1:{web.server_port}/jwks"
+            async with (
+                running(rules, jwks=location) as server,
+                trust().connect(server.token_address) as channel,
+            ):
+                if isinstance(expected, str):
+                    assert await ask(channel) == expected
+                else:
+                    with pytest.raises(grpc.aio.AioRpcError) as raised:
+                        await ask(channel)
+                    assert raised.value.code() is expected
+                    assert "keys" in (raised.value.details() or "")
+        finally:
+            web.shutdown()
+            thread.join()
+            web.server_close()
+
+
 @pytest.mark.parametrize("missing", ["tls_cert_file", "tls_key_file", "tls_ca_file"])
 async def test_a_server_without_a_certificate_does_not_start(rules: Path, missing: str):
     with pytest.raises(SettingError) as raised:
@@ -181,6 +228,77 @@ async def test_a_stream_ends_when_its_token_does(rules: Path):
     failure = read_failure(raised.value)
     assert failure.status is grpc.StatusCode.UNAUTHENTICATED
     assert "ended" in failure.message
+
+
+async def test_a_caller_holds_so_many_streams_and_no_more(rules: Path):
+    clock = HandClock(wall_now().timestamp())
+    async with running(rules, clock) as server, trust().connect(server.token_address) as channel:
+        method = channel.unary_stream("/test.v1.Asked/Silent")
+        held = [method(b""), method(b"")]
+        for call in held:
+            assert await call.read() == b"first"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await method(b"").read()
+        failure = read_failure(raised.value)
+        assert (failure.status, failure.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
+        assert failure.retry_seconds == 1
+        held[0].cancel()
+        async with asyncio.timeout(10):
+            answer = None
+            while answer is None:
+                clock.pass_by(1)
+                held.append(method(b""))
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    answer = await held[-1].read()
+        for call in held:
+            call.cancel()
+
+
+async def test_all_callers_together_have_so_many_calls_and_no_more(
+    rules: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.runtime.server.MAX_CALLS", 1)
+    async with running(rules) as server, trust().connect(server.token_address) as channel:
+        held = channel.unary_stream("/test.v1.Asked/Silent")(b"")
+        await held.read()
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await ask(channel)
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.cancel()
+
+
+async def test_a_connection_is_made_anew_now_and_then_and_no_call_is_lost(
+    rules: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.runtime.server.CONNECTION_SECONDS", 0.2)
+    clock = HandClock(wall_now().timestamp())
+    from_ports = set()
+
+    async def port(request, context):
+        del request
+        clock.pass_by(1)
+        from_ports.add(context.peer())
+        return b""
+
+    asked = Served(
+        "test.v1.Asked",
+        lambda server: server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    "test.v1.Asked", {"Who": grpc.unary_unary_rpc_method_handler(port)}
+                ),
+            )
+        ),
+    )
+    told = trust().settings() | {"rules_folder": rules}
+    server = build_server(Settings(service="test", **told), [asked], {}, clock)
+    await server.start()
+    try:
+        async with trust().connect(server.token_address) as channel, asyncio.timeout(20):
+            while len(from_ports) < 3:
+                await ask(channel)
+    finally:
+        await server.stop(0)
 
 
 async def test_a_token_renewed_in_its_file_is_the_one_that_is_sent(

@@ -1,5 +1,6 @@
 """Who may call without a token saying so, how often, and what is said of a file that is wrong."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def test_callers_have_scopes_and_rates(tmp_path: Path):
         ("calls_per_second: 10}", "calls_per_second: 0}", "access.yaml:2: callers.decision.calls_per_second"),
         (", calls_per_second: 10}", "}", "access.yaml:2: callers.decision.calls_per_second is missing"),
         ("burst: 3", "burst: 0", "too small"),
+        ("burst: 3", "streams: -1", "streams is no number of open streams"),
         ("burst: 3", "bursts: 3", ":3: callers.crm/desk.bursts is not known here, did you mean burst?"),
         ("tokens:", "token:", "access.yaml:1: tokens is missing"),
         ("subjects:", "subject:", "subject is not known here, did you mean subjects?"),
@@ -129,6 +131,21 @@ def test_a_caller_may_call_as_often_as_its_rate_says_and_is_told_when_next():
         rates.spend("a", rate)
     with pytest.raises(TooManyCallsError):
         rates.spend("a", rate)
+
+
+def test_a_caller_may_hold_as_many_streams_as_its_rate_says():
+    rates = Rates(HandClock())
+    rate = Rate(1000, 1000, streams=2)
+    with ExitStack() as open_streams:
+        open_streams.enter_context(rates.stream("a", rate))
+        with rates.stream("a", rate):
+            with pytest.raises(TooManyCallsError, match="2 streams"), rates.stream("a", rate):
+                pass
+            with rates.stream("b", rate):
+                pass
+        open_streams.enter_context(rates.stream("a", rate))
+    with rates.stream("a", rate), rates.stream("a", rate):
+        pass
 
 
 def test_callers_that_do_not_come_back_are_forgotten():

@@ -15,7 +15,7 @@ from rapport.types.v1 import event_pb2
 
 from services.cli.cloudevents import LineError, event_from_line
 from services.cli.connections import Connections
-from services.cli.patience import is_away, patiently
+from services.cli.patience import FULL_SECONDS, hinted_pause, is_away, patiently
 from services.cli.quiet import Look, wait_quiet
 from services.vocabulary import wire
 
@@ -46,6 +46,8 @@ class FeedReport:
     duplicates: int = 0
     skipped: int = 0
     """Events answered before, in an earlier attempt or on a stream that broke; what was answered is lost."""
+    rests: int = 0
+    """How often the service was full and was left in peace for a while."""
     rejections: list[Rejection] = field(default_factory=list)
 
 
@@ -101,6 +103,8 @@ class Feeder:
         """Batches in flight, oldest first."""
         self._sequence = 0
         self._acknowledged = self._resumed_at = 0
+        self._full_at, self._full_since = -1, 0.0
+        """Where the service last said that it is full, and since when it is so without taking anything."""
 
     async def __aenter__(self) -> Self:
         await patiently(self._open)
@@ -170,10 +174,14 @@ class Feeder:
         try:
             answer = await self._answer()
         except grpc.aio.AioRpcError as error:
-            if not is_away(error):
+            pause = hinted_pause(error)
+            if pause is None and not is_away(error):
                 raise
+            if pause is not None:
+                await self._rest(error, pause)
             await self._open_again()
             return
+        self._acknowledged = max(self._acknowledged, answer.acknowledged_sequence)
         while self._sent and self._sent[0].last <= answer.acknowledged_sequence:
             events = self._sent.popleft().events
             self._report.accepted += answer.accepted
@@ -184,6 +192,16 @@ class Feeder:
                     self._report.rejections.append(
                         Rejection(events[exception.index].line, exception.field, exception.message)
                     )
+
+    async def _rest(self, error: grpc.aio.AioRpcError, seconds: float) -> None:
+        """Leaves a service that is full in peace for as long as it says; raises when it stays so too long."""
+        loop = asyncio.get_running_loop()
+        if self._full_at != self._acknowledged:
+            self._full_at, self._full_since = self._acknowledged, loop.time()
+        if loop.time() + seconds > self._full_since + FULL_SECONDS:
+            raise error
+        self._report.rests += 1
+        await asyncio.sleep(seconds)
 
     async def _answer(self) -> profile_pb2.StreamEventsResponse:
         answer = await self._call.read()

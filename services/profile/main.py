@@ -24,7 +24,7 @@ from services.profile.entrypoints.errors import PROFILE_ERRORS
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
 from services.profile.settings import SERVICE, ProfileSettings
-from services.runtime.backlog import Backlog
+from services.runtime.backlog import Backlog, BacklogLimits, InHand
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
 from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
@@ -151,7 +151,8 @@ async def build_server_role(role: Role) -> None:
         clock=parts.clock,
         errors=PROFILE_ERRORS,
         clock_moved=clock_moved,
-        room=Backlog(parts.database).check,
+        room=Backlog(parts.database, parts.bus, BacklogLimits.of(role.settings)).check,
+        in_hand=InHand(role.settings.ingest_bytes),
     )
     operations = OperationsService(
         SERVICE,

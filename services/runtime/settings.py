@@ -24,6 +24,8 @@ class Settings:
     its first byte (handshake_first in the server's tls block).
     `stream_replicas` is on how many servers of NATS each stream is kept (odd; for streams that are new).
     `drain_seconds` is how long what is in work at SIGTERM may take to end; grant the process 10 s more.
+    `backlog_*` is how much may wait before new events are refused: messages in the outbox, messages of a work
+    stream, percent of a stream's bytes; `ingest_bytes` how much of them may be in memory at once.
     `otlp_endpoint` is where traces go (OTLP/HTTP; OTEL_EXPORTER_OTLP_ENDPOINT counts too; "": no tracing),
     `trace_ratio` how many of the calls without a trace of their own begin one, from 0 to 1.
     `extra` holds what only one service knows, by lower-case name without the prefix.
@@ -58,6 +60,10 @@ class Settings:
     stream_max_bytes: int = 1 << 30
     stream_replicas: int = 1
     drain_seconds: int = 20
+    backlog_outbox_messages: int = 20_000
+    backlog_stream_messages: int = 100_000
+    backlog_stream_percent: int = 50
+    ingest_bytes: int = 64 << 20
     otlp_endpoint: str = ""
     trace_ratio: float = 0.001
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -116,6 +122,10 @@ class Settings:
             otlp_endpoint=given.pop("otlp_endpoint", "") or source.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
             trace_ratio=_share(given, "trace_ratio", 0.001),
             drain_seconds=_number(given, "drain_seconds", 20),
+            backlog_outbox_messages=_number(given, "backlog_outbox_messages", 20_000),
+            backlog_stream_messages=_number(given, "backlog_stream_messages", 100_000),
+            backlog_stream_percent=_number(given, "backlog_stream_percent", 50),
+            ingest_bytes=_number(given, "ingest_bytes", 64 << 20),
             extra=given,
         )
 

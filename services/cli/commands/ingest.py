@@ -110,6 +110,7 @@ def _tell(report: FeedReport, rejections: Path | None, *, as_json: bool) -> None
                 "accepted": report.accepted,
                 "duplicate": report.duplicates,
                 "skipped": report.skipped,
+                "rests": report.rests,
                 "rejected": [
                     {"line": r.line, "field": r.field, "reason": r.reason} for r in report.rejections
                 ],
@@ -121,6 +122,8 @@ def _tell(report: FeedReport, rejections: Path | None, *, as_json: bool) -> None
         parts.append(f"{report.duplicates:,} taken before")
     if report.skipped:
         parts.append(f"{report.skipped:,} answered in an earlier attempt")
+    if report.rests:
+        parts.append(f"{report.rests:,} pauses because the system was full")
     parts.append(f"{len(report.rejections):,} rejected")
     click.echo(", ".join(parts))
     for rejection in report.rejections[:SHOWN]:

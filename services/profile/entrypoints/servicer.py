@@ -1,7 +1,9 @@
 """The ProfileService over gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -12,7 +14,7 @@ from services.profile.app.changes import Changes
 from services.profile.app.intake import Intake, StreamMark
 from services.profile.app.ports import ProfileStore
 from services.profile.app.questions import Questions
-from services.profile.app.take_events import Outcome
+from services.profile.app.take_events import Accepted, Outcome
 from services.profile.domain.errors import InvalidRequestError, RejectedError, StreamGapError
 from services.profile.domain.events import CheckedEvent, EventChecker
 from services.profile.entrypoints.translation import (
@@ -23,10 +25,11 @@ from services.profile.entrypoints.translation import (
     exceptions_of,
     raw_event,
 )
+from services.runtime.backlog import InHand
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
-from services.runtime.errors import ErrorTable
-from services.runtime.metrics import INGEST_REFUSED
+from services.runtime.errors import ErrorTable, OverloadedError
+from services.runtime.metrics import INGEST_REFUSED, INGESTED
 from services.runtime.observe import caller_trace
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
@@ -37,6 +40,8 @@ MAX_BATCH = 1_000
 MAX_SUBJECTS = 500
 _NAME = "rapport.profile.v1.ProfileService"
 _BREATHE = 100
+_STREAM_PATIENCE = 5.0
+"""A stream only gets slower for so long, in seconds; then it ends and is told when to come back."""
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -55,7 +60,8 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         clock: Clock,
         errors: ErrorTable,
         clock_moved: Callable[[int], Awaitable[None]],
-        room: Callable[[], Awaitable[None]],
+        room: Callable[[float], Awaitable[None]],
+        in_hand: InHand,
     ) -> None:
         self._database = database
         self._store = store
@@ -67,6 +73,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self._errors = errors
         self._clock_moved = clock_moved
         self._room = room
+        self._in_hand = in_hand
 
     def served(self) -> Served:
         """For build_server."""
@@ -79,7 +86,8 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
     ) -> profile_pb2.IngestEventsResponse:
         """Take up to 1,000 events; each is answered by itself."""
         del context
-        outcomes = await self._take(request.events, history=request.history)
+        with self._counted(request.events, request.ByteSize()):
+            outcomes = await self._take(request.events, history=request.history)
         return profile_pb2.IngestEventsResponse(
             results=[event_result(place, outcome) for place, outcome in enumerate(outcomes)]
         )
@@ -110,12 +118,16 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                     suggestion=f"go on at {position + 1}",
                 )
             last = batch.first_sequence + len(batch.events) - 1
-            with span(f"{_NAME}/StreamEvents batch", parent=caller_trace(context), kind=SERVER):
+            with (
+                span(f"{_NAME}/StreamEvents batch", parent=caller_trace(context), kind=SERVER),
+                self._counted(batch.events, batch.ByteSize()),
+            ):
                 outcomes = await self._take(
                     batch.events,
                     history=batch.history,
                     mark=StreamMark(stream_id, last),
                     where="batch.events",
+                    patience_seconds=_STREAM_PATIENCE,
                 )
             position = max(position, last)
             exceptions = exceptions_of(outcomes)
@@ -125,6 +137,16 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                 accepted=len(outcomes) - len(exceptions),
             )
 
+    @contextmanager
+    def _counted(self, events: Sequence[event_pb2.Event], size: int) -> Iterator[None]:
+        """Hold a batch in memory, if there is room for it; what is turned away is counted."""
+        try:
+            with self._in_hand.hold(size):
+                yield
+        except OverloadedError:
+            INGEST_REFUSED.labels("NO_ROOM").inc(len(events))
+            raise
+
     async def _take(
         self,
         events: Sequence[event_pb2.Event],
@@ -132,6 +154,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         history: bool,
         mark: StreamMark | None = None,
         where: str = "events",
+        patience_seconds: float = 0.0,
     ) -> list[Outcome]:
         if not 1 <= len(events) <= MAX_BATCH:
             raise InvalidRequestError(
@@ -139,11 +162,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                 field=where,
                 suggestion=f"send 1 to {MAX_BATCH} at a time",
             )
-        try:
-            await self._room()
-        except Exception:
-            INGEST_REFUSED.labels("NO_ROOM").inc(len(events))
-            raise
+        await self._room(patience_seconds)
         now = self._clock.now_micros()
         outcomes: list[Outcome | None] = []
         checked: list[CheckedEvent] = []
@@ -157,9 +176,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                 await asyncio.sleep(0)
         taken = iter(await self._intake.take(checked, rejected=len(events) - len(checked), mark=mark))
         answered = [outcome if outcome is not None else next(taken) for outcome in outcomes]
-        for outcome in answered:
-            if isinstance(outcome, RejectedError):
-                INGEST_REFUSED.labels(outcome.reason.name).inc()
+        _count(answered)
         return answered
 
     async def GetProfile(  # noqa: N802 - the proto's name
@@ -322,6 +339,17 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         )
         await self._clock_moved(micros(answer.business_time))
         return answer
+
+
+def _count(outcomes: Sequence[Outcome]) -> None:
+    found = Counter(
+        outcome.reason.name if isinstance(outcome, RejectedError) else type(outcome) for outcome in outcomes
+    )
+    for kind, number in found.items():
+        if isinstance(kind, str):
+            INGEST_REFUSED.labels(kind).inc(number)
+        else:
+            INGESTED.labels("accepted" if kind is Accepted else "duplicate").inc(number)
 
 
 def _stream_id(request: profile_pb2.StreamEventsRequest) -> str:

@@ -1,5 +1,6 @@
 """Feeding: batches, steps of business time, going on after a break, and what is said of each line."""
 
+import asyncio
 import json
 
 import grpc
@@ -7,6 +8,8 @@ import pytest
 
 from services.cli.feed import BATCH_EVENTS, EVENT_BYTES, STEP_MICROS, FeedReport, advance, feed, read_events
 from services.cli.quiet import StillBusyError, wait_quiet
+from services.runtime.errors import OverloadedError
+from services.runtime.status import DETAILS_KEY, failure_status
 from services.vocabulary import wire
 from tests.fakes.road import FakeRoad, away
 
@@ -107,6 +110,31 @@ async def test_another_attempt_goes_on_behind_what_was_acknowledged():
     assert (report.skipped, report.accepted) == (2, 2)
     assert list(road.taken) == ["e3", "e4"]
     assert road.batches[0].first_sequence == 3
+
+
+def full(*, retry_seconds=0.01):
+    """What a service says that has no room."""
+    status = failure_status(OverloadedError("too much waits", retry_seconds=retry_seconds), {})
+    trailing = grpc.aio.Metadata((DETAILS_KEY, status.SerializeToString()))
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailing, details=status.message)
+
+
+async def test_a_service_that_is_full_is_left_in_peace_for_as_long_as_it_says():
+    road = FakeRoad(fail_after=2, broken=full(retry_seconds=0.2))
+    began = asyncio.get_running_loop().time()
+    report = await fed(road, [line(n) for n in range(1, 2_001)])
+    assert asyncio.get_running_loop().time() - began >= 0.2
+    assert list(road.taken) == [f"e{n}" for n in range(1, 2_001)]
+    assert report.rests == 1
+
+
+async def test_a_service_that_is_full_without_a_word_of_when_to_come_back_is_an_error():
+    silent = grpc.aio.AioRpcError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.aio.Metadata(), grpc.aio.Metadata()
+    )
+    with pytest.raises(grpc.aio.AioRpcError):
+        await fed(FakeRoad(fail_after=2, broken=silent), [line(n) for n in range(1, 2_001)])
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])

@@ -42,6 +42,9 @@ RPC_SECONDS = Histogram(
 RPC_IN_FLIGHT = Gauge(
     "rapport_rpc_in_flight", "Calls and streams that are being answered.", ("method",), registry=_families
 )
+INGESTED = Counter(
+    "rapport_ingest", "Events of callers: accepted, or duplicate.", ("outcome",), registry=_families
+)
 INGEST_REFUSED = Counter(
     "rapport_ingest_refused",
     "Events that were not taken: those answered as wrong, and calls turned away, by reason.",
@@ -152,6 +155,12 @@ DEPENDENCY_UP = Gauge(
     "rapport_dependency_up",
     "1: what the role needs answers; 0: it does not.",
     ("dependency",),
+    registry=_families,
+)
+RECENT = Gauge(
+    "rapport_recent_per_second",
+    "What was done per second over the last minute: events, decisions, messages, items by stream.",
+    ("of",),
     registry=_families,
 )
 TASK_FAILURES = Counter(

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from services.runtime import metrics
 from services.runtime.clock import WallClock
+from services.runtime.recent import watch_rates
 from services.runtime.scrape import MetricsServer
 from services.runtime.settings import Settings
 from services.runtime.tracing import start_tracing, stop_tracing
@@ -26,7 +27,7 @@ class Observing:
         self._server = MetricsServer(settings) if settings.metrics_listen else None
         self.address = self._server.address if self._server is not None else ""
         """Where metrics are served; "": nowhere."""
-        self._certificates: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._settings = settings
 
     def start(self) -> None:
@@ -34,15 +35,14 @@ class Observing:
         start_tracing(self._settings)
         if self._server is not None:
             self._server.start()
-        self._certificates = asyncio.get_running_loop().create_task(
-            watch_certificates(certificate_files(self._settings), WallClock()), name="certificates"
-        )
+        certificates = watch_certificates(certificate_files(self._settings), WallClock())
+        self._tasks = [asyncio.ensure_future(watch) for watch in (certificates, watch_rates())]
 
     async def stop(self) -> None:
         """Export what was traced, if that is quickly done, and answer no more."""
-        if self._certificates is not None:
-            self._certificates.cancel()
-            await asyncio.gather(self._certificates, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.stop()
         await _export_the_rest()

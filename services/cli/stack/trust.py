@@ -26,6 +26,9 @@ TOKENS: dict[str, tuple[str, ...]] = {
 TOKEN_DAYS = 90
 RENEW_DAYS = 30
 """What ends within so many days is renewed when the stack starts."""
+SCRAPER = "prometheus"
+"""Whose certificate reads metrics, of which nobody is told without one; it may call nothing."""
+CERTIFICATES = (*SERVICES, SCRAPER)
 HOSTS = ("localhost", LOOPBACK, "::1")
 
 
@@ -33,10 +36,10 @@ def ensure_trust(layout: Layout, now: dt.datetime | None = None) -> None:
     """Makes what is missing and renews what ends soon; what is renewed is taken by a running stack too."""
     now = now or wall_now()
     authority = _authority(layout, now)
-    for service in SERVICES:
-        certificate, key = layout.secret(f"{service}.crt"), layout.secret(f"{service}.key")
+    for name in CERTIFICATES:
+        certificate, key = layout.secret(f"{name}.crt"), layout.secret(f"{name}.key")
         if not _lasts(certificate, key, now):
-            pair = authority.issue(service, now, hosts=(*HOSTS, service))
+            pair = authority.issue(name, now, hosts=(*HOSTS, name))
             write_private(key, pair.key.decode())
             write_private(certificate, pair.certificate.decode())
     issuer = _issuer(layout)
@@ -93,8 +96,8 @@ def _authority(layout: Layout, now: dt.datetime) -> Authority:
             return Authority.read(pair, DEFAULT_TRUST_DOMAIN)
     authority = Authority.make(DEFAULT_TRUST_DOMAIN, now)
     pair = authority.pair()
-    for service in SERVICES:  # signed by another
-        layout.secret(f"{service}.crt").unlink(missing_ok=True)
+    for name in CERTIFICATES:  # signed by another
+        layout.secret(f"{name}.crt").unlink(missing_ok=True)
     write_private(key, pair.key.decode())
     write_private(certificate, pair.certificate.decode())
     return authority

@@ -89,6 +89,7 @@ def _kills(folder: Path, told: Told) -> Run:
                 rapport, events=told.events, seconds=told.seconds, seed=seed, breaking=lambda: disasters
             )
         desk.check(rapport.noon())
+        desk.check_explained()
         return account, disasters.counted | {
             "rules changed": len(desk.done),
             "rules refused": len(desk.failed),

@@ -89,6 +89,13 @@ class RuleDesk:
         until(decided)
         assert decided() == [f"change-{self._number}"]
 
+    def check_explained(self, sample: int = 5) -> None:
+        """Of the newest decisions, taken while rules changed, these explain themselves as they were."""
+        listed = self.rapport.listing("decisions", "list", "--limit", "500")
+        for decision in listed[:: max(1, len(listed) // sample)][:sample]:
+            (told,) = self.rapport.listing("decisions", "explain", decision["decision_id"])
+            assert told["reproduced"] is True, decision["decision_id"]
+
     def _run(self) -> None:
         while not self._stop.wait(self.pause):
             self._activate()

@@ -70,11 +70,9 @@ def _customer(kind: str, noon: dt.datetime, each: int, draw: random.Random) -> C
             customer = _spender(noon, f"msisdn:{number}")
         case _:
             customer = _user(noon, f"msisdn:{number}", each)
-    missing = each - len(customer.events)
-    last = noon + 6 * 60 * MINUTE
-    for _ in range(missing):  # what leads to nothing, like most of what happens
-        at = last + draw.randrange(60) * MINUTE
-        customer.events.append(event("usage.voice_used", at, customer.subject, {"minutes": 3}))
+    for _ in range(each - len(customer.events)):  # what leads to nothing, like most of what happens
+        told = event("usage.voice_used", noon + MINUTE, customer.subject, {"minutes": 3})
+        customer.events.insert(draw.randrange(len(customer.events)), told)
     return customer
 
 

@@ -51,7 +51,7 @@ from services.runtime.outbox import Outbox, Relay
 from services.runtime.partitions import settle_partitions
 from services.runtime.process import Role, run_service
 from services.runtime.prune import Pruner
-from services.runtime.recovery import see_begun
+from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
@@ -182,7 +182,7 @@ async def build_worker_role(role: Role) -> None:
     """Takes actions, sends messages, and publishes what both roles have put into the outbox."""
     own = ChannelSettings.of(role.settings)
     parts = await build_parts(role)
-    await role.reach("recovery", lambda: see_begun(parts.database))
+    await await_recovery(role, parts.database)
     partitions = role.settings.partitions
     handler = ActionsHandler(parts.database, parts.store.within, parts.admission, parts.dead_letters)
     consumer = StreamConsumer(parts.bus, ACTIONS, handler, partitions=partitions)

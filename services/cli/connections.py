@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rapport.channel.v1.channel_pb2_grpc import ChannelServiceStub
+from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
+from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 
 from services.cli.stack.state import Stack, find_stack
@@ -18,9 +20,11 @@ from services.runtime.client import connect
 
 if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.channel_pb2_grpc import ChannelServiceAsyncStub
+    from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceAsyncStub
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
+    from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceAsyncStub
     from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
 
 SERVICES = ("profile", "decision", "channel")
@@ -37,6 +41,9 @@ class Connections:
     channel: "ChannelServiceAsyncStub"
     operations: dict[str, "OperationsServiceAsyncStub"]
     """By service: profile, decision, channel."""
+    recovery: dict[str, "RecoveryServiceAsyncStub"]
+    """The same."""
+    quarantine: "QuarantineServiceAsyncStub"
 
 
 @asynccontextmanager
@@ -59,4 +66,9 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
                 name: OperationsServiceStub(grpc_channel)
                 for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
             },
+            recovery={
+                name: RecoveryServiceStub(grpc_channel)
+                for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
+            },
+            quarantine=QuarantineServiceStub(channel),
         )

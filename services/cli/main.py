@@ -23,6 +23,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),
     "audit": ("services.cli.commands.audit:audit", "See who changed rules, consent, configuration."),
     "prune": ("services.cli.commands.prune:prune", "Take away what is kept no longer."),
+    "backup": ("services.cli.commands.backup:backup", "Write the databases into files."),
+    "restore": ("services.cli.commands.backup:restore", "Replace databases by those of a backup."),
+    "recover": ("services.cli.commands.recover:recover", "Bring restored databases together."),
     "token": ("services.cli.commands.token:token", "Make a token for somebody who calls."),
     "dead": ("services.cli.commands.dead:dead", "Look at what was set aside, and send it again."),
 }

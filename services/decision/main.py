@@ -46,7 +46,7 @@ from services.runtime.outbox import Outbox, Relay
 from services.runtime.partitions import settle_partitions
 from services.runtime.process import run_service
 from services.runtime.prune import Pruner
-from services.runtime.recovery import see_begun
+from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
@@ -147,7 +147,7 @@ async def _see_engine(process: EngineProcess) -> None:
 async def build_worker(role: Role) -> None:
     """Decides events, lets planned actions fall due, and relays the outbox."""
     parts = await _parts(role)
-    await role.reach("recovery", lambda: see_begun(parts.database))
+    await await_recovery(role, parts.database)
     settings = role.settings
     take_events = TakeEvents(
         parts.database,

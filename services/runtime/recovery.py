@@ -8,11 +8,15 @@ workers wait until someone says what the gap is (`begin`).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import structlog
 
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import ConflictError, InvalidArgumentError, UnavailableError
+
+if TYPE_CHECKING:
+    from services.runtime.process import Role
 
 _log = structlog.get_logger(__name__)
 
@@ -146,6 +150,14 @@ async def mark_restored(database: Database, statements: Sequence[str] = ()) -> i
     return epoch
 
 
+async def await_recovery(role: "Role", database: Database) -> None:
+    """Wait while the database is restored and nobody has said what the gap is: a dependency of its own."""
+    try:
+        await see_begun(database)
+    except UnavailableError:
+        await role.reach(DEPENDENCY, lambda: see_begun(database))
+
+
 async def see_begun(database: Database) -> None:
     """UnavailableError while the database is restored and nobody has said what the gap is."""
     async with database.transaction() as transaction:
@@ -156,6 +168,9 @@ async def see_begun(database: Database) -> None:
             suggestion="rapport recover begin",
         )
 
+
+DEPENDENCY = "recovery"
+"""What a worker waits for whose database was restored; in its health only then."""
 
 RECOVERY_NOTICE = "recovery"
 """NOTIFY channel on which workers hear that there is something to hand on again."""

@@ -51,7 +51,7 @@ class FakeRoad:
         operations = {name: FakeOperations(self, name) for name in SERVICES}
         stub: Any = FakeProfile(self)
         nobody: Any = None
-        return Connections(nobody, stub, nobody, nobody, nobody, operations)  # type: ignore[arg-type]
+        return Connections(nobody, stub, nobody, nobody, nobody, operations, nobody, nobody)  # type: ignore[arg-type]
 
     def commit(self, stream_id: str, batch: profile_pb2.StreamBatch) -> profile_pb2.StreamEventsResponse:
         """Takes a batch as the profile service does."""

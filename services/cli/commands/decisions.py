@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import grpc
 from rapport.decision.v1 import decision_pb2
 from rapport.profile.v1 import profile_pb2
 
@@ -140,8 +141,14 @@ async def _pages(
 
 
 async def _identities(connections: Connections, customer: int) -> list[str]:
+    """None for a customer whom the profile has forgotten, as after a restore."""
     request = profile_pb2.GetProfileRequest(subject=f"customer:{customer}")
-    answer = await connections.profile.GetProfile(request)
+    try:
+        answer = await connections.profile.GetProfile(request)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND:
+            return []
+        raise
     return [f"{identity.kind}:{identity.value}" for identity in answer.profile.identities]
 
 

@@ -66,7 +66,7 @@ async def list_messages(
             channel=wire.CHANNELS.to_wire(Channel(channel) if channel else None),
             reason=wire.REFUSAL_REASONS.to_wire(RefusalReason(reason) if reason else None),
         )
-        async for message in _pages(connections, request, None if everything else limit):
+        async for message in pages(connections, request, None if everything else limit):
             told = message_json(message)
             if as_json:
                 print_json(told)
@@ -165,9 +165,10 @@ async def watch(
                 return
 
 
-async def _pages(
+async def pages(
     connections: Connections, request: channel_pb2.ListMessagesRequest, limit: int | None
 ) -> AsyncIterator[channel_pb2.Message]:
+    """Messages, page after page, until there are no more or `limit` are given."""
     given = 0
     while limit is None or given < limit:
         request.page_size = 1000 if limit is None else min(1000, limit - given)

@@ -10,6 +10,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 LIVE = "live"
 READY = "ready"
+RECOVERY = "recovery"
+"""What a worker waits for, by design, after its database was restored."""
 _SECONDS = 3.0
 _FORGET_SECONDS = 20.0
 """After so long without a question another process may have taken the place of the one that was asked."""
@@ -17,6 +19,15 @@ _FORGET_SECONDS = 20.0
 
 def serves(target: str, name: str, *, seconds: float = _SECONDS) -> bool:
     """Whether the health port at `target` says that `name` serves; False also when nobody answers in time."""
+    return _asked(target, name, seconds) == health_pb2.HealthCheckResponse.SERVING
+
+
+def misses(target: str, name: str, *, seconds: float = _SECONDS) -> bool:
+    """Whether the health port at `target` says that `name` does not serve; False also when nobody answers."""
+    return _asked(target, name, seconds) == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def _asked(target: str, name: str, seconds: float) -> int | None:
     # a pool of its own: shared with a channel that failed a moment ago it would wait before it tries again
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(target, options=options) as grpc_channel:
@@ -26,8 +37,8 @@ def serves(target: str, name: str, *, seconds: float = _SECONDS) -> bool:
                 health_pb2.HealthCheckRequest(service=name), timeout=seconds
             )
         except grpc.RpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+            return None
+    return int(answer.status)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from services.cli.stack.options import SERVICES, StackOptions
 from services.cli.stack.passwords import ensure_password
 from services.cli.stack.ports import LOOPBACK, listens
 from services.cli.stack.postgres import PostgresServer
-from services.cli.stack.probes import READY, Liveness, serves
+from services.cli.stack.probes import READY, RECOVERY, Liveness, misses, serves
 from services.cli.stack.trust import trust_environment
 
 SMSC_SYSTEM_ID = "rapport"
@@ -153,7 +153,7 @@ class Blueprint:
 
     def _ready(self, role: str) -> Callable[[int], bool]:
         target = self._address(f"{role}-health")
-        return lambda _start: serves(target, READY)
+        return lambda _start: serves(target, READY) or misses(target, RECOVERY)
 
     def _liveness(self, role: str) -> Liveness:
         return Liveness(self._address(f"{role}-health"), self.options.liveness_seconds)

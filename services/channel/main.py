@@ -9,7 +9,7 @@ from pathlib import Path
 from services.channel.adapters.inbox import InboxTransport
 from services.channel.adapters.policies import PolicyFolder
 from services.channel.adapters.profile import GrpcProfile
-from services.channel.adapters.smpp import SmppSettings, SmppTransport
+from services.channel.adapters.smpp import SmppSettings, SmppTransport, see_bound
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
 from services.channel.adapters.storage.pruning import prunables
@@ -189,6 +189,8 @@ async def build_worker_role(role: Role) -> None:
     loops: list[SenderLoop] = []
     for transport in _transports(own, parts):
         role.on_close(transport.close)
+        if isinstance(transport, SmppTransport):
+            role.depend("smsc", partial(see_bound, transport), needed=False)  # messages wait for it
         loop = SenderLoop(
             Sender(
                 parts.store,

@@ -131,20 +131,25 @@ class Transaction:
 
 
 class Database:
-    """A pool of connections to one database; `url` is SQLAlchemy's (`postgresql+psycopg://…`)."""
+    """A pool of connections to one database; `url` is SQLAlchemy's (`postgresql+psycopg://…`).
 
-    def __init__(self, url: str, pool_size: int = 8) -> None:
+    A statement that takes longer than `statement_seconds` is ended by the server; 0: none is.
+    """
+
+    def __init__(self, url: str, pool_size: int = 8, *, statement_seconds: int = 0) -> None:
         if not url:
             raise SettingError(
                 "no database is named", field="RAPPORT_DATABASE_URL", suggestion="postgresql+psycopg://…"
             )
         self._url = make_url(url)
+        # what nobody waits for any more must not go on at the server
+        self._options = f"{_SERVER_SETTINGS} -c statement_timeout={statement_seconds}s"
         self._engine: AsyncEngine = create_async_engine(
             self._url,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=30,
-            connect_args={**_CONNECT, "options": _SERVER_SETTINGS},
+            connect_args={**_CONNECT, "options": self._options},
         )
         event.listen(self._engine.sync_engine, "connect", _prepare)
         self._notices: set[str] = set()
@@ -245,7 +250,7 @@ class Database:
         dialect = self._url.get_dialect()()
         _, arguments = dialect.create_connect_args(self._url)
         driver = await psycopg.AsyncConnection.connect(
-            **{**arguments, **_CONNECT}, autocommit=True, options=_SERVER_SETTINGS
+            **{**arguments, **_CONNECT}, autocommit=True, options=self._options
         )
         driver.adapters.register_dumper(list, ListBinaryDumper)
         return driver

@@ -10,7 +10,7 @@ import grpc
 
 from services.runtime.errors import DeadlineError, UnavailableError
 
-MOST_SECONDS = 300.0
+MOST_SECONDS = 120.0
 """For a call whose caller gave no deadline."""
 _KEPT_SHARE = 0.1
 _KEPT_SECONDS = 0.05

@@ -28,11 +28,18 @@ from services.channel.adapters.smpp_pdus import (
     submits_of,
 )
 from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt
+from services.runtime.errors import UnavailableError
 from services.vocabulary.words import Channel
 
 _MOST_RECEIPTS_WAITING = 10_000
 _RECEIPT_BATCH = 500
 _log = structlog.get_logger(__name__)
+
+
+async def see_bound(transport: "SmppTransport") -> None:
+    """UnavailableError while no session with the SMSC stands."""
+    if not transport.bound:
+        raise UnavailableError("no session with the SMSC stands")
 
 
 @dataclass(frozen=True, slots=True)

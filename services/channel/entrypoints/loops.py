@@ -15,10 +15,13 @@ from services.channel.app.store import MessageStore
 from services.channel.domain.errors import PolicyError
 from services.runtime.clock import Clock
 from services.runtime.database import Database
+from services.runtime.pulse import promised
 
 _MICROS = 1_000_000
 _SWEEP_SECONDS = 1.0
 _CARE_SECONDS = 1.0
+_TURN_SECONDS = 180.0
+"""Far longer than a provider may take to answer, and a database to take that down."""
 _log = structlog.get_logger(__name__)
 
 
@@ -43,7 +46,8 @@ class SenderLoop:
         """Sends until stopped."""
         while not self._stopping.is_set():
             self._wake.clear()
-            handled = await self._sender.turn()
+            with promised("hand-over", _TURN_SECONDS):
+                handled = await self._sender.turn()
             if self._sender.rest_micros:
                 await _wait(self._stopping, self._sender.rest_micros / _MICROS)
             elif not handled:

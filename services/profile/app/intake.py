@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -84,7 +85,8 @@ class Intake:
     def _open_lane(self) -> None:
         if self._free_lanes and self._waiting:
             self._free_lanes -= 1
-            lane = asyncio.get_running_loop().create_task(self._lane(), name="intake")
+            # it works for many callers: none of them is who asks, and no deadline of theirs is its own
+            lane = asyncio.get_running_loop().create_task(self._lane(), name="intake", context=Context())
             self._lanes.add(lane)
             lane.add_done_callback(self._close_lane)
 

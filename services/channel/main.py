@@ -32,7 +32,7 @@ from services.channel.entrypoints.loops import (
     ring,
     wake_senders,
 )
-from services.channel.entrypoints.quarantine import QuarantineServicer
+from services.channel.entrypoints.quarantine import QuarantineServicer, QuarantineWatch
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.channel.entrypoints.translate import action_from_record
 from services.channel.settings import SERVICE, ChannelSettings
@@ -210,6 +210,7 @@ async def build_worker_role(role: Role) -> None:
     role.supervise("care", CareLoop(parts.store, parts.clock, parts.policies.refresh).run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     role.supervise("relay", relay.run)
+    role.supervise("quarantine", QuarantineWatch(parts.store).run)
     role.supervise("replay", Replay(parts.database, OutcomesReplay(parts.store.within)).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)

@@ -1,5 +1,6 @@
 """The QuarantineService over gRPC: staff release or discard what was held back after a restore."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -8,8 +9,9 @@ import grpc
 from rapport.channel.v1 import quarantine_pb2, quarantine_pb2_grpc
 
 from services.channel.app.quarantine import MOST, Settled, discard, release
-from services.channel.app.store import MessageTransaction, QuarantineFilter
+from services.channel.app.store import MessageStore, MessageTransaction, QuarantineFilter
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
+from services.runtime import metrics
 from services.runtime.audit import Change, write_audit
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
@@ -95,6 +97,26 @@ class QuarantineServicer(quarantine_pb2_grpc.QuarantineServiceServicer):
             ),
         )
         return settled
+
+
+class QuarantineWatch:
+    """Counts what is held back, for the metrics; it must not be forgotten."""
+
+    def __init__(self, store: MessageStore, *, every_seconds: float = 10.0) -> None:
+        self._store = store
+        self._every_seconds = every_seconds
+
+    async def run(self) -> None:
+        """Count at intervals until cancelled."""
+        metrics.show(metrics.QUARANTINED)
+        while True:
+            await self.look()
+            await asyncio.sleep(self._every_seconds)
+
+    async def look(self) -> None:
+        """Count now."""
+        async with self._store.transaction() as tx:
+            metrics.QUARANTINED.set(await tx.quarantined(QuarantineFilter()))
 
 
 def _filter(asked: quarantine_pb2.QuarantineFilter) -> QuarantineFilter:

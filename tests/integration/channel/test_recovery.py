@@ -12,6 +12,8 @@ from services.channel.domain.actions import ChannelChoice
 from services.channel.domain.contact import Permission, Reach
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import QuietHours
+from services.channel.entrypoints.quarantine import QuarantineWatch
+from services.runtime import metrics
 from services.runtime.recovery import Gap, begin, mark_restored, read_recovery
 from services.runtime.replay import Replay
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
@@ -174,6 +176,18 @@ async def test_a_discarded_message_is_over_and_keeps_what_it_used_up(road: Road)
     assert road.transport.sent == []
     assert await road.slots() == 1
     assert await road.told() == [("action.failed", "HANDOVER_UNKNOWN")]
+
+
+async def test_what_is_held_back_is_counted_for_the_metrics(road: Road) -> None:
+    watch = QuarantineWatch(road.store)
+    await road.take(*(make_action(number, number, category=Category.SALES) for number in (1, 2)))
+    await recover(road)
+    await watch.look()
+    assert metrics.QUARANTINED._value.get() == 2
+    async with road.store.transaction() as tx:
+        await discard(tx, road.clock, EVERYTHING)
+    await watch.look()
+    assert metrics.QUARANTINED._value.get() == 0
 
 
 async def test_a_filter_narrows_what_is_settled(road: Road) -> None:

@@ -128,12 +128,13 @@ def all_scopes() -> list[str]:
 
 def our_services() -> list[ServiceDescriptor]:
     """Every service of our protos, whether it is served here or not."""
-    names = sorted(
+    names = {
         f"rapport.{path.parent.parent.name}.{path.parent.name}.{path.stem}"
         for folder in rapport.__path__
         for path in Path(folder).glob("*/v*/*_pb2.py")
-    )
-    return [service for name in names for service in import_module(name).DESCRIPTOR.services_by_name.values()]
+    }
+    modules = [import_module(name) for name in sorted(names)]
+    return [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
 
 
 def _policy(top: Section) -> AccessPolicy:

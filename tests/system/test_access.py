@@ -3,6 +3,7 @@
 import datetime as dt
 import hmac
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 import grpc
 import jwt
 import pytest
+from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from jwt.utils import base64url_encode
 
@@ -221,6 +223,52 @@ def test_reflection_needs_credentials_and_no_scope(doors: Doors):
     assert doors.by_token().call(method).status is grpc.StatusCode.UNAUTHENTICATED
     known = doors.by_token(sign(doors.rapport, []))
     assert known.call(method).status is grpc.StatusCode.INVALID_ARGUMENT
+
+
+TOO_MANY = 20_001
+
+
+def crowded(method: Any) -> Iterator[tuple[str, bytes]]:
+    """Requests of a method with too many of one thing each, at the top or one level below: field, request."""
+    for place in method.input_type.fields:
+        request = GetMessageClass(method.input_type)()
+        if "request_id" in method.input_type.fields_by_name:
+            request.request_id = uuid.uuid4().hex
+        if place.is_repeated and place.name != "states":  # no more of them are looked at than there are
+            crowd(request, place)
+            yield place.name, request.SerializeToString()
+        elif place.message_type is not None and not place.is_repeated:
+            for inner in place.message_type.fields:
+                is_map = inner.message_type is not None and inner.message_type.GetOptions().map_entry
+                if inner.is_repeated and not is_map:
+                    crowd(getattr(request, place.name), inner)
+                    yield f"{place.name}.{inner.name}", request.SerializeToString()
+
+
+def crowd(message: Any, place: Any) -> None:
+    entry = (
+        GetMessageClass(place.message_type)()
+        if place.message_type is not None
+        else {place.CPPTYPE_STRING: "x", place.CPPTYPE_INT64: 1}[place.cpp_type]
+    )
+    getattr(message, place.name).extend([entry] * TOO_MANY)
+
+
+def test_no_method_takes_lists_without_end(doors: Doors, methods):
+    """20,001 of anything that a request lists are refused, and it is said how many there were."""
+    operator = doors.by_token(sign(doors.rapport))
+    tried = 0
+    for service in our_services():
+        for method in service.methods:
+            path = f"/{service.full_name}/{method.name}"
+            if path not in methods[doors.service] or method.client_streaming:
+                continue  # a stream's batches are those of IngestEvents, behind its opening
+            for place, request in crowded(method):
+                failure = operator.call(path, request)
+                assert failure.status is grpc.StatusCode.INVALID_ARGUMENT, (path, place, failure)
+                assert str(TOO_MANY) in failure.message, (path, place, failure)
+                tried += 1
+    assert tried >= {"profile": 5, "channel": 3, "decision": 0}[doors.service]
 
 
 def test_secrets_are_for_their_owner_only(rapport: Rapport):

@@ -79,7 +79,7 @@ k8s-rules: setup ## list the rules folder anew for the pods
 images: setup ## build the image of all services (TAG, BASE, BUILD_BASE, WHEELS)
 	$(BIN)/python -m k8s.images $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE)) $(if $(WHEELS),--wheels $(WHEELS))
 
-soak: setup ## break everything at random for MINUTES from SEED on, and give an account (CASE: kills, stalls)
+soak: setup ## break everything at random for MINUTES from SEED on, and give an account (CASE: kills, stalls, cuts)
 	$(BIN)/python -m tests.system.soak --case $(CASE) --minutes $(MINUTES) --seed $(SEED)
 
 bench: setup ## measure, beside references in the same run

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +26,7 @@ from tests.system.crash.disasters import INNER, PARTS, PROVIDERS, Disasters
 from tests.system.crash.network import Network, network
 from tests.system.crash.reconcile import Reconciliation
 from tests.system.crash.run import run
-from tests.system.crash.stalls import Stalls, dealt
+from tests.system.crash.stalls import Cuts, Stalls, dealt
 
 Told = argparse.Namespace
 Run = Callable[[int], tuple[Reconciliation, dict[str, int]]]
@@ -41,7 +42,7 @@ def main() -> int:
     soak = Soak(told)
     try:
         with ExitStack() as around:
-            soak.go_on(_kills(folder, told) if told.case == "kills" else _stalls(folder, told, around))
+            soak.go_on(_CASES[told.case](folder, told, around))
     except KeyboardInterrupt:
         click.echo("ended early")
     finally:
@@ -63,7 +64,7 @@ def _arguments() -> Told:
     add("--minutes", type=float, default=10, help="how long new runs are begun (10)")
     add("--seed", type=int, default=1, help="of the first run; each further run's is one more")
     add("--events", type=int, default=20_000, help="of each run (20,000)")
-    add("--seconds", type=float, default=120, help="kills: over which a run's events are fed (120)")
+    add("--seconds", type=float, default=120, help="over which a run's events are fed (120)")
     add("--stall", type=float, help="longest stall of a process (10), length of one of the network (20)")
     add("--at-once", type=int, default=3, help="stalls: pairs of parts that stall together (3)")
     add("--go-on", action="store_true", help="begin further runs after one that is broken")
@@ -71,7 +72,7 @@ def _arguments() -> Told:
     return parser.parse_args()
 
 
-def _kills(folder: Path, told: Told) -> Run:
+def _kills(folder: Path, told: Told, _around: ExitStack) -> Run:
     """Everything is killed, one by one, by twos, and all at once; some parts stand still for a while."""
     options = StackOptions(folder=folder / "var", rules=CHECKOUT / "rules", clock="events")
     rapport = _start(options)
@@ -101,12 +102,7 @@ def _kills(folder: Path, told: Told) -> Run:
 def _stalls(folder: Path, told: Told, around: ExitStack) -> Run:
     """The network between every two parts stalls once in each run, some pairs at a time."""
 
-    def start(**how: object) -> Rapport:
-        return _start(
-            StackOptions(folder=folder / "var", rules=CHECKOUT / "rules", clock="events", **how)  # type: ignore[arg-type]
-        )
-
-    net: Network = around.enter_context(network(start))
+    net = _network(folder, around)
 
     def once(seed: int) -> tuple[Reconciliation, dict[str, int]]:
         stalls = Stalls(net, dealt(seed, told.at_once), seconds=20.0 if told.stall is None else told.stall)
@@ -121,6 +117,35 @@ def _stalls(folder: Path, told: Told, around: ExitStack) -> Run:
         return account, {str(pair): 1 for pairs in stalls.done for pair in pairs}
 
     return once
+
+
+def _cuts(folder: Path, told: Told, around: ExitStack) -> Run:
+    """The connections between every two parts break again and again, and what was under way is lost."""
+    net = _network(folder, around)
+
+    def once(seed: int) -> tuple[Reconciliation, dict[str, int]]:
+        cuts = Cuts(net, seed)
+        account = run(
+            net.rapport,
+            feed_from=net.feed_from,
+            events=told.events,
+            seconds=told.seconds,
+            seed=seed,
+            breaking=lambda: cuts,
+        )
+        return account, Counter(map(str, cuts.done))
+
+    return once
+
+
+_CASES = {"kills": _kills, "stalls": _stalls, "cuts": _cuts}
+
+
+def _network(folder: Path, around: ExitStack) -> Network:
+    def start(**how: Any) -> Rapport:
+        return _start(StackOptions(folder=folder / "var", rules=CHECKOUT / "rules", clock="events", **how))
+
+    return around.enter_context(network(start))
 
 
 def _start(options: StackOptions) -> Rapport:

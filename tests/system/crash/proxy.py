@@ -40,7 +40,7 @@ class Proxies:
         self._stalled: set[Pair] = set()
         self._changed = asyncio.Event()
         self._servers: list[asyncio.Server] = []
-        self._links: set[asyncio.Task[None]] = set()
+        self._links: dict[asyncio.Task[None], Pair] = {}
         self.seen: set[Pair] = set()
         """Every pair that has talked through us."""
 
@@ -87,6 +87,16 @@ class Proxies:
         finally:
             self._loop.call_soon_threadsafe(self._change, self._stalled - set(pairs))
 
+    def cut(self, *pairs: Pair) -> None:
+        """Breaks their connections; what waits in the proxy, in either direction, is lost."""
+
+        async def cut() -> None:
+            for link, pair in self._links.items():
+                if pair in pairs:
+                    link.cancel()
+
+        self._do(cut())
+
     def _change(self, stalled: set[Pair]) -> None:
         self._stalled = stalled
         self._changed.set()
@@ -108,15 +118,19 @@ class Proxies:
         connect: Callable[[], Coroutine[Any, Any, tuple[asyncio.StreamReader, asyncio.StreamWriter]]],
     ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         async def link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            caller = self._name_of(_process_of(writer.get_extra_info("socket")))
-            pair = Pair(caller, called)
-            self.seen.add(pair)
+            task = asyncio.current_task()
+            assert task is not None
             try:
+                caller = self._name_of(_process_of(writer.get_extra_info("socket")))
+                pair = self._links[task] = Pair(caller, called)
+                self.seen.add(pair)
                 await self._open(pair)
                 to_reader, to_writer = await connect()
-            except OSError:
+            except BaseException as error:
                 writer.transport.abort()
-                return
+                if isinstance(error, OSError):
+                    return
+                raise
             ways = [
                 asyncio.create_task(self._pass(pair, reader, to_writer)),
                 asyncio.create_task(self._pass(pair, to_reader, writer)),
@@ -131,8 +145,8 @@ class Proxies:
 
         def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.get_running_loop().create_task(link(reader, writer))
-            self._links.add(task)
-            task.add_done_callback(self._links.discard)
+            self._links[task] = Pair("?", called)
+            task.add_done_callback(lambda task: self._links.pop(task, None))
 
         return take
 

@@ -1,6 +1,9 @@
-"""`rapport status`: what runs, and how much is on its way."""
+"""`rapport status`: what runs, whether it is well, and how much is on its way."""
 
 import json
+import threading
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,15 @@ import click
 from services.cli.stack.disks import full_disks
 from services.cli.stack.layout import DEFAULT_FOLDER
 from services.cli.stack.progress import Progress, read_progress
+from services.cli.stack.seen import Seen, look_at_roles
 from services.cli.stack.state import Stack, read_stack
 
 _COLUMNS = ("stream_pending", "outbox_pending", "due_pending", "planned", "awaiting_receipt", "dead_letters")
 _HEADINGS = ("pending", "outbox", "due", "planned", "no receipt", "dead letters")
+
+_RATES = ("events", "decisions", "messages")
+_TOP_REFUSALS = 5
+_WATCH_SECONDS = 2.0
 
 
 @click.command()
@@ -23,9 +31,19 @@ _HEADINGS = ("pending", "outbox", "due", "planned", "no receipt", "dead letters"
     help="The folder given to `rapport up`.  [default: var in the checkout]",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.option("--watch", is_flag=True, help="Show it again every two seconds; with --json a line each.")
 @click.pass_context
-def status(ctx: click.Context, folder: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
-    """Show processes, ports, business time and pending work; exit code 0 only if all run and answer."""
+def status(ctx: click.Context, folder: Path, as_json: bool, watch: bool) -> None:  # noqa: FBT001 - click passes flags so
+    """Show processes, readiness, rates, refusals and pending work; exit code 0 only if all is well."""
+    while True:
+        well = _show(folder, as_json=as_json, watch=watch)
+        if not watch:
+            ctx.exit(0 if well else 1)
+        threading.Event().wait(_WATCH_SECONDS)
+
+
+def _show(folder: Path, *, as_json: bool, watch: bool) -> bool:
+    """Show everything once; whether all is well."""
     stack = read_stack(folder.absolute())
     if stack is None:
         click.echo(
@@ -33,21 +51,26 @@ def status(ctx: click.Context, folder: Path, as_json: bool) -> None:  # noqa: FB
             if as_json
             else f"Nothing runs in {folder}."
         )
-        ctx.exit(1)
+        return False
     progress = [told for told in read_progress(stack) if _is_wanted(stack, told.service)]
+    roles = look_at_roles(stack)
     if as_json:
-        click.echo(json.dumps(_as_json(stack, progress), indent=1))
+        click.echo(json.dumps(_as_json(stack, progress, roles), indent=None if watch else 1))
     else:
+        if watch:
+            click.clear()
         _print(stack, progress)
-    ctx.exit(0 if _all_runs(stack, progress) else 1)
+        _print_roles(roles)
+    return _all_runs(stack, progress, roles)
 
 
-def _all_runs(stack: Stack, progress: list[Progress]) -> bool:
+def _all_runs(stack: Stack, progress: list[Progress], roles: list[Seen]) -> bool:
     return (
         stack.supervised
         and stack.state == "running"
         and all(program.state == "running" and program.alive for program in stack.programs)
         and all(told.failure is None for told in progress)
+        and all(seen.well for seen in roles)
     )
 
 
@@ -59,7 +82,7 @@ def _state(stack: Stack) -> str:
     return stack.state if stack.supervised else "left over from a crash"
 
 
-def _as_json(stack: Stack, progress: list[Progress]) -> dict[str, Any]:
+def _as_json(stack: Stack, progress: list[Progress], roles: list[Seen]) -> dict[str, Any]:
     return {
         "folder": str(stack.folder),
         "state": stack.state if stack.supervised else "crashed",
@@ -84,7 +107,27 @@ def _as_json(stack: Stack, progress: list[Progress]) -> dict[str, Any]:
             for program in stack.programs
         ],
         "services": [_service_json(told) for told in progress],
+        "roles": [_role_json(seen) for seen in roles],
+        "per_second": _rates(roles),
+        "refusals": dict(_refusals(roles).most_common()),
     }
+
+
+def _role_json(seen: Seen) -> dict[str, Any]:
+    return {"role": seen.role, "failure": seen.failure} if seen.failure else asdict(seen)
+
+
+def _rates(roles: list[Seen]) -> dict[str, float]:
+    """What is done per second in the whole stack, over the last minute."""
+    return {name: round(sum(seen.per_second.get(name, 0.0) for seen in roles), 2) for name in _RATES}
+
+
+def _refusals(roles: list[Seen]) -> Counter[str]:
+    """By reason, since the roles started."""
+    found: Counter[str] = Counter()
+    for seen in roles:
+        found.update(seen.refusals)
+    return found
 
 
 def _service_json(told: Progress) -> dict[str, Any]:
@@ -137,6 +180,61 @@ def _print(stack: Stack, progress: list[Progress]) -> None:
             for told in progress
         ],
     )
+
+
+def _print_roles(roles: list[Seen]) -> None:
+    click.echo()
+    _table(
+        (
+            "role",
+            "ready",
+            "missing",
+            "lag",
+            "oldest",
+            "outbox",
+            "oldest",
+            "failures",
+            "memory",
+            "certificate",
+        ),
+        [_role_row(seen) for seen in roles],
+    )
+    rates = ", ".join(f"{rate:,.1f} {name}" for name, rate in _rates(roles).items())
+    click.echo(f"\nper second over the last minute: {rates}")
+    engines = [seen for seen in roles if seen.engine_restarts is not None]
+    if engines:
+        restarts = sum(seen.engine_restarts or 0 for seen in engines)
+        aside = sum(seen.engine_set_aside or 0 for seen in engines)
+        click.echo(f"rules engine: {restarts} restarts, {aside} events set aside")
+    refusals = _refusals(roles).most_common(_TOP_REFUSALS)
+    said = ", ".join(f"{reason.lower()} {count}" for reason, count in refusals) or "none"
+    click.echo(f"refusals since the roles started: {said}")
+
+
+def _role_row(seen: Seen) -> tuple[str, ...]:
+    if seen.failure:
+        return (seen.role, seen.failure, *("-" for _ in range(8)))
+    shortest = min(seen.certificates.values(), default=None)
+    return (
+        seen.role,
+        "-" if seen.ready is None else "yes" if seen.ready else "no",
+        ", ".join(seen.missing) or "-",
+        _number(seen.lag),
+        _seconds(seen.oldest_seconds),
+        _number(seen.outbox),
+        _seconds(seen.outbox_seconds),
+        str(seen.task_failures),
+        "-" if seen.resident_bytes is None else f"{seen.resident_bytes / 1e6:.0f} MB",
+        "-" if shortest is None else f"{shortest / 86_400:.0f} days",
+    )
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+def _seconds(age: float | None) -> str:
+    return "-" if age is None else f"{age:.0f} s"
 
 
 def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

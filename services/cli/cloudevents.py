@@ -66,9 +66,9 @@ def parse_time(text: str) -> Timestamp:
     try:
         moment = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise LineError("time", f"{text[:40]!r} is no time; write for example 2026-11-02T08:15:00Z") from None
+        raise LineError("time", "this is no time; write for example 2026-11-02T08:15:00Z") from None
     if moment.tzinfo is None:
-        raise LineError("time", f"{text!r} has no zone; end it with Z or, for example, +01:00")
+        raise LineError("time", "this has no zone; end it with Z or, for example, +01:00")
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp

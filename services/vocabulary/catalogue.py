@@ -1,5 +1,6 @@
 """The catalogue: the events, traits, things, offers and templates of this operator, and what each is for."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -20,6 +21,8 @@ from services.vocabulary.values import (
 )
 from services.vocabulary.words import Channel, EventStage, Purpose
 
+# words with points between them, and no number that could be a subscriber's
+_WORDS = re.compile(r"(?!.*[0-9]{5})[a-z_][a-z0-9_-]*(\.[a-z_][a-z0-9_-]*)*", re.IGNORECASE)
 CYCLE_DAYS = 31
 """The longest billing cycle; `13 cycles` are kept as 403 days."""
 
@@ -347,5 +350,5 @@ def load_catalogue(folder: Path | str) -> Catalogue:
 
 
 def _shown(name: str) -> str:
-    """A name as it may be shown in an error: short, and printable."""
-    return name[:60] if name.isprintable() else "(not printable)"
+    """A name as it may be shown in an error: one that is a number, an address or a person's is not."""
+    return name if len(name) <= 60 and _WORDS.fullmatch(name) else "(not a name)"

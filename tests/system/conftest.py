@@ -30,6 +30,7 @@ from services.cli.stack.up import start_stack
 from tests.fakes.otlp import Collector
 from tests.integration.leftovers import mark_ours
 from tests.system.crash.small_disk import unmount_under
+from tests.system.personal_data import numbers_in_logs
 
 START = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
 """All shipped rule sets are active from here to the end of March 2027."""
@@ -221,10 +222,13 @@ def make_stack() -> Iterator[Callable[..., Rapport]]:
         return rapport
 
     yield make
+    named = []
     for folder in folders:
         stop_stack(folder / "var")
+        named += numbers_in_logs(folder / "var")
         unmount_under(folder)
         shutil.rmtree(folder)
+    assert named == [], "whatever a test does, no subscriber number reaches a log"
 
 
 @pytest.fixture(scope="session")

@@ -196,7 +196,12 @@ def test_an_event_is_typed_and_its_defaults_are_filled_in(rules):
         ({"mb": 3, "kind": "noon"}, "data.kind", "none of the words"),
         ({"mb": 3, "country": "Spain"}, "data.country", "is not a country"),
         ({"mb": 3, "coutry": "ES"}, "data.coutry", "is no field of usage.data_used"),
-        ({"mb": 3, "x" * 100: 1}, "data." + "x" * 60, "is no field"),
+        ({"mb": 3, "data_used.mb-2026": 1}, "data.data_used.mb-2026", "is no field"),
+        # what may be a number, an address or a person is not repeated
+        ({"mb": 3, "x" * 100: 1}, "data.(not a name)", "is no field"),
+        ({"mb": 3, "a33612345678": 1}, "data.(not a name)", "is no field"),
+        ({"mb": 3, "ada@example.org": 1}, "data.(not a name)", "is no field"),
+        ({"mb": 3, "Ada Lovelace": 1}, "data.(not a name)", "is no field"),
     ],
 )
 def test_an_event_that_does_not_fit_names_the_field(rules, fields, field, message):

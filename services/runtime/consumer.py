@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from services.runtime.database import Transaction, backoff_seconds
@@ -109,6 +110,7 @@ class StreamConsumer:
         self._ready: deque[Delivery] = deque()
         self._some_ready = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._over = asyncio.Event()
         self._missing = asyncio.Event()
 
     async def run(self) -> None:
@@ -127,18 +129,17 @@ class StreamConsumer:
             asyncio.create_task(self._work(), name=f"{self._stream}-work-{number}")
             for number in range(self._concurrent)
         ]
+        leaving = asyncio.create_task(self._leave(subscription), name=f"{self._stream}-leave")
         try:
             await _first_failure_or_all([*workers, *helpers], workers)
         finally:
+            self._over.set()
             for task in (*workers, *helpers):
                 task.cancel()
             await asyncio.gather(*workers, *helpers, return_exceptions=True)
-            with contextlib.suppress(NatsError, OSError, TimeoutError):
-                async with asyncio.timeout(_LEAVE_SECONDS):
-                    # what the server has sent before it heard of us arrives yet, and is given back too
-                    await subscription.drain()  # type: ignore[no-untyped-call]
-            with contextlib.suppress(NatsError, OSError):
-                await self._give_back()
+            await leaving
+            await self._give_back(list(self._held.values()))
+            self._over.clear()
             self._held.clear()
             self._ready.clear()
 
@@ -146,6 +147,24 @@ class StreamConsumer:
         """Take nothing new; `run` returns when what is in work has been done."""
         self._stopping.set()
         self._some_ready.set()
+
+    async def _leave(self, subscription: Subscription) -> None:
+        """Once told to stop: let the server send nothing more, and give back what nobody works on yet."""
+        stop, over = (asyncio.create_task(event.wait()) for event in (self._stopping, self._over))
+        try:
+            await asyncio.wait({stop, over}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            over.cancel()
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                # what the server had sent when it heard of us arrives yet
+                await subscription.drain()  # type: ignore[no-untyped-call]
+        waiting = list(self._ready)
+        self._ready.clear()
+        await self._give_back(waiting)
+        for delivery in waiting:
+            self._held.pop(delivery.partition, None)
 
     # taking
 
@@ -331,11 +350,14 @@ class StreamConsumer:
                 _log.warning("ack_not_sent", stream=self._stream, partition=delivery.partition)
             await self._pull(delivery.partition)
 
-    async def _give_back(self) -> None:
-        """On leaving: what was not done may go to another worker at once; heartbeats kept it ours."""
-        for delivery in self._held.values():
-            await self._bus.nats.publish(delivery.reply, b"-NAK")
-        await self._bus.nats.flush(timeout=2)
+    async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """What was not done may go to another worker at once; heartbeats kept it ours."""
+        if not deliveries:
+            return
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            for delivery in deliveries:
+                await self._bus.nats.publish(delivery.reply, b"-NAK")
+            await self._bus.nats.flush(timeout=2)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ EVERY_SECONDS = 1.0
 _FAILURES = 2
 """So many failed checks in a row mean that a dependency is missing; one may be a hiccup."""
 _SETTLE_SECONDS = 60.0
+_CLOSE_SECONDS = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _STATUSES = {
@@ -61,6 +62,7 @@ class Health:
         self._dependencies: dict[str, Dependency] = {}
         self._built = False
         self._draining = False
+        self.ended = False
         self._ready = False
         self._settled = 0.0
         self._changed = asyncio.Event()
@@ -98,6 +100,11 @@ class Health:
     def drain(self) -> None:
         """From now on the role is not ready, whatever comes."""
         self._draining = True
+        self._change()
+
+    def end(self) -> None:
+        """Whoever watches is told how things stand, and no more."""
+        self.ended = True
         self._change()
 
     def _change(self) -> None:
@@ -219,19 +226,23 @@ class _Answers(health_pb2_grpc.HealthServicer):
             if serving != told:
                 told = serving
                 yield health_pb2.HealthCheckResponse(status=_STATUSES[serving])
+            elif self._health.ended:
+                return
             await self._health.changed(EVERY_SECONDS)
 
 
 class HealthPort:
     """Serves a role's health in plain gRPC, and nothing else; no caller has to show who it is."""
 
-    def __init__(self, server: grpc.aio.Server, address: str) -> None:
+    def __init__(self, health: Health, server: grpc.aio.Server, address: str) -> None:
+        self._health = health
         self._server = server
         self.address = address
 
     async def close(self) -> None:
         """Answer no more."""
-        await self._server.stop(None)
+        self._health.end()
+        await self._server.stop(_CLOSE_SECONDS)
 
 
 async def serve_health(health: Health, listen: str) -> HealthPort:
@@ -250,4 +261,4 @@ async def serve_health(health: Health, listen: str) -> HealthPort:
             suggestion="name an address of this machine and a free port",
         ) from error
     await server.start()
-    return HealthPort(server, f"{listen.rsplit(':', 1)[0]}:{port}")
+    return HealthPort(health, server, f"{listen.rsplit(':', 1)[0]}:{port}")

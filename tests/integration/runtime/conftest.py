@@ -1,7 +1,9 @@
 """A migrated database, a bus with fresh streams, and a wait for a condition."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,12 @@ import pytest
 from services.runtime.database import Database
 from services.runtime.settings import Settings
 from services.runtime.streams import Bus, connect_bus, ensure_streams
+from tests.fakes.trust import trust
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PARTITIONS = 4
+ROOT = Path(__file__).parents[3]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 20.0) -> None:
@@ -50,3 +55,28 @@ def count(database: Database) -> Callable[[str], Awaitable[int]]:
         return int(row[0])
 
     return count
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a role of the small service as a process, with RAPPORT_ settings by lower-case name."""
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
+        environment = {f"RAPPORT_{name.upper()}": value for name, value in settings.items()}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.runtime.small_service", *arguments],
+            cwd=ROOT,
+            env={"PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}", **trust().environment(), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

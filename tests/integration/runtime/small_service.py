@@ -2,19 +2,28 @@
 
 import asyncio
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
+from services.runtime.consumer import Delivery, StreamConsumer
+from services.runtime.database import Database
+from services.runtime.opening import open_bus, open_database
 from services.runtime.process import Role, run_service
+from services.runtime.pulse import promised
 from services.runtime.server import build_server
+from services.runtime.streams import EVENTS
+from tests.integration.runtime.recorder import Recorder
 
+MIGRATIONS = Path(__file__).parent / "migrations"
 _log = structlog.get_logger(__name__)
 
 
 async def build_server_role(role: Role) -> None:
     server = build_server(role.settings, [], {})
-    role.on_close(server.stop)
+    role.on_drain(server.stop)
     await server.start()
     role.ready["listen"] = server.address
 
@@ -54,11 +63,68 @@ async def build_stuck_role(role: Role) -> None:
     ends.set()
 
 
+async def build_road_role(role: Role) -> None:
+    """Takes EVENTS; a message ends when the file named by RAPPORT_GATE_FILE is there."""
+    database = await open_database(role, MIGRATIONS)
+    bus = await open_bus(role, needed=True)
+    partitions = role.settings.partitions
+    consumer = StreamConsumer(
+        bus, EVENTS, Gated(database, Path(role.settings.extra.get("gate_file", ""))), partitions=partitions
+    )
+    role.supervise("events", consumer.run, stop=consumer.stop)
+
+
+class Gated(Recorder):
+    """A recorder whose messages end when a file is there."""
+
+    def __init__(self, database: Database, file: Path) -> None:
+        super().__init__(database)
+        self._file = file
+        self.gate.clear()
+
+    async def handle(self, deliveries: Sequence[Delivery]) -> None:
+        opening = asyncio.create_task(self._open())
+        try:
+            _log.info("in_work", messages=len(deliveries))
+            await super().handle(deliveries)
+        finally:
+            opening.cancel()
+
+    async def _open(self) -> None:
+        while not self._file.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.02)
+        self.gate.set()
+
+
+async def build_hanging_role(role: Role) -> None:
+    """A task that does not keep its promise."""
+
+    async def hangs() -> None:
+        with promised("what was begun", 0.5):
+            await asyncio.Event().wait()
+
+    role.supervise("hangs", hangs)
+
+
+async def build_blocking_role(role: Role) -> None:
+    """A task that keeps the event loop from turning."""
+
+    async def blocks() -> None:
+        await asyncio.sleep(1.0)
+        _log.info("blocks")
+        threading.Event().wait(60)
+
+    role.supervise("blocks", blocks)
+
+
 if __name__ == "__main__":
     roles = {
+        "road": build_road_role,
+        "hanging": build_hanging_role,
+        "blocking": build_blocking_role,
         "server": build_server_role,
         "worker": build_worker_role,
         "broken": build_broken_role,
         "stuck": build_stuck_role,
     }
-    sys.exit(run_service("small", roles, Path(__file__).parent / "migrations"))
+    sys.exit(run_service("small", roles, MIGRATIONS))

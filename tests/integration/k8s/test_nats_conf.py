@@ -45,9 +45,9 @@ class Cluster:
                 ("0.0.0.0:6222", f"127.0.0.1:{routes[number]}"),
                 ("127.0.0.1:8222", f"127.0.0.1:{probes[number]}"),
                 *((f"nats-{n}.nats-routes:6222", f"localhost:{routes[n]}") for n in range(3)),
-                ("../nats-tls/tls.crt", str(self.files.chain)),
-                ("../nats-tls/tls.key", str(self.files.key)),
-                ("../nats-tls/ca.crt", str(self.files.authority)),
+                ("/etc/nats-tls/tls.crt", str(self.files.chain)),
+                ("/etc/nats-tls/tls.key", str(self.files.key)),
+                ("/etc/nats-tls/ca.crt", str(self.files.authority)),
                 ("store_dir: /data", f'store_dir: "{home}"'),
             ):
                 assert there in own

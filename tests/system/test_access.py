@@ -3,6 +3,7 @@
 import datetime as dt
 import hmac
 import json
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -269,6 +270,21 @@ def test_no_method_takes_lists_without_end(doors: Doors, methods):
                 assert str(TOO_MANY) in failure.message, (path, place, failure)
                 tried += 1
     assert tried >= {"profile": 5, "channel": 3, "decision": 0}[doors.service]
+
+
+def test_knocking_without_tls_leaves_nothing_in_the_log(doors: Doors):
+    log = doors.rapport.layout.log(f"{doors.service}-server")
+    before = log.stat().st_size
+    for address in (doors.rapport.stack.address(doors.service), doors.rapport.stack.target(doors.service)):
+        host, _, port = address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as knock:
+            knock.sendall(b"GET / HTTP/1.1\r\nHost: rapport\r\n\r\n")
+            while knock.recv(1000):
+                pass  # until it is closed
+    with log.open("rb") as file:
+        file.seek(before)
+        for line in file:
+            json.loads(line)
 
 
 def test_secrets_are_for_their_owner_only(rapport: Rapport):

@@ -13,6 +13,7 @@ from services.decision.domain.errors import JobFailedError
 from services.decision.domain.experiments import HOLDOUT, bucket_of
 from services.runtime.errors import StorageFullError
 from services.vocabulary.words import ActionOutcome, RefusalReason
+from tests.fakes.counting import counted, grown
 from tests.integration.decision.conftest import (
     HOUR,
     LIVE,
@@ -64,6 +65,25 @@ async def test_an_event_leads_to_an_action_and_its_record(worker):
         "events.seen": 1,
         "outcome.dispatched": 1,
     }
+
+
+async def test_decisions_and_their_actions_are_counted_by_what_came_of_them(worker):
+    def asked(name, at, data=None):
+        return exhausted(event_id=name, customer=TREATED, at=at, **({"data": data} if data else {}))
+
+    cycle = {"cycle": "2026-12", "surcharge_next": True, "days_left_in_cycle": 1}
+    before = counted()
+    await worker.take((asked("a", NOON, cycle), snapshot(TREATED)))
+    await worker.take((asked("b", NOON + HOUR, cycle), snapshot(TREATED)))
+    await worker.take((exhausted(event_id="n", customer=TREATED), None))
+    found = grown(before)
+    assert found["rapport_decisions_total", "nothing"] == 1
+    results = [one for one in found if one[0] == "rapport_decisions_total"]
+    silent = [one for one in await worker.decided() if all(o[0] == REFUSED for o in outcomes(one).values())]
+    assert found.get(("rapport_decisions_total", "silent"), 0) == len(silent)
+    assert sum(found[one] for one in results) == 3
+    asked_for = sum(len(outcomes(one)) for one in await worker.decided())
+    assert sum(value for key, value in found.items() if key[0] == "rapport_actions_total") == asked_for
 
 
 async def test_what_triggers_nothing_is_only_counted(worker):
@@ -348,10 +368,12 @@ def crashing(tmp_path):
 async def test_a_crash_in_c_costs_nothing_but_a_restart(make_worker, tmp_path):
     worker = make_worker(crashing(tmp_path))
     await worker.install(*LIVE)
+    before = counted()
     names = ["a", "b", "crash-once-1", "c"]
     await worker.take(*((exhausted(event_id=name, customer=TREATED), snapshot(TREATED)) for name in names))
     assert [one.event_id for one in await worker.decided()] == names
     assert worker.process.starts == 2
+    assert grown(before, "rapport_engine_") == {("rapport_engine_restarts_total",): 1}
     assert await worker.count("dead_letter") == 0
 
 
@@ -364,6 +386,7 @@ async def test_an_event_that_kills_the_engine_twice_is_set_aside_with_its_input(
     ]
     first = worker.delivery(batch_of(*pairs[:2]))
     second = worker.delivery(batch_of(*pairs[2:], pairs[0]))
+    before = counted()
     await worker.take_events.take([first, second])
     assert [one.event_id for one in await worker.decided()] == ["a", "b"]
     async with worker.database.transaction() as transaction:
@@ -376,6 +399,7 @@ async def test_an_event_that_kills_the_engine_twice_is_set_aside_with_its_input(
     assert stream_pb2.Snapshot.FromString(kept.snapshots[0]).customer == TREATED
     totals = await worker.totals()
     assert (totals["events.seen"], totals["decisions"], totals["events.set_aside"]) == (4, 2, 1)
+    assert grown(before, "rapport_engine_set_aside") == {("rapport_engine_set_aside_total",): 1}
 
 
 async def test_an_event_that_cannot_be_evaluated_is_set_aside_and_can_be_sent_again(worker):

@@ -6,17 +6,16 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from prometheus_client.parser import text_string_to_metric_families
 
 from services.runtime import tracing
 from services.runtime.client import connect
 from services.runtime.consumer import StreamConsumer, take_messages
 from services.runtime.dead_letters import DeadLetters
-from services.runtime.metrics import exposition
 from services.runtime.outbox import Outbox, Relay
 from services.runtime.server import Served, build_server
 from services.runtime.settings import Settings
 from services.runtime.streams import ACTIONS, EVENTS, subject
+from tests.fakes.counting import counted
 from tests.fakes.trust import declare, trust
 from tests.integration.runtime.conftest import PARTITIONS, until
 from tests.integration.runtime.recorder import Recorder
@@ -25,20 +24,9 @@ FIRST = f"00-{'a' * 32}-{'1' * 16}-01"
 SECOND = f"00-{'b' * 32}-{'2' * 16}-01"
 
 
-def counted():
-    """Every sample of this process, by name and labels (without service and role)."""
-    return {
-        (sample.name, *(v for k, v in sorted(sample.labels.items()) if k not in {"service", "role"})): (
-            sample.value
-        )
-        for family in text_string_to_metric_families(exposition("test", "worker").decode())
-        for sample in family.samples
-    }
-
-
-def grown(before, *names):
-    after = counted()
-    return [after.get(name, 0) - before.get(name, 0) for name in names]
+def more(before, *names):
+    now = counted()
+    return [now.get(name, 0) - before.get(name, 0) for name in names]
 
 
 @asynccontextmanager
@@ -68,7 +56,7 @@ async def test_items_are_counted_as_done_set_aside_and_repeated_once_each(databa
 
     async with running(StreamConsumer(bus, EVENTS, Recorder(database, letters), partitions=PARTITIONS)):
         await until(drained)
-    assert grown(
+    assert more(
         before,
         ("rapport_items_total", "done", EVENTS),
         ("rapport_items_total", "set_aside", EVENTS),
@@ -202,7 +190,7 @@ async def test_calls_are_counted_by_method_and_code_also_when_refused_or_cut_off
     one, many = "test.v1.Observed/Answer", "test.v1.Observed/Answers"
 
     async def all_counted():
-        return grown(
+        return more(
             before,
             (name, "OK", one),
             (name, "OK", many),

@@ -16,9 +16,9 @@ from services.runtime.dead_letters import DeadLetters
 from services.runtime.outbox import Outbox
 from services.runtime.streams import EVENTS, subject
 from services.runtime.watch import BacklogWatch, stream_backlog
+from tests.fakes.counting import counted
 from tests.fakes.trust import trust
 from tests.integration.runtime.conftest import PARTITIONS, until
-from tests.integration.runtime.test_observed import counted
 from tests.integration.runtime.test_scrape import get
 
 ROOT = Path(__file__).parents[3]

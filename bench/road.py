@@ -76,11 +76,11 @@ async def measure_road(folder: Path, profiles: int, activity_bytes: int, seconds
         await make_live(connections, files)
         record = SmscRecord(stack.layout.record("smsc"))
         try:
-            await _run_full(connections, record, _traffic("warm-up", profiles), WARM_UP_SECONDS)
-            sustained = await _run_full(connections, record, _traffic("full", profiles), seconds)
+            await run_full(connections, record, traffic_named("warm-up", profiles), WARM_UP_SECONDS)
+            sustained = await run_full(connections, record, traffic_named("full", profiles), seconds)
             rate = sustained.per_second / 2
             _say(f"{sustained.per_second:,.0f} events/s; now {rate:,.0f} events/s for {seconds:.0f} s")
-            steady = _traffic("steady", profiles)
+            steady = traffic_named("steady", profiles)
             answers = await send_at_rate(connections.profile, steady, rate, seconds + WARM_UP_SECONDS)
             await _all_received(record, steady)
             await wait_quiet(connections, receipts=True)
@@ -93,9 +93,10 @@ async def measure_road(folder: Path, profiles: int, activity_bytes: int, seconds
     return Road(seeded, sustained, over, rate, answers)
 
 
-async def _run_full(
+async def run_full(
     connections: Connections, record: SmscRecord, traffic: Traffic, seconds: float
 ) -> Sustained:
+    """Feeds as fast as the road goes for so long, and waits until nothing is on its way any more."""
     before_count = record.read_on()
     looked = time.monotonic()
 
@@ -135,7 +136,8 @@ async def _all_received(record: SmscRecord, traffic: Traffic) -> None:
             came, moved = now, time.monotonic()
 
 
-def _traffic(name: str, profiles: int) -> Traffic:
+def traffic_named(name: str, profiles: int) -> Traffic:
+    """Events of the benchmark's mix; the same name gives the same ones."""
     return Traffic(name, profiles, random.Random(name))
 
 

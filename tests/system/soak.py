@@ -58,9 +58,7 @@ def main() -> int:
 def _arguments() -> Told:
     parser = argparse.ArgumentParser(prog="python -m tests.system.soak", description=__doc__)
     add = parser.add_argument
-    add(
-        "--case", choices=["kills", "stalls"], default="kills", help="parts are killed, or the network stalls"
-    )
+    add("--case", choices=_CASES, default="kills", help="parts are killed, or the network stalls, or breaks")
     add("--minutes", type=float, default=10, help="how long new runs are begun (10)")
     add("--seed", type=int, default=1, help="of the first run; each further run's is one more")
     add("--events", type=int, default=20_000, help="of each run (20,000)")

@@ -80,21 +80,27 @@ class Sender:
             self.rest_micros = self._rate.wait_micros()
             return 0
         self.rest_micros = 0
-        ready, stale = await self._claim(limit)
-        taken_up = len(ready) + len(stale)
-        if stale:
-            ready += await self._ask_again(stale)
+        ready: list[Message] = []
+        try:
+            stale = await self._claim(limit, ready)
+            taken_up = len(ready) + len(stale)
+            if stale:
+                await self._ask_again(stale, ready)
+        except Exception:
+            # some may be committed as `sending`, and nobody but us knows that they were not handed over
+            await self._put_back(ready)
+            raise
         if ready:
             await self._hand_over(ready)
         return taken_up
 
-    async def _claim(self, limit: int) -> tuple[list[Message], list[Message]]:
-        """Those to hand over now, committed as `sending`, and those that must be asked for again."""
+    async def _claim(self, limit: int, ready: list[Message]) -> list[Message]:
+        """Adds those to hand over now, committed as `sending`; returns those that must be asked for again."""
         wall_micros = self._clock.wall_micros()
         async with self._store.transaction() as tx:
             claimed = await tx.claim_planned(self.channel, wall_micros, limit)
             if not claimed:
-                return [], []
+                return []
             stale: list[Message] = []
             fresh: list[tuple[Message, Reach | None]] = []
             for message in claimed:
@@ -103,13 +109,13 @@ class Sender:
                 else:
                     message.retry_wall_micros = wall_micros + self._lease_micros  # nobody else takes it up
                     stale.append(message)
-            ready = await self._judge(tx, fresh)
+            ready += await self._judge(tx, fresh)
             await tx.save(claimed)
             await _tell(tx, claimed)
-        return ready, stale
+        return stale
 
-    async def _ask_again(self, stale: Sequence[Message]) -> list[Message]:
-        """Asks the profile anew; those it still allows are committed as `sending`."""
+    async def _ask_again(self, stale: Sequence[Message], ready: list[Message]) -> None:
+        """Asks the profile anew; adds those it still allows, committed as `sending`."""
         answers = await ask_profile(self._profile, stale)
         async with self._store.transaction() as tx:
             stored = await tx.messages(
@@ -120,10 +126,19 @@ class Sender:
                 message = stored[before.message_id]
                 if message.is_ready and message.retry_wall_micros == before.retry_wall_micros:
                     pairs.append((message, answers.get(question_of(message))))
-            ready = await self._judge(tx, pairs)
+            ready += await self._judge(tx, pairs)
             await tx.save([message for message, _ in pairs])
             await _tell(tx, [message for message, _ in pairs])
-        return ready
+
+    async def _put_back(self, begun: Sequence[Message]) -> None:
+        """Plans again what was, perhaps, committed as `sending` and was not handed over."""
+        if begun:
+            detail = "not handed over: the database was lost before"
+            outcomes = {
+                message.message_id: Handed(message.message_id, HandOver.TRANSIENT, detail=detail)
+                for message in begun
+            }
+            await self._keep(begun, outcomes, as_stored=True)
 
     async def _judge(
         self,
@@ -204,15 +219,21 @@ class Sender:
             _log.error("transport_failed", channel=self.channel.value, error=type(error).__name__)
         return ()
 
-    async def _keep(self, messages: Sequence[Message], outcomes: Mapping[str, Handed]) -> None:
-        """Commits the outcomes; while the lease lasts a database that is away is waited for."""
+    async def _keep(
+        self, messages: Sequence[Message], outcomes: Mapping[str, Handed], *, as_stored: bool = False
+    ) -> None:
+        """Commits the outcomes; while the lease lasts a database that is away is waited for.
+
+        `as_stored`: nobody knows whether the messages are stored as they are in memory.
+        """
         steps = {message.message_id: message.changes for message in messages}
         deadline = self._clock.monotonic() + self._lease_micros / 1_000_000
         failures = 0
         while True:
             try:
                 async with self._store.transaction() as tx:
-                    if failures:  # what is in memory has been changed in vain: begin with what is stored
+                    if failures or as_stored:
+                        # what is in memory may have been changed in vain: begin with what is stored
                         keys = [(message.customer, message.message_id) for message in messages]
                         stored = await tx.messages(keys, lock=True)
                         messages = [

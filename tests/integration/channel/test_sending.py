@@ -9,6 +9,7 @@ from services.channel.adapters.storage.transaction import PostgresTransaction
 from services.channel.app.ports import HandOver, Receipt, ReceiptState
 from services.channel.app.receipts import take_receipts
 from services.channel.app.send import expire, recover
+from services.runtime.errors import UnavailableError
 from services.vocabulary.words import ActionKind, Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import always, make_action, reachable
 from tests.integration.channel.conftest import Road
@@ -199,7 +200,35 @@ async def test_a_sender_that_stood_still_hands_nothing_over_that_another_may_hav
 
     road.clock.wall += 60_000_000
     await road.sender.turn()
-    assert [one.customer for one in road.transport.sent] == ([1] if lease_over else [1, 2])
+    assert sorted(one.customer for one in road.transport.sent) == ([1] if lease_over else [1, 2])
+
+
+@pytest.mark.parametrize("asked_again", [False, True])
+async def test_a_claim_whose_commit_nobody_confirmed_costs_no_message(
+    road: Road, *, asked_again: bool
+) -> None:
+    """The database commits, and is lost before it says so; nothing was handed over, so nothing is unknown."""
+    service = await road.take_one(make_action(1, 1))
+    sales = await road.take_one(make_action(2, 2, category=Category.SALES))
+    road.clock.wall += 5_000_000 if asked_again else 0  # the profile's word is old: it is asked again
+    whole, lose = road.store.transaction, iter([False, True] if asked_again else [True])
+
+    @asynccontextmanager
+    async def lost_after() -> AsyncIterator[PostgresTransaction]:
+        async with whole() as tx:
+            yield tx
+        if next(lose, False):
+            raise UnavailableError("the database does not answer")
+
+    road.store.transaction = lost_after  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        await road.sender.turn()
+    assert road.transport.sent == []
+    assert [(await road.stored(message)).state for message in (service, sales)] == [MessageState.PLANNED] * 2
+
+    road.clock.wall += 60_000_000
+    await road.sender.turn()
+    assert sorted((one.customer, one.again) for one in road.transport.sent) == [(1, False), (2, False)]
 
 
 async def test_consent_withdrawn_before_the_hand_over_stops_the_message(road: Road) -> None:

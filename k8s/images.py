@@ -9,9 +9,13 @@ from typing import Any, cast
 import click
 import docker
 from docker.errors import APIError, DockerException
+from docker.utils import kwargs_from_env
 from docker.utils.build import exclude_paths
+from requests.exceptions import RequestException
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+_VERSION = "1.41"
+"""Of the API; the question whether an engine is there needs none, and the client wants one."""
 
 
 class ImageError(Exception):
@@ -20,15 +24,17 @@ class ImageError(Exception):
 
 def engine() -> docker.DockerClient:
     """The container engine that this user can reach (DOCKER_HOST counts); ImageError when none answers."""
+    asking = docker.APIClient(version=_VERSION, timeout=20, **kwargs_from_env())
     try:
-        client = docker.from_env(timeout=600)
-        client.ping()
-    except DockerException as error:
+        asking.version(api_version=False)
+    except (DockerException, RequestException) as error:
         raise ImageError(
             "no container engine answers here, and images can only be built by one. Start Docker, or name "
             "another machine's by DOCKER_HOST"
         ) from error
-    return client
+    finally:
+        asking.close()
+    return docker.from_env(timeout=600)
 
 
 def context(wheels: Path | None = None) -> io.BytesIO:
@@ -37,7 +43,7 @@ def context(wheels: Path | None = None) -> io.BytesIO:
     patterns = [line for line in ignored if line and not line.startswith("#")]
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name in sorted(exclude_paths(str(CHECKOUT), patterns)):
+        for name in sorted(set(exclude_paths(str(CHECKOUT), patterns)) - {".dockerignore"}):
             archive.add(CHECKOUT / name, arcname=name, recursive=False, filter=_nobodys)
         for path in sorted(wheels.iterdir()) if wheels is not None else ():
             archive.add(path, arcname=f"wheels/{path.name}", filter=_nobodys)

@@ -57,7 +57,7 @@ async def call_micros(rounds: int, traceparent: str = "") -> float:
         del context
         return request
 
-    handler = grpc.unary_unary_rpc_method_handler(answer)
+    handler: Any = grpc.unary_unary_rpc_method_handler(answer)
 
     async def served(_details: object) -> Any:
         return handler
@@ -68,7 +68,7 @@ async def call_micros(rounds: int, traceparent: str = "") -> float:
     interceptor, context = ObservingInterceptor(), Call(traceparent)
 
     async def bare() -> None:
-        await handler.unary_unary(None, context)  # type: ignore[misc,arg-type]
+        await handler.unary_unary(None, context)
 
     async def observed() -> None:
         found: Any = await interceptor.intercept_service(served, Details())  # type: ignore[arg-type]

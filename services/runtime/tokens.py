@@ -258,7 +258,8 @@ def usable_keys(told: Any) -> dict[str, jwt.PyJWK]:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # the last: NaN and Infinity, which JSON does not have and Python's reader takes, would never end
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
 
 
 def _https(location: str, authority: str) -> Fetch:

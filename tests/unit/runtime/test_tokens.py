@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 from pathlib import Path
 
 import jwt
@@ -89,6 +90,9 @@ async def test_a_token_does_not_count_before_its_time(checked: Checked):
         ({"aud": ["billing"]}, "aud"),
         ({"exp": "tomorrow"}, "exp"),
         ({"exp": True}, "exp"),
+        ({"exp": math.nan}, "exp"),
+        ({"exp": math.inf}, "exp"),
+        ({"nbf": math.nan}, "nbf"),
         ({"nbf": "now"}, "nbf"),
         ({"sub": ""}, "sub"),
         ({"sub": 7}, ""),

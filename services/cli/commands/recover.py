@@ -92,7 +92,7 @@ async def begin(
     """
     async with connected(folder) as connections:
         known = [await _look(connections, service) for service in SERVICES]
-        start = start or _oldest(known, clock=connections.stack.clock)
+        start = start or oldest_known(known, clock=connections.stack.clock)
         end = end or await _now(connections)
         for told in known:
             if told.state == recovery_pb2.INSTALLATION_STATE_RECOVERING:
@@ -208,8 +208,8 @@ async def _now(connections: Connections) -> dt.datetime:
     return answer.business_time.ToDatetime(dt.UTC)
 
 
-def _oldest(known: list[recovery_pb2.Recovery], *, clock: str) -> dt.datetime:
-    """What the oldest of the restored databases knows last, which is a time of the wall's clock."""
+def oldest_known(known: list[recovery_pb2.Recovery], *, clock: str) -> dt.datetime:
+    """What the oldest of the restored databases knows last, a time of the wall's clock; else StackError."""
     times = [
         told.known_time.ToDatetime(dt.UTC)
         for told in known

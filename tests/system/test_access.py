@@ -4,8 +4,10 @@ import datetime as dt
 import hmac
 import json
 import socket
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +22,11 @@ from jwt.utils import base64url_encode
 from services.cli.stack.authority import Authority
 from services.cli.stack.issuer import Issuer
 from services.cli.stack.options import SERVICES
-from services.cli.stack.trust import caller, issuer_of, wall_now
+from services.cli.stack.trust import caller, ensure_trust, issuer_of, wall_now
 from services.runtime.access_policy import all_scopes, declared_scopes, our_services
 from services.runtime.settings import DEFAULT_TRUST_DOMAIN
 from services.runtime.status import Failure, read_failure
-from tests.system.conftest import Rapport
+from tests.system.conftest import Rapport, new_number, person, used
 
 HOUR = dt.timedelta(hours=1)
 OPEN = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
@@ -285,6 +287,35 @@ def test_knocking_without_tls_leaves_nothing_in_the_log(doors: Doors):
         file.seek(before)
         for line in file:
             json.loads(line)
+
+
+def shown(rapport: Rapport, service: str) -> str:
+    """The certificate that a service shows now."""
+    host, _, port = rapport.stack.target(service).rpartition(":")
+    return ssl.get_server_certificate((host, int(port)))
+
+
+def test_certificates_are_renewed_while_events_flow(rapport: Rapport, noon: dt.datetime):
+    """Twice, the authority too; nothing is restarted, nothing refused, and messages go on arriving."""
+    before = {service: shown(rapport, service) for service in SERVICES}
+    restarts = {program.name: program.restarts for program in rapport.stack.programs}
+    subjects = [f"msisdn:{new_number()}" for _ in range(2)]
+    introduced = [told for subject in subjects for told in person(noon, subject, plan_data_mb=1000)]
+    rapport.take(introduced)
+    for number, subject in enumerate(subjects):
+        with ThreadPoolExecutor() as pool:
+            moment = noon + dt.timedelta(minutes=10 * number)
+            busy = [used(moment + n * dt.timedelta(seconds=1), subject, 0.01) for n in range(300)]
+            feeding = pool.submit(rapport.take, [*busy, used(moment + HOUR, subject, 600)])
+            rapport.layout.secret("ca.key").unlink()
+            ensure_trust(rapport.layout)
+            feeding.result()
+        assert [message["name"] for message in rapport.listing("messages", "list", "--subject", subject)] == [
+            "quota-50"
+        ]
+    for service in SERVICES:
+        assert shown(rapport, service) != before[service]
+    assert {program.name: program.restarts for program in rapport.stack.programs} == restarts
 
 
 def test_secrets_are_for_their_owner_only(rapport: Rapport):

@@ -96,6 +96,11 @@ def ends_within(certificate: bytes, now: dt.datetime, days: float) -> bool:
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc < now + dt.timedelta(days=days)
 
 
+def first_certificate(certificates: bytes) -> bytes:
+    """The first of several certificates (PEM); ValueError when there is none."""
+    return x509.load_pem_x509_certificates(certificates)[0].public_bytes(Encoding.PEM)
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: dt.datetime, days: float
 ) -> x509.CertificateBuilder:

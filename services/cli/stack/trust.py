@@ -4,7 +4,7 @@ import contextlib
 import datetime as dt
 from pathlib import Path
 
-from services.cli.stack.authority import Authority, Pair, ends_within
+from services.cli.stack.authority import Authority, Pair, ends_within, first_certificate
 from services.cli.stack.issuer import ISSUER, Issuer
 from services.cli.stack.layout import Layout
 from services.cli.stack.options import SERVICES
@@ -98,9 +98,19 @@ def _authority(layout: Layout, now: dt.datetime) -> Authority:
     pair = authority.pair()
     for name in CERTIFICATES:  # signed by another
         layout.secret(f"{name}.crt").unlink(missing_ok=True)
+    # the one before is trusted until it ends, so that nothing fails while only some have the new one
+    before = _still_good(certificate, now)
     write_private(key, pair.key.decode())
-    write_private(certificate, pair.certificate.decode())
+    write_private(certificate, (pair.certificate + before).decode())
     return authority
+
+
+def _still_good(certificate: Path, now: dt.datetime) -> bytes:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        found = first_certificate(certificate.read_bytes())
+        if not ends_within(found, now, 0):
+            return found
+    return b""
 
 
 def _issuer(layout: Layout) -> Issuer:

@@ -15,6 +15,7 @@ from services.cli.stack.issuer import AUDIENCE, ISSUER
 from services.cli.stack.layout import Layout
 from services.cli.stack.options import SERVICES
 from services.cli.stack.trust import (
+    CERTIFICATES,
     OPERATOR,
     TOKENS,
     authority_file,
@@ -51,7 +52,7 @@ def changed(layout: Layout, days: float) -> set[str]:
 
 def test_everything_is_made_once_for_its_owner_only(layout: Layout):
     names = {"ca.crt", "ca.key", "signing.key", "jwks.json"}
-    names |= {f"{service}.{kind}" for service in SERVICES for kind in ("crt", "key")}
+    names |= {f"{name}.{kind}" for name in CERTIFICATES for kind in ("crt", "key")}
     names |= {f"{subject}.token" for subject in (OPERATOR, *TOKENS)}
     assert set(contents(layout)) == names
     for name in names:
@@ -60,7 +61,7 @@ def test_everything_is_made_once_for_its_owner_only(layout: Layout):
 
 
 def test_what_ends_soon_is_renewed(layout: Layout):
-    ending = {f"{service}.{kind}" for service in SERVICES for kind in ("crt", "key")}
+    ending = {f"{name}.{kind}" for name in CERTIFICATES for kind in ("crt", "key")}
     ending |= {f"{subject}.token" for subject in (OPERATOR, *TOKENS)}
     assert changed(layout, 59) == set()
     assert changed(layout, 61) == ending
@@ -68,11 +69,27 @@ def test_what_ends_soon_is_renewed(layout: Layout):
 
 def test_an_authority_that_ends_takes_its_certificates_along(layout: Layout):
     anew = changed(layout, 3650 - 29)
-    assert {"ca.crt", "ca.key", *(f"{service}.crt" for service in SERVICES)} <= anew
+    assert {"ca.crt", "ca.key", *(f"{name}.crt" for name in CERTIFICATES)} <= anew
     authority = x509.load_pem_x509_certificate(authority_file(layout).read_bytes())
     for service in SERVICES:
         certificate = x509.load_pem_x509_certificate(layout.secret(f"{service}.crt").read_bytes())
         certificate.verify_directly_issued_by(authority)
+
+
+def test_the_authority_before_is_trusted_until_it_ends(layout: Layout):
+    first = authority_file(layout).read_bytes()
+    layout.secret("ca.key").unlink()
+    changed(layout, 1)
+    second = authority_file(layout).read_bytes()
+    assert second.endswith(first)
+    assert changed(layout, 1) == set()
+    layout.secret("ca.key").unlink()
+    changed(layout, 2)
+    third = authority_file(layout).read_bytes()
+    assert third.endswith(second.removesuffix(first))  # only the last one: certificates are of no other
+    layout.secret("ca.key").unlink()
+    changed(layout, 2 * 3650)
+    assert len(x509.load_pem_x509_certificates(authority_file(layout).read_bytes())) == 1
 
 
 @pytest.mark.parametrize("gone", ["profile.key", "decision.crt", "care.token", "jwks.json"])

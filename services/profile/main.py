@@ -37,7 +37,7 @@ from services.runtime.outbox import Outbox, Relay
 from services.runtime.partitions import settle_partitions
 from services.runtime.process import Role, run_service
 from services.runtime.prune import DEAD_LETTERS, Pruner
-from services.runtime.recovery import see_begun
+from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
 from services.runtime.retention import read_retention
@@ -177,7 +177,7 @@ async def build_server_role(role: Role) -> None:
 async def build_worker_role(role: Role) -> None:
     """Takes OUTCOMES, and publishes what both roles have put into the outbox."""
     parts = await build_parts(role)
-    await role.reach("recovery", lambda: see_begun(parts.database))
+    await await_recovery(role, parts.database)
     handler = OutcomesHandler(
         database=parts.database,
         store=parts.store,

@@ -9,8 +9,10 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pool
 
+from k8s.check.kustomize import render
 from services.cli.main import main
 from services.cli.stack.layout import CHECKOUT
+from services.cli.stack.options import SERVICES
 
 TEXT = (CHECKOUT / "docs" / "runbook.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```\n(.*?)```", TEXT, re.DOTALL)
@@ -82,3 +84,21 @@ def test_links_inside_lead_somewhere():
     headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
+
+
+def test_the_migration_jobs_are_those_that_a_restore_is_marked_with():
+    """The runbook's sed makes `restored` of their second argument, and applies nothing else by their label."""
+    labelled = [
+        manifest
+        for manifest in render(CHECKOUT / "k8s" / "overlays" / "prod")
+        if manifest["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "migrate"
+    ]
+    assert {(manifest["kind"], manifest["metadata"]["name"]) for manifest in labelled} == {
+        ("Job", f"migrate-{service}") for service in SERVICES
+    }
+    for manifest in labelled:
+        (container,) = manifest["spec"]["template"]["spec"]["containers"]
+        module, command = container["args"]
+        assert (module.removeprefix("services.").removesuffix(".main"), command) in {
+            (service, "migrate") for service in SERVICES
+        }

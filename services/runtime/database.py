@@ -12,7 +12,7 @@ import structlog
 from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -183,10 +183,11 @@ class Database:
             except BaseException as error:
                 lost = driver.closed
                 if lost:
-                    # SQLAlchemy has to see it too: then it opens the others of the pool anew as well
-                    with contextlib.suppress(DBAPIError):
+                    # SQLAlchemy has to see it too (in a commit it has): it opens the pool's others anew then
+                    with contextlib.suppress(DBAPIError, PendingRollbackError):
                         await connection.exec_driver_sql("SELECT 1")
-                await control.rollback()
+                with contextlib.suppress(DBAPIError):  # lost only now: the server rolls back by itself
+                    await control.rollback()
                 if lost and isinstance(error, (psycopg.Error, DBAPIError)):
                     raise UnavailableError(_AWAY) from error
                 if isinstance(_cause(error), psycopg.errors.DiskFull):

@@ -170,6 +170,34 @@ async def test_the_pool_recovers_when_all_its_connections_were_cut(database: Dat
     assert await count("done") == 0
 
 
+async def test_a_connection_lost_in_the_commit_is_told_as_such(database: Database, count: Count):
+    async with database.transaction() as tx:
+        await tx.execute(
+            "CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'"
+        )
+        await tx.execute(
+            "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON done DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION end_session()"
+        )
+    with pytest.raises(UnavailableError):
+        async with database.transaction() as tx:
+            await tx.execute("INSERT INTO done (word) VALUES ('x')")
+    assert await count("done") == 0
+
+
+async def test_a_connection_lost_unnoticed_hides_no_other_failure(database: Database, count: Count):
+    async def fail() -> None:
+        async with database.transaction() as tx:
+            await tx.row("SELECT 1")
+            await _cut_all_others(database)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
+    assert await count("done") == 0
+
+
 async def test_a_cancelled_transaction_leaves_nothing_and_gives_its_connection_back(
     database: Database, count: Count
 ):

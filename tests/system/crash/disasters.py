@@ -110,6 +110,7 @@ class Disasters:
         seconds = self._random.uniform(0.5, self.stall) if stalled else 0.0
         victim = self._victim(part)
         if victim is None:
+            self._deck.insert(0, part)  # its turn comes when it runs
             return
         if seconds:
             victim.send(signal.SIGSTOP)

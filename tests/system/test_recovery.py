@@ -68,7 +68,7 @@ def is_offer(said: tuple[str, str]) -> bool:
     return "2 GB more" in said[1]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_nothing_commercial_is_said_twice_and_nothing_is_forgotten(make_stack):
     """The profile comes back an hour older than the channel, and the channel than the decisions."""
     with tempfile.TemporaryDirectory() as folder:

@@ -87,7 +87,7 @@ def test_links_inside_lead_somewhere():
 
 
 def test_the_migration_jobs_are_those_that_a_restore_is_marked_with():
-    """The runbook's sed makes `restored` of their second argument, and applies nothing else by their label."""
+    """The runbook's sed makes `restored` of their second argument; by their label nothing else is applied."""
     labelled = [
         manifest
         for manifest in render(CHECKOUT / "k8s" / "overlays" / "prod")

@@ -109,6 +109,8 @@ async def test_streams_are_kept_on_all_three_and_outlive_one(cluster):
             info = await bus.jetstream.stream_info(stream)
             assert info.config.num_replicas == 3
             assert len(info.cluster.replicas) == 2
+            consumer = await bus.jetstream.consumer_info(stream, "p0")
+            assert len(consumer.cluster.replicas) == 2
         await bus.jetstream.publish_batch(
             [Message("rapport.events.0", b"%d" % n, {"Nats-Msg-Id": f"a{n}"}) for n in range(3)], seconds=10
         )

@@ -109,6 +109,11 @@ def test_an_alert_says_what_is_wrong_and_where_to_read_on():
             assert " by (" not in rule["expr"] or re.search(rf"\b{label}\b", rule["expr"]), rule["alert"]
 
 
+def test_the_runbook_tells_of_every_alert_and_of_no_other():
+    told = re.findall(r"^### (Rapport\w+)$", (CHECKOUT / "docs/runbook.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(rule["alert"] for rule in rules())
+
+
 def everything_ready(but=(), without=()):
     return {
         f'rapport_ready{{service="{service}",role="{role}"}}': "0x200" if (service, role) in but else "1x200"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import UnavailableError
@@ -52,26 +52,25 @@ class Replay:
     async def turn(self) -> bool:
         """One step, if there is one to do; while too much waits to be published it rests."""
         async with self._database.transaction() as transaction:
-            if not await _room(transaction):
-                rest = True
-            else:
-                row = await transaction.row(_NEXT)
-                if row is None:
-                    return False
-                rest = False
-                number, position, *times = row
-                step = await self._replayer.step(transaction, Gap(*times), position)
-                await transaction.execute(
-                    "UPDATE recovery SET position = %s, "
-                    "replayed_at = CASE WHEN %s = '' THEN clock_timestamp() END WHERE number = %s",
-                    (step.position, step.position, number),
-                )
-                await add_totals(
-                    transaction, {f"{HANDED_AGAIN}{kind}": count for kind, count in step.counts.items()}
-                )
-        if rest:
+            row = await transaction.row(_NEXT)
+            if row is None:
+                return False
+            room = await _room(transaction)
+            if room:
+                await self._step(transaction, row)
+        if not room:
             await asyncio.sleep(_REST_SECONDS)
         return True
+
+    async def _step(self, transaction: Transaction, row: tuple[Any, ...]) -> None:
+        number, position, *times = row
+        step = await self._replayer.step(transaction, Gap(*times), position)
+        await transaction.execute(
+            "UPDATE recovery SET position = %s, "
+            "replayed_at = CASE WHEN %s = '' THEN clock_timestamp() END WHERE number = %s",
+            (step.position, step.position, number),
+        )
+        await add_totals(transaction, {f"{HANDED_AGAIN}{kind}": count for kind, count in step.counts.items()})
 
 
 async def _room(transaction: Transaction) -> bool:

@@ -18,6 +18,8 @@ LOOK_SECONDS = 0.5
 _OLD_SECONDS = 2.0
 """What was seen longer ago says nothing."""
 _ANSWER_SECONDS = 1.0
+_STUCK_SECONDS = 10
+"""One that is older than this does not only wait for its turn: the log between the services takes nothing."""
 _SHORTEST_RETRY, _LONGEST_RETRY = 1.0, 8.0
 _log = structlog.get_logger(__name__)
 
@@ -101,7 +103,16 @@ class Backlog:
             row = await transaction.row(
                 "SELECT count(*) FROM (SELECT FROM outbox LIMIT %s) AS waiting", (most + 1,)
             )
-        return f"over {most} messages in the outbox" if row and row[0] > most else ""
+            if not row or row[0] <= most:
+                return ""
+            oldest = await transaction.row(
+                "SELECT extract(epoch FROM clock_timestamp() - created_at)::int "
+                "FROM outbox ORDER BY id LIMIT 1"
+            )
+        full = f"over {most} messages in the outbox"
+        if oldest and oldest[0] >= _STUCK_SECONDS:
+            full += f", the oldest for {oldest[0]} s (see that NATS runs and has room on its disk)"
+        return full
 
     async def _streams(self) -> str:
         """Which stream holds more than it should; empty: none."""

@@ -46,6 +46,18 @@ async def test_an_outbox_over_its_limit_refuses_until_it_has_room(database: Data
     await backlog.check()
 
 
+async def test_an_outbox_that_nothing_leaves_is_told_with_what_to_look_at(
+    database: Database, backlog: Backlog
+):
+    async with database.transaction() as tx:
+        await Outbox(database).put(tx, EVENTS, [(0, b"a"), (0, b"b"), (0, b"c")])
+    assert "NATS" not in (await refused(backlog)).message
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE outbox SET created_at = now() - interval '1 minute' WHERE payload = 'a'")
+    message = (await refused(backlog)).message
+    assert "the oldest for 60 s (see that NATS runs and has room on its disk)" in message
+
+
 @pytest.mark.parametrize("stream", [EVENTS, ACTIONS, OUTCOMES])
 async def test_a_stream_over_its_limit_of_messages_refuses(backlog: Backlog, bus: Bus, stream: str):
     for number in range(4):

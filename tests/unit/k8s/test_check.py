@@ -10,6 +10,8 @@ from k8s.check import network, pods, references, rules, schema, selection, setti
 from k8s.check.__main__ import CHECKOUT, OVERLAYS, findings, main
 from k8s.check.kustomize import render
 from k8s.check.manifests import ManifestError, place
+from services.channel.settings import ChannelSettings
+from services.runtime.settings import Settings
 
 DEV, PROD = (CHECKOUT / overlay for overlay in OVERLAYS)
 
@@ -396,3 +398,19 @@ def test_settings_are_known_by_the_names_that_the_services_read():
     known = settings.known_names()
     assert {"RAPPORT_LISTEN", "RAPPORT_NATS_PASSWORD_FILE", "RAPPORT_SMSC_PASSWORD_FILE"} <= known
     assert {"RAPPORT_SMSC_PASSWORD", "RAPPORT_WALL", "RAPPORT_SERVICE"}.isdisjoint(known)
+
+
+@pytest.mark.parametrize("overlay", [DEV, PROD], ids=["dev", "prod"])
+def test_every_role_understands_what_it_is_told(overlay):
+    manifests = rendered(overlay)
+    for _, container in settings.roles(manifests):
+        service, role = container["args"][0].split(".")[1], container["args"][1]
+        told = settings.environment(container, manifests)
+        here = {name: value for name, value in told.items() if not name.endswith("PASSWORD_FILE")}
+        read = Settings.from_environment(service, role, here)
+        assert read.database_url.startswith(f"postgresql+psycopg://{service}@")
+        if role != "migrate":
+            assert read.clock == "wall"
+            assert read.stream_replicas == 3
+        if role == "worker":
+            ChannelSettings.of(read)

@@ -26,6 +26,7 @@ from services.runtime.errors import SettingError
 from services.runtime.server import Served, Server, build_server
 from services.runtime.settings import Settings
 from services.runtime.status import read_failure
+from services.runtime.tokens import LEEWAY_SECONDS
 from tests.fakes.hand_clock import HandClock
 from tests.fakes.trust import TEST_SCOPE, declare, trust
 
@@ -218,8 +219,10 @@ async def test_a_caller_that_asks_too_often_is_told_when_to_come_back(rules: Pat
 
 
 async def test_a_stream_ends_when_its_token_does(rules: Path):
-    token = trust().token(lasts=dt.timedelta(seconds=-4))  # it ended, but for what clocks may differ
-    async with running(rules) as server, connect(server.token_address, token) as channel:
+    clock = HandClock(int(wall_now().timestamp()))
+    token = trust().token()
+    clock.pass_by(3600 + LEEWAY_SECONDS - 0.5)  # shortly before the token's end it stands still
+    async with running(rules, clock) as server, connect(server.token_address, token) as channel:
         answers = aiter(channel.unary_stream("/test.v1.Asked/Silent")(b""))
         assert await anext(answers) == b"first"
         with pytest.raises(grpc.aio.AioRpcError) as raised:

@@ -231,11 +231,16 @@ class Relay:
 async def _origin(driver: psycopg.AsyncConnection[Any]) -> str:
     """Names this database among all, so that another's outbox ids are never taken for ours.
 
-    After a restore it gives out ids again that it gave out before, and is another.
+    After a restore it gives out ids again that it gave out before, and is another. One that was never
+    restored is named as it was when nobody counted restores: in the middle of an upgrade a message may be
+    published once by each version.
     """
     cursor = await driver.execute(
         "SELECT system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), "
         "(SELECT epoch FROM installation) FROM pg_control_system()"
     )
     row = await cursor.fetchone()
-    return hashlib.blake2b(repr(row).encode(), digest_size=6).hexdigest()
+    assert row is not None
+    *database, epoch = row
+    named = (*database, epoch) if epoch > 1 else tuple(database)
+    return hashlib.blake2b(repr(named).encode(), digest_size=6).hexdigest()

@@ -29,9 +29,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a service holds back, and what it sent although it may have been sent before."""
+    """What a service holds back, or will in its time, and what it sent although it may have before."""
 
     quarantined: int = 0
+    waiting: int = 0
     sent_again: int = 0
 
 
@@ -163,6 +164,7 @@ class RecoveryService(recovery_pb2_grpc.RecoveryServiceServicer):
             replayed=found.replayed,
             handed_again=counts_of(await read_totals(transaction)),
             quarantined=held.quarantined,
+            waiting=held.waiting,
             sent_again=held.sent_again,
         )
         gap = found.gap

@@ -39,6 +39,7 @@ _SHOWN = (
     "replayed",
     "handed_again",
     "quarantined",
+    "waiting",
     "sent_again",
 )
 
@@ -266,6 +267,7 @@ def _recovery_json(told: recovery_pb2.Recovery) -> dict[str, Any]:
         "replayed": told.replayed,
         "handed_again": dict(sorted(told.handed_again.items())),
         "quarantined": told.quarantined,
+        "waiting": told.waiting,
         "sent_again": told.sent_again,
     }
 

@@ -134,6 +134,8 @@ async def test_what_waits_for_a_time_in_the_gap_is_held_back_when_it_comes(make_
     road.clock.now += 10 * HOUR
     new = await road.take_one(of_gap(3, gap, category=Category.SALES))
     assert [one.state.value for one in (in_gap, tomorrow, new)] == ["deferred"] * 3
+    async with road.database.transaction() as transaction:
+        assert (await ChannelPart(road.clock).held(transaction)).waiting == 2
 
     road.clock.now += 14 * HOUR
     assert await road.due() == 3

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$rapport/operations/v1/recovery.proto\x12\x15rapport.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\"\xc0\x04\n\x08Recovery\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.rapport.operations.v1.InstallationState\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x30\n\x0crestore_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nknown_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0egap_start_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cgap_end_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nbegin_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\n \x01(\x08\x12\x46\n\x0chanded_again\x18\x0b \x03(\x0b\x32\x30.rapport.operations.v1.Recovery.HandedAgainEntry\x12\x13\n\x0bquarantined\x18\x0c \x01(\x03\x12\x12\n\nsent_again\x18\r \x01(\x03\x1a\x32\n\x10HandedAgainEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xc7\x01\n\x14\x42\x65ginRecoveryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x0egap_start_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cgap_end_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11replay_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x15\x42\x65ginRecoveryResponse\x12\x31\n\x08recovery\x18\x01 \x01(\x0b\x32\x1f.rapport.operations.v1.Recovery\"\x14\n\x12GetRecoveryRequest\"H\n\x13GetRecoveryResponse\x12\x31\n\x08recovery\x18\x01 \x01(\x0b\x32\x1f.rapport.operations.v1.Recovery\"(\n\x12\x45ndRecoveryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"H\n\x13\x45ndRecoveryResponse\x12\x31\n\x08recovery\x18\x01 \x01(\x0b\x32\x1f.rapport.operations.v1.Recovery*\x9b\x01\n\x11InstallationState\x12\"\n\x1eINSTALLATION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINSTALLATION_STATE_WORKING\x10\x01\x12\x1f\n\x1bINSTALLATION_STATE_RESTORED\x10\x02\x12!\n\x1dINSTALLATION_STATE_RECOVERING\x10\x03\x32\x84\x03\n\x0fRecoveryService\x12~\n\rBeginRecovery\x12+.rapport.operations.v1.BeginRecoveryRequest\x1a,.rapport.operations.v1.BeginRecoveryResponse\"\x12\xaa\xbb\x18\x0erecovery.write\x12w\n\x0bGetRecovery\x12).rapport.operations.v1.GetRecoveryRequest\x1a*.rapport.operations.v1.GetRecoveryResponse\"\x11\xaa\xbb\x18\rrecovery.read\x12x\n\x0b\x45ndRecovery\x12).rapport.operations.v1.EndRecoveryRequest\x1a*.rapport.operations.v1.EndRecoveryResponse\"\x12\xaa\xbb\x18\x0erecovery.writeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$rapport/operations/v1/recovery.proto\x12\x15rapport.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\"\xd1\x04\n\x08Recovery\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x37\n\x05state\x18\x02 \x01(\x0e\x32(.rapport.operations.v1.InstallationState\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12\x30\n\x0crestore_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nknown_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0egap_start_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cgap_end_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nbegin_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\n \x01(\x08\x12\x46\n\x0chanded_again\x18\x0b \x03(\x0b\x32\x30.rapport.operations.v1.Recovery.HandedAgainEntry\x12\x13\n\x0bquarantined\x18\x0c \x01(\x03\x12\x12\n\nsent_again\x18\r \x01(\x03\x12\x0f\n\x07waiting\x18\x0e \x01(\x03\x1a\x32\n\x10HandedAgainEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xc7\x01\n\x14\x42\x65ginRecoveryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x32\n\x0egap_start_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cgap_end_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11replay_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x15\x42\x65ginRecoveryResponse\x12\x31\n\x08recovery\x18\x01 \x01(\x0b\x32\x1f.rapport.operations.v1.Recovery\"\x14\n\x12GetRecoveryRequest\"H\n\x13GetRecoveryResponse\x12\x31\n\x08recovery\x18\x01 \x01(\x0b\x32\x1f.rapport.operations.v1.Recovery\"(\n\x12\x45ndRecoveryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"H\n\x13\x45ndRecoveryResponse\x12\x31\n\x08recovery\x18\x01 \x01(\x0b\x32\x1f.rapport.operations.v1.Recovery*\x9b\x01\n\x11InstallationState\x12\"\n\x1eINSTALLATION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINSTALLATION_STATE_WORKING\x10\x01\x12\x1f\n\x1bINSTALLATION_STATE_RESTORED\x10\x02\x12!\n\x1dINSTALLATION_STATE_RECOVERING\x10\x03\x32\x84\x03\n\x0fRecoveryService\x12~\n\rBeginRecovery\x12+.rapport.operations.v1.BeginRecoveryRequest\x1a,.rapport.operations.v1.BeginRecoveryResponse\"\x12\xaa\xbb\x18\x0erecovery.write\x12w\n\x0bGetRecovery\x12).rapport.operations.v1.GetRecoveryRequest\x1a*.rapport.operations.v1.GetRecoveryResponse\"\x11\xaa\xbb\x18\rrecovery.read\x12x\n\x0b\x45ndRecovery\x12).rapport.operations.v1.EndRecoveryRequest\x1a*.rapport.operations.v1.EndRecoveryResponse\"\x12\xaa\xbb\x18\x0erecovery.writeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,24 +41,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECOVERYSERVICE'].methods_by_name['GetRecovery']._serialized_options = b'\252\273\030\rrecovery.read'
   _globals['_RECOVERYSERVICE'].methods_by_name['EndRecovery']._loaded_options = None
   _globals['_RECOVERYSERVICE'].methods_by_name['EndRecovery']._serialized_options = b'\252\273\030\016recovery.write'
-  _globals['_INSTALLATIONSTATE']._serialized_start=1198
-  _globals['_INSTALLATIONSTATE']._serialized_end=1353
+  _globals['_INSTALLATIONSTATE']._serialized_start=1215
+  _globals['_INSTALLATIONSTATE']._serialized_end=1370
   _globals['_RECOVERY']._serialized_start=129
-  _globals['_RECOVERY']._serialized_end=705
-  _globals['_RECOVERY_HANDEDAGAINENTRY']._serialized_start=655
-  _globals['_RECOVERY_HANDEDAGAINENTRY']._serialized_end=705
-  _globals['_BEGINRECOVERYREQUEST']._serialized_start=708
-  _globals['_BEGINRECOVERYREQUEST']._serialized_end=907
-  _globals['_BEGINRECOVERYRESPONSE']._serialized_start=909
-  _globals['_BEGINRECOVERYRESPONSE']._serialized_end=983
-  _globals['_GETRECOVERYREQUEST']._serialized_start=985
-  _globals['_GETRECOVERYREQUEST']._serialized_end=1005
-  _globals['_GETRECOVERYRESPONSE']._serialized_start=1007
-  _globals['_GETRECOVERYRESPONSE']._serialized_end=1079
-  _globals['_ENDRECOVERYREQUEST']._serialized_start=1081
-  _globals['_ENDRECOVERYREQUEST']._serialized_end=1121
-  _globals['_ENDRECOVERYRESPONSE']._serialized_start=1123
-  _globals['_ENDRECOVERYRESPONSE']._serialized_end=1195
-  _globals['_RECOVERYSERVICE']._serialized_start=1356
-  _globals['_RECOVERYSERVICE']._serialized_end=1744
+  _globals['_RECOVERY']._serialized_end=722
+  _globals['_RECOVERY_HANDEDAGAINENTRY']._serialized_start=672
+  _globals['_RECOVERY_HANDEDAGAINENTRY']._serialized_end=722
+  _globals['_BEGINRECOVERYREQUEST']._serialized_start=725
+  _globals['_BEGINRECOVERYREQUEST']._serialized_end=924
+  _globals['_BEGINRECOVERYRESPONSE']._serialized_start=926
+  _globals['_BEGINRECOVERYRESPONSE']._serialized_end=1000
+  _globals['_GETRECOVERYREQUEST']._serialized_start=1002
+  _globals['_GETRECOVERYREQUEST']._serialized_end=1022
+  _globals['_GETRECOVERYRESPONSE']._serialized_start=1024
+  _globals['_GETRECOVERYRESPONSE']._serialized_end=1096
+  _globals['_ENDRECOVERYREQUEST']._serialized_start=1098
+  _globals['_ENDRECOVERYREQUEST']._serialized_end=1138
+  _globals['_ENDRECOVERYRESPONSE']._serialized_start=1140
+  _globals['_ENDRECOVERYRESPONSE']._serialized_end=1212
+  _globals['_RECOVERYSERVICE']._serialized_start=1373
+  _globals['_RECOVERYSERVICE']._serialized_end=1761
 # @@protoc_insertion_point(module_scope)

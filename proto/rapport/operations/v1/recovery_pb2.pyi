@@ -87,6 +87,7 @@ class Recovery(_message.Message):
     HANDED_AGAIN_FIELD_NUMBER: _builtins.int
     QUARANTINED_FIELD_NUMBER: _builtins.int
     SENT_AGAIN_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """"profile", "decision" or "channel"."""
     state: Global___InstallationState.ValueType
@@ -99,6 +100,10 @@ class Recovery(_message.Message):
     """Messages in quarantine (channel only)."""
     sent_again: _builtins.int
     """Mandatory and service messages that were sent although they may have been sent in the gap (channel only)."""
+    waiting: _builtins.int
+    """Messages of the gap that wait for a better time; they are held back when it comes, also after the end
+    (channel only).
+    """
     @_builtins.property
     def restore_time(self) -> _timestamp_pb2.Timestamp:
         """When the database was last restored, by the wall's clock; absent: never."""
@@ -143,10 +148,11 @@ class Recovery(_message.Message):
         handed_again: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         quarantined: _builtins.int = ...,
         sent_again: _builtins.int = ...,
+        waiting: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "end_time", b"end_time", "gap_end_time", b"gap_end_time", "gap_start_time", b"gap_start_time", "known_time", b"known_time", "restore_time", b"restore_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "end_time", b"end_time", "epoch", b"epoch", "gap_end_time", b"gap_end_time", "gap_start_time", b"gap_start_time", "handed_again", b"handed_again", "known_time", b"known_time", "quarantined", b"quarantined", "replayed", b"replayed", "restore_time", b"restore_time", "sent_again", b"sent_again", "service", b"service", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "end_time", b"end_time", "epoch", b"epoch", "gap_end_time", b"gap_end_time", "gap_start_time", b"gap_start_time", "handed_again", b"handed_again", "known_time", b"known_time", "quarantined", b"quarantined", "replayed", b"replayed", "restore_time", b"restore_time", "sent_again", b"sent_again", "service", b"service", "state", b"state", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -38,6 +38,10 @@ _REPEAT = """
     UPDATE message SET resent = true
     WHERE state = 'planned' AND NOT resent AND category <> ALL(%(held_back)s::text[])
 """
+_HELD = """
+    SELECT (SELECT count(*) FROM message WHERE state = 'quarantined'),
+        (SELECT count(*) FROM message WHERE state IN ('accepted', 'deferred') AND in_gap)
+"""
 
 
 class ChannelPart:
@@ -72,9 +76,9 @@ class ChannelPart:
 
     async def held(self, transaction: Transaction) -> Held:
         """What is in quarantine, and what was sent again."""
-        row = await transaction.row("SELECT count(*) FROM message WHERE state = 'quarantined'")
-        sent_again = (await read_totals(transaction)).get(SENT_AGAIN, 0)
-        return Held(0 if row is None else row[0], sent_again)
+        row = await transaction.row(_HELD)
+        assert row is not None
+        return Held(row[0], row[1], (await read_totals(transaction)).get(SENT_AGAIN, 0))
 
 
 class OutcomesReplay:

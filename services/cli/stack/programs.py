@@ -204,10 +204,3 @@ def python_environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "proto")]),
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def says_ready(log: Path, start: int) -> bool:
-    """Whether a worker wrote its ready line to the log after this many bytes."""
-    with log.open("rb") as file:
-        file.seek(start)
-        return any(line.startswith(b'{"ready": true') for line in file)

@@ -218,6 +218,14 @@ async def test_a_second_signal_ends_it_at_once(
     assert await stubborn.ends(10) == 128 + signal.SIGTERM
 
 
+async def test_a_role_that_still_waits_ends_when_it_is_asked_to(role: StartRole, later_nats: NatsServer):
+    nowhere = "postgresql+psycopg://nobody@/nothing?host=/nowhere"
+    waiting = role("road", database_url=nowhere, nats_url=later_nats.url)
+    await waiting.comes_to_say(live=SERVING, ready=NOT_SERVING, database=NOT_SERVING)
+    waiting.process.send_signal(signal.SIGTERM)
+    assert await waiting.ends(10) == 0
+
+
 async def test_a_task_that_hangs_is_told_as_not_alive(role: StartRole):
     hanging = role("hanging")
     await hanging.comes_to_say(live=NOT_SERVING)

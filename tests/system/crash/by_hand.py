@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.cli.stack.ports import LOOPBACK, free_port
-from services.cli.stack.programs import says_ready
+from services.cli.stack.probes import READY, serves
 from tests.system.conftest import Rapport, until
 
 _OWN_PORTS = ("RAPPORT_LISTEN", "RAPPORT_TOKEN_LISTEN", "RAPPORT_HEALTH_LISTEN", "RAPPORT_METRICS_LISTEN")
@@ -31,8 +31,6 @@ def role_by_hand(
     It must get ready, must not end before it is told to, and must end well then.
     """
     log = rapport.layout.log(name)
-    log.touch(exist_ok=True)
-    start = log.stat().st_size
     with (
         log.open("ab") as output,
         subprocess.Popen(
@@ -45,7 +43,8 @@ def role_by_hand(
         ) as process,
     ):
         try:
-            until(lambda: process.poll() is not None or says_ready(log, start))
+            health = environment["RAPPORT_HEALTH_LISTEN"]
+            until(lambda: process.poll() is not None or serves(health, READY), seconds=120)
             assert process.poll() is None, log.read_text(encoding="utf-8")[-2000:]
             yield log
             assert process.poll() is None, "it ended before it was told to"

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.cli.stack.ports import LOOPBACK, free_port
+from services.cli.stack.probes import READY, serves
 from services.cli.stack.processes import Birth
-from services.cli.stack.programs import says_ready
 from tests.system.conftest import Rapport, until
 
 _OWN_PORTS = ("RAPPORT_HEALTH_LISTEN", "RAPPORT_METRICS_LISTEN")
@@ -35,7 +35,7 @@ def second_worker(rapport: Rapport, service: str) -> Iterator[Birth]:
         ) as second,
     ):
         try:
-            until(lambda: says_ready(log, 0))
+            until(lambda: serves(environment["RAPPORT_HEALTH_LISTEN"], READY))
             yield first
             assert second.poll() is None
         finally:

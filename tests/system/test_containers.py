@@ -40,6 +40,7 @@ from tests.system.containers.pods import Pods
 
 pytestmark = pytest.mark.timeout(1800)  # the first time bases are made and packages fetched
 OVERLAY = CHECKOUT / "k8s/overlays/dev"
+IMAGE = "rapport:test"
 SERVICES = ("profile", "decision", "channel")
 ROLES = tuple(f"{service}-{role}" for service in SERVICES for role in ("server", "worker"))
 CUSTOMERS = 20
@@ -64,8 +65,12 @@ def image(client, pytestconfig):
     told = bases.bases(client)
     local = told["BASE"] == bases.RUNTIME
     wheels = bases.wheels(pytestconfig.cache.mkdir("rapport-wheels")) if local else None
-    build(client, "rapport:test", bases=told, wheels=wheels)
-    return "rapport:test"
+    before = client.images.list(IMAGE)
+    build(client, IMAGE, bases=told, wheels=wheels)
+    for old in before:
+        if old.id != client.images.get(IMAGE).id:
+            client.images.remove(old.id)
+    return IMAGE
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.system.crash.versions import NoHistoryError, Roles, Version, version_
 NEW = Version("new", CHECKOUT)
 SERVERS = tuple(role for role in ROLES if role.endswith("-server"))
 WORKERS = tuple(role for role in ROLES if role.endswith("-worker"))
-KILLED = {"profile-worker", "decision-server"}
+KILLED = {*WORKERS, "decision-server"}
 """Old ones that are not asked to end but killed in the middle of their work."""
 
 

@@ -56,8 +56,8 @@ class OperationsService(operations_pb2_grpc.OperationsServiceServicer):
         clock: Clock,
         dead_letters: DeadLetters,
         source: ProgressSource,
+        pruner: Pruner,
         errors: ErrorTable,
-        pruner: Pruner | None = None,
     ) -> None:
         self._service = service
         self._stream = stream
@@ -66,7 +66,7 @@ class OperationsService(operations_pb2_grpc.OperationsServiceServicer):
         self._clock = clock
         self._dead_letters = dead_letters
         self._source = source
-        self._pruner = pruner or Pruner(database, clock, [], dict)
+        self._pruner = pruner
         self._errors = errors
 
     def served(self) -> Served:

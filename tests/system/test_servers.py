@@ -12,9 +12,9 @@ from grpc_status.rpc_status import from_call
 SERVICES = {
     "profile": ["rapport.profile.v1.ProfileService"],
     "decision": ["rapport.decision.v1.DecisionService", "rapport.decision.v1.RuleSetService"],
-    "channel": ["rapport.channel.v1.ChannelService"],
+    "channel": ["rapport.channel.v1.ChannelService", "rapport.channel.v1.QuarantineService"],
 }
-OPERATIONS = "rapport.operations.v1.OperationsService"
+OPERATIONS = ["rapport.operations.v1.OperationsService", "rapport.operations.v1.RecoveryService"]
 INFRASTRUCTURE = ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
 
 # calls to be refused, as one would type them into grpcurl: server, method, fields, status, field at fault
@@ -68,7 +68,7 @@ REFUSED = [
 def test_health_is_told_for_the_server_and_each_of_its_services(rapport, service):
     with rapport.grpc_channel(service) as grpc_channel:
         stub = health_pb2_grpc.HealthStub(grpc_channel)
-        for name in ("", *SERVICES[service], OPERATIONS):
+        for name in ("", *SERVICES[service], *OPERATIONS):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING, name
         with pytest.raises(grpc.RpcError) as caught:
@@ -80,7 +80,7 @@ def test_health_is_told_for_the_server_and_each_of_its_services(rapport, service
 def test_reflection_lists_every_service(rapport, service):
     with rapport.grpc_channel(service) as grpc_channel:
         database = ProtoReflectionDescriptorDatabase(grpc_channel)
-        assert sorted(database.get_services()) == sorted([*INFRASTRUCTURE, *SERVICES[service], OPERATIONS])
+        assert sorted(database.get_services()) == sorted([*INFRASTRUCTURE, *SERVICES[service], *OPERATIONS])
 
 
 @pytest.mark.parametrize(("service", "method", "fields", "status", "field"), REFUSED)

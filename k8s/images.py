@@ -1,6 +1,7 @@
 """`python -m k8s.images`: builds the image through Docker's API, or says that no engine answers."""
 
 import io
+import socket
 import sys
 import tarfile
 from pathlib import Path
@@ -8,14 +9,12 @@ from typing import Any, cast
 
 import click
 import docker
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException
 from docker.utils import kwargs_from_env
 from docker.utils.build import exclude_paths
-from requests.exceptions import RequestException
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-_VERSION = "1.41"
-"""Of the API; the question whether an engine is there needs none, and the client wants one."""
 
 
 class ImageError(Exception):
@@ -24,17 +23,24 @@ class ImageError(Exception):
 
 def engine() -> docker.DockerClient:
     """The container engine that this user can reach (DOCKER_HOST counts); ImageError when none answers."""
-    asking = docker.APIClient(version=_VERSION, timeout=20, **kwargs_from_env())
     try:
-        asking.version(api_version=False)
-    except (DockerException, RequestException) as error:
+        _knock(kwargs_from_env().get("base_url") or DEFAULT_UNIX_SOCKET)
+        client = docker.from_env(timeout=600)
+    except (DockerException, OSError) as error:  # those of requests are OSErrors
         raise ImageError(
             "no container engine answers here, and images can only be built by one. Start Docker, or name "
             "another machine's by DOCKER_HOST"
         ) from error
-    finally:
-        asking.close()
-    return docker.from_env(timeout=600)
+    return client
+
+
+def _knock(address: str) -> None:
+    """OSError when nobody listens at a socket of this machine: Docker's client would leave its own open."""
+    scheme, _, path = address.partition("://")
+    if scheme.endswith("unix"):
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.settimeout(20)
+            knocking.connect(path)
 
 
 def context(wheels: Path | None = None) -> io.BytesIO:

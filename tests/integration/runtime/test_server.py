@@ -16,6 +16,7 @@ from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import ErrorKind, NotFoundError, SettingError
 from services.runtime.operations import OperationsService, Progress
 from services.runtime.outbox import Outbox
+from services.runtime.prune import Pruner
 from services.runtime.server import Served, Server, build_server
 from services.runtime.settings import Settings
 from services.runtime.status import read_failure
@@ -234,6 +235,7 @@ async def operations(database: Database, bus: Bus) -> AsyncIterator[pb_grpc.Oper
         clock=EventClock(1_000),
         dead_letters=letters,
         source=Planned(),
+        pruner=Pruner(database, EventClock(1_000), [], dict),
         errors={},
     )
     async with database.transaction() as tx:

@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+import grpc
+
 from services.cli.connections import connected
 from services.cli.feed import Feeder, FeedReport, NumberedEvent, advance, read_events
+from services.cli.patience import is_away
 from services.cli.quiet import wait_quiet
 from tests.system.conftest import Rapport, lines, until
 from tests.system.crash.books import read_books, totals_now
@@ -18,6 +21,7 @@ from tests.system.crash.disasters import runs, wait_all_run
 from tests.system.crash.reconcile import Reconciliation, reconcile
 from tests.system.crash.town import SURVEY_AFTER, Town, make_town
 
+ATTEMPTS = 5
 BATCH = 50
 """Events sent at a time, so that a stream of 20,000 has 400 moments at which it can break."""
 
@@ -61,15 +65,23 @@ def feed_evenly(rapport: Rapport, town: Town, *, seconds: float) -> FeedReport:
 async def _feed(
     rapport: Rapport, told: Sequence[NumberedEvent], report: FeedReport, seconds: float
 ) -> FeedReport:
+    """Goes on where it was also when the whole stack was away for longer than the feeder waits."""
     batches = [list(told[at : at + BATCH]) for at in range(0, len(told), BATCH)]
     loop = asyncio.get_running_loop()
     began = loop.time()
+    stream_id = f"crash-{os.urandom(6).hex()}"
     async with connected(rapport.folder) as connections:
-        stream_id = f"crash-{os.urandom(6).hex()}"
-        async with Feeder(connections, stream_id, report, history=False) as feeder:
-            for number, batch in enumerate(batches):
-                await asyncio.sleep(max(0.0, began + seconds * number / len(batches) - loop.time()))
-                await feeder.send(batch)
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                async with Feeder(connections, stream_id, report, history=False) as feeder:
+                    for number, batch in enumerate(batches):
+                        await asyncio.sleep(max(0.0, began + seconds * number / len(batches) - loop.time()))
+                        await feeder.send(batch)
+            except grpc.aio.AioRpcError as error:
+                if not (attempts_left and is_away(error)):
+                    raise
+            else:
+                break
     return report
 
 

@@ -7,6 +7,8 @@ import nats
 import psycopg
 import pytest
 
+from services.cli.stack.nats_health import server_complaint
+
 
 def test_postgres_answers_with_its_password_only(postgres_server):
     with postgres_server.connect() as connection:
@@ -47,6 +49,14 @@ def test_a_role_enters_its_own_database_only(postgres_server, tmp_path):
         for name in ("here", "there"):
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
             connection.execute(f"DROP ROLE {name}")
+
+
+def test_nats_tells_its_watcher_alone_how_it_is(nats_server):
+    password = nats_server.password_file.with_name(f"{nats_server.password_file.name}-watcher").read_text()
+    assert server_complaint(nats_server.port, "rapport-watcher", password.strip()) == ""
+    assert nats_server.needs_restart() == ""
+    with pytest.raises(ValueError, match="Authorization"):
+        server_complaint(nats_server.port, "rapport-watcher", "wrong")
 
 
 async def test_nats_answers_with_its_password_only(nats_server):

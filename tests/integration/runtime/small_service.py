@@ -107,10 +107,13 @@ async def build_hanging_role(role: Role) -> None:
 
 
 async def build_blocking_role(role: Role) -> None:
-    """A task that keeps the event loop from turning."""
+    """A task that keeps the event loop from turning once the file named by RAPPORT_GATE_FILE is there."""
+
+    file = Path(role.settings.extra.get("gate_file", ""))
 
     async def blocks() -> None:
-        await asyncio.sleep(1.0)
+        while not file.exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.02)
         _log.info("blocks")
         threading.Event().wait(60)
 

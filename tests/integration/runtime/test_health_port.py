@@ -232,9 +232,11 @@ async def test_a_task_that_hangs_is_told_as_not_alive(role: StartRole):
     assert await hanging.says("ready") == SERVING
 
 
-async def test_a_loop_that_does_not_turn_gives_no_answer(role: StartRole):
-    blocking = role("blocking")
+async def test_a_loop_that_does_not_turn_gives_no_answer(role: StartRole, tmp_path: Path):
+    gate = tmp_path / "gate"
+    blocking = role("blocking", gate_file=str(gate))
     await blocking.comes_to_say(live=SERVING)
+    gate.touch()
     await until(lambda: asyncio.to_thread(lambda: bool(blocking.logged("blocks"))))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await blocking.says("live", seconds=2.0)

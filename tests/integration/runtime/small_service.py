@@ -112,7 +112,7 @@ async def build_blocking_role(role: Role) -> None:
     file = Path(role.settings.extra.get("gate_file", ""))
 
     async def blocks() -> None:
-        while not file.exists():  # noqa: ASYNC110 - another process makes it
+        while not await asyncio.to_thread(file.exists):  # noqa: ASYNC110 - another process makes it
             await asyncio.sleep(0.02)
         _log.info("blocks")
         threading.Event().wait(60)

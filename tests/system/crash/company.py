@@ -1,9 +1,7 @@
-"""Who else is at work while parts break: a caller who repeats everything, and somebody who changes rules."""
+"""Who else is at work while parts break: somebody who changes rules."""
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -28,27 +26,6 @@ tests:
     when: {{country: ES}}
     then: {{fires: [change-{number}]}}
 """
-
-
-@contextmanager
-def at_work(work: Callable[[], object]) -> Iterator[None]:
-    """Does the work in a thread; its error is raised when the block is left, after it has ended."""
-    failures: list[BaseException] = []
-
-    def watched() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.append(error)
-
-    thread = threading.Thread(target=watched, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 @dataclass

@@ -5,18 +5,17 @@ import datetime as dt
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import grpc
 
 from services.cli.connections import connected
-from services.cli.feed import Feeder, FeedReport, NumberedEvent, advance, read_events
+from services.cli.feed import Feeder, FeedReport, advance, read_events
 from services.cli.patience import is_away
 from services.cli.quiet import wait_quiet
 from tests.system.conftest import Rapport, lines, until
 from tests.system.crash.books import read_books, totals_now
-from tests.system.crash.company import at_work
 from tests.system.crash.disasters import runs, wait_all_run
 from tests.system.crash.reconcile import Reconciliation, reconcile
 from tests.system.crash.town import SURVEY_AFTER, Town, make_town
@@ -43,29 +42,28 @@ def run(
     noon = rapport.noon()
     town = make_town(noon, events=events, seed=seed)
     before = totals_now(rapport)
-    way_in = feed_from or rapport
     with breaking():
-        with at_work(lambda: feed_evenly(way_in, town, seconds=seconds * 0.7)):
-            feed_evenly(way_in, town, seconds=seconds * 0.8)
+        feed_evenly(feed_from or rapport, town, seconds=seconds * 0.8, callers=2)
         move_clock(rapport, noon + SURVEY_AFTER + dt.timedelta(hours=2), seconds=seconds * 0.2)
     wait_all_run(rapport)
     settle(rapport)
     return reconcile(read_books(rapport, town, before))
 
 
-def feed_evenly(rapport: Rapport, town: Town, *, seconds: float) -> FeedReport:
-    """Streams the town's events at an even pace, whatever breaks; all must be acknowledged."""
+def feed_evenly(rapport: Rapport, town: Town, *, seconds: float, callers: int = 1) -> None:
+    """Streams the town's events evenly, whatever breaks; every caller must have all of them acknowledged."""
+
+    async def feed() -> None:
+        # in one loop: gRPC's asyncio serves one at a time
+        await asyncio.gather(*(_feed(rapport, town, seconds) for _ in range(callers)))
+
+    asyncio.run(feed())
+
+
+async def _feed(rapport: Rapport, town: Town, seconds: float) -> None:
+    """Goes on where it was also when the whole stack was away for longer than the feeder waits."""
     report = FeedReport()
     told = list(read_events(lines(town.events).splitlines(), report))
-    report = asyncio.run(_feed(rapport, told, report, seconds))
-    assert not report.rejections, report.rejections[:3]
-    return report
-
-
-async def _feed(
-    rapport: Rapport, told: Sequence[NumberedEvent], report: FeedReport, seconds: float
-) -> FeedReport:
-    """Goes on where it was also when the whole stack was away for longer than the feeder waits."""
     batches = [list(told[at : at + BATCH]) for at in range(0, len(told), BATCH)]
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -82,7 +80,7 @@ async def _feed(
                     raise
             else:
                 break
-    return report
+    assert not report.rejections, report.rejections[:3]
 
 
 def move_clock(rapport: Rapport, to: dt.datetime, *, seconds: float) -> None:

@@ -6,16 +6,16 @@ for readiness, "live" for liveness, and the name of each dependency ("database",
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from services.runtime import metrics
 from services.runtime.errors import SettingError
+from services.runtime.health_answers import HealthAnswers
 from services.runtime.pulse import Promises
 
 READY = "ready"
@@ -27,13 +27,6 @@ _FAILURES = 2
 """So many failed checks in a row mean that a dependency is missing; one may be a hiccup."""
 _SETTLE_SECONDS = 60.0
 _CLOSE_SECONDS = 1.0
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-_STATUSES = {
-    True: _SERVING,
-    False: _NOT_SERVING,
-    None: health_pb2.HealthCheckResponse.SERVICE_UNKNOWN,
-}
 Check = Callable[[], Awaitable[object]]
 _log = structlog.get_logger(__name__)
 
@@ -202,35 +195,6 @@ def reason_of(error: BaseException) -> str:
     return f"{type(error).__name__} {code}" if code else type(error).__name__
 
 
-class _Answers(health_pb2_grpc.HealthServicer):
-    """Health checking as gRPC defines it."""
-
-    def __init__(self, health: Health) -> None:
-        self._health = health
-
-    async def Check(  # noqa: N802 - the proto's name
-        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> health_pb2.HealthCheckResponse:
-        serving = self._health.serving(request.service)
-        if serving is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no such name")
-        return health_pb2.HealthCheckResponse(status=_SERVING if serving else _NOT_SERVING)
-
-    async def Watch(  # noqa: N802 - the proto's name
-        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        del context
-        told: bool | str | None = "nothing"
-        while True:
-            serving = self._health.serving(request.service)
-            if serving != told:
-                told = serving
-                yield health_pb2.HealthCheckResponse(status=_STATUSES[serving])
-            elif self._health.ended:
-                return
-            await self._health.changed(EVERY_SECONDS)
-
-
 class HealthPort:
     """Serves a role's health in plain gRPC, and nothing else; no caller has to show who it is."""
 
@@ -251,7 +215,7 @@ async def serve_health(health: Health, listen: str) -> HealthPort:
         maximum_concurrent_rpcs=64,
         options=[("grpc.max_receive_message_length", 4096), ("grpc.so_reuseport", 0)],
     )
-    health_pb2_grpc.add_HealthServicer_to_server(_Answers(health), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthAnswers(health), server)
     try:
         port = server.add_insecure_port(listen)
     except RuntimeError as error:

@@ -1,5 +1,7 @@
 """Builds a service's gRPC server: TLS, the gate, limits, health, reflection and one way of telling errors."""
 
+import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,6 @@ import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from services.runtime.access import AccessInterceptor
@@ -20,6 +21,7 @@ from services.runtime.credentials import CertificateFiles, server_credentials
 from services.runtime.deadline import DeadlineInterceptor
 from services.runtime.draining import DrainInterceptor
 from services.runtime.errors import ErrorTable, InvalidArgumentError, SettingError
+from services.runtime.health_answers import HealthAnswers
 from services.runtime.log import describe_failure
 from services.runtime.observe import ObservingInterceptor
 from services.runtime.settings import Settings
@@ -44,6 +46,31 @@ class Served:
     add: Callable[[grpc.aio.Server], None]
 
 
+class _Standing:
+    """Whether a server's services are served: all of them, or none."""
+
+    ended = False  # the server ends the streams
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = {"", *names}
+        self._up = False
+        self._changed = asyncio.Event()
+
+    def tell(self, *, up: bool) -> None:
+        self._up = up
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def serving(self, name: str) -> bool | None:
+        return self._up if name in self._names else None
+
+    async def changed(self, seconds: float) -> None:
+        event = self._changed
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
+
+
 class Server:
     """A gRPC server that runs or will run; `port` is known once it was built.
 
@@ -53,16 +80,14 @@ class Server:
     def __init__(
         self,
         server: grpc.aio.Server,
-        health: HealthServicer,
-        names: Sequence[str],
+        standing: "_Standing",
         address: str,
         token_address: str,
         draining: DrainInterceptor,
     ) -> None:
         self._server = server
         self._draining = draining
-        self._health = health
-        self._names = names
+        self._standing = standing
         self.address = address
         self.token_address = token_address
 
@@ -74,12 +99,11 @@ class Server:
     async def start(self) -> None:
         """Start to answer; health says SERVING for each service and for the whole ("")."""
         await self._server.start()
-        for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._standing.tell(up=True)
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Say NOT_SERVING, take no more calls, end streams, and give calls that run time to end."""
-        await self._health.enter_graceful_shutdown()
+        self._standing.tell(up=False)
         self._draining.begin()
         await self._server.stop(grace_seconds)
 
@@ -125,8 +149,8 @@ def build_server(
             ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a second listener
         ],
     )
-    health = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    standing = _Standing(names)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthAnswers(standing), server)
     for part in served:
         part.add(server)
     reflection.enable_server_reflection(
@@ -138,7 +162,7 @@ def build_server(
         token_address = _listen(
             server, settings.token_listen, "RAPPORT_TOKEN_LISTEN", files, callers_have_certificates=False
         )
-    return Server(server, health, names, address, token_address, draining)
+    return Server(server, standing, address, token_address, draining)
 
 
 def _listen(

@@ -172,6 +172,24 @@ async def test_health_is_told_by_service(connection: grpc.aio.Channel, name: str
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_who_watches_health_hears_that_the_server_goes(server: Server, connection: grpc.aio.Channel):
+    watch = health_pb2_grpc.HealthStub(connection).Watch(
+        health_pb2.HealthCheckRequest(service="test.v1.Echo")
+    )
+    heard = aiter(watch)
+    assert (await anext(heard)).status == health_pb2.HealthCheckResponse.SERVING
+    stopping = asyncio.create_task(server.stop(5))
+    assert (await anext(heard)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    watch.cancel()
+    await stopping
+
+
+async def test_who_watches_a_name_that_is_not_there_is_told_so(connection: grpc.aio.Channel):
+    watch = health_pb2_grpc.HealthStub(connection).Watch(health_pb2.HealthCheckRequest(service="nobody"))
+    assert (await anext(aiter(watch))).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    watch.cancel()
+
+
 async def test_reflection_lists_the_services(connection: grpc.aio.Channel):
     stub = reflection_pb2_grpc.ServerReflectionStub(connection)
     calls = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))

@@ -105,13 +105,13 @@ def test_an_unsampled_call_is_neither_exported_nor_handed_on_but_has_an_id_for_t
 
 
 def test_a_failed_span_names_the_error_and_never_its_text(on):
-    with pytest.raises(ValueError, match="336"), tracing.span("call", parent=FIRST):
+    with pytest.raises(ValueError, match="33612345678"), tracing.span("call", parent=FIRST):
         raise ValueError("+33612345678")
-    with pytest.raises(ValueError, match="336"), tracing.spans("batch", {1: FIRST}):
+    with pytest.raises(ValueError, match="33612345678"), tracing.spans("batch", {1: FIRST}):
         raise ValueError("+33612345678")
     spans = on.all()
     assert [span.status.description for span in spans] == ["ValueError", "ValueError"]
-    assert all("336" not in span.to_json() for span in spans)
+    assert all("33612345678" not in span.to_json() for span in spans)
 
 
 def test_how_many_calls_begin_a_trace_is_a_setting():

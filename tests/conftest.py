@@ -6,28 +6,44 @@ attribute that pytest 9.2 no longer has.)
 
 import pytest
 
+SYSTEM = "tests/system/test_"
+STACKS_OF_THEIR_OWN = ("real_input", "crash_", "recovery", "backpressure", "containers")
+"""Files under tests/system that share no stack with others."""
 TOGETHER = {
-    # files under: what they share
-    "tests/system/test_real_input.py": "real-input",
-    "tests/system/": "system",
+    # how files begin: what they share
+    SYSTEM: "system",
     "tests/integration/cli/": "stack",
 }
-LONGEST_FIRST = ("system", "real-input", "stack")
+LONGEST_FIRST = (
+    "system",
+    f"{SYSTEM}real_input.py",
+    f"{SYSTEM}crash_upgrade.py",
+    f"{SYSTEM}crash_stalls.py",
+    "stack",
+    f"{SYSTEM}recovery.py",
+    SYSTEM,
+)
+"""How groups begin; for most of their time these wait, so the others fill the processor meanwhile."""
 
 
 @pytest.hookimpl(optionalhook=True)  # without pytest-xdist nobody asks
 def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadScopeScheduling
 
+    def turn(group):
+        places = (place for place, start in enumerate(LONGEST_FIRST) if group.startswith(start))
+        return next(places, len(LONGEST_FIRST))
+
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
+            if file.removeprefix(SYSTEM).startswith(STACKS_OF_THEIR_OWN):
+                return file
             return next((group for prefix, group in TOGETHER.items() if file.startswith(prefix)), file)
 
         def _assign_work_unit(self, node):
-            for group in reversed(LONGEST_FIRST):
-                if group in self.workqueue:
-                    self.workqueue.move_to_end(group, last=False)
+            for group in sorted(self.workqueue, key=turn, reverse=True):
+                self.workqueue.move_to_end(group, last=False)
             super()._assign_work_unit(node)
 
     return ByFile(config, log)

@@ -191,10 +191,9 @@ def used(moment: dt.datetime, subject: str, mb: float) -> dict[str, Any]:
     return event("usage.data_used", moment, subject, {"mb": mb})
 
 
-@pytest.fixture(scope="session")
-def make_stack() -> Iterator[Callable[..., Rapport]]:
+@contextmanager
+def stacks() -> Iterator[Callable[..., Rapport]]:
     """Starts stacks in folders of their own; all are stopped at the end."""
-    _sweep()
     folders: list[Path] = []
 
     def make(
@@ -221,14 +220,29 @@ def make_stack() -> Iterator[Callable[..., Rapport]]:
             assert done.returncode == 0, done.stderr
         return rapport
 
-    yield make
-    named = []
-    for folder in folders:
-        stop_stack(folder / "var")
-        named += numbers_in_logs(folder / "var")
-        unmount_under(folder)
-        shutil.rmtree(folder)
+    try:
+        yield make
+    finally:
+        named = []
+        for folder in folders:
+            stop_stack(folder / "var")
+            named += numbers_in_logs(folder / "var")
+            unmount_under(folder)
+            shutil.rmtree(folder)
     assert named == [], "whatever a test does, no subscriber number reaches a log"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def swept() -> None:
+    """Nothing is left of a test run that was killed."""
+    _sweep()
+
+
+@pytest.fixture(scope="module")
+def make_stack() -> Iterator[Callable[..., Rapport]]:
+    """Starts stacks for the tests of one module."""
+    with stacks() as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -241,9 +255,11 @@ def traces() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
-def rapport(make_stack: Callable[..., Rapport], traces: Collector) -> Rapport:
+def rapport(traces: Collector) -> Iterator[Rapport]:
     """The command on the shared stack: everything runs, all shipped rule sets are live. Leave it running."""
-    return make_stack(rule_sets=RULE_SETS, settings={"otlp_endpoint": traces.endpoint, "trace_ratio": "0.05"})
+    settings = {"otlp_endpoint": traces.endpoint, "trace_ratio": "0.05"}
+    with stacks() as make:
+        yield make(rule_sets=RULE_SETS, settings=settings)
 
 
 @pytest.fixture

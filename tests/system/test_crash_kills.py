@@ -5,10 +5,17 @@ A short repetition; `make soak` goes on for as long as told, with 20,000 events 
 
 import pytest
 
+from tests.system.conftest import RULE_SETS
 from tests.system.crash.disasters import PARTS, Disasters
 from tests.system.crash.run import run
 
 SEED = 3
+
+
+@pytest.fixture(scope="module")
+def rapport(make_stack):
+    """A stack of its own, so that nothing counts but what the run itself does."""
+    return make_stack(rule_sets=RULE_SETS)
 
 
 @pytest.mark.timeout(400)

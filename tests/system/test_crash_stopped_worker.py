@@ -10,7 +10,7 @@ import pytest
 
 from services.cli.stack.options import SERVICES
 from services.runtime.streams import ACK_WAIT_SECONDS
-from tests.system.conftest import until
+from tests.system.conftest import RULE_SETS, until
 from tests.system.crash.books import open_database, read_books, totals_now
 from tests.system.crash.reconcile import reconcile
 from tests.system.crash.run import feed_evenly, move_clock, settle
@@ -19,6 +19,12 @@ from tests.system.crash.town import SURVEY_AFTER, make_town
 
 AGAINST_THE_ROAD = ("profile", "channel", "decision")
 HOUR = dt.timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def rapport(make_stack):
+    """A stack of its own, so that nothing counts but what the run itself does."""
+    return make_stack(rule_sets=RULE_SETS)
 
 
 @contextmanager

@@ -23,10 +23,12 @@ async def test_drained_stopped_changed_and_started_again(profile_settings):
     assert "1 messages of 4 partitions wait in the outbox" in (await refused(eight)).message
     bus = await connect_bus(four)
 
-    async def handed_on() -> bool:
-        return (await bus.jetstream.stream_info(EVENTS)).state.messages == 1
+    async with running_profile(four, worker=True) as profile:
 
-    async with running_profile(four, worker=True):
+        async def handed_on() -> bool:
+            on_the_stream = (await bus.jetstream.stream_info(EVENTS)).state.messages
+            return on_the_stream == 1 and not await rows(profile, "SELECT 1 FROM outbox")
+
         await until(handed_on)
     error = await refused(eight)
     assert "1 messages of 4 partitions wait on EVENTS" in error.message

@@ -11,6 +11,9 @@ STACKS_OF_THEIR_OWN = ("real_input", "crash_", "recovery", "backpressure", "cont
 """Files under tests/system that share no stack with others."""
 TOGETHER = {
     # how files begin: what they share
+    f"{SYSTEM}crash_kills.py": "counted",
+    f"{SYSTEM}crash_stopped_worker.py": "counted",
+    f"{SYSTEM}drain.py": "counted",
     SYSTEM: "system",
     "tests/integration/cli/": "stack",
 }
@@ -19,6 +22,7 @@ LONGEST_FIRST = (
     f"{SYSTEM}real_input.py",
     f"{SYSTEM}crash_upgrade.py",
     f"{SYSTEM}crash_stalls.py",
+    "counted",
     "stack",
     f"{SYSTEM}recovery.py",
     SYSTEM,
@@ -37,9 +41,9 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
-            if file.removeprefix(SYSTEM).startswith(STACKS_OF_THEIR_OWN):
-                return file
-            return next((group for prefix, group in TOGETHER.items() if file.startswith(prefix)), file)
+            group = next((group for start, group in TOGETHER.items() if file.startswith(start)), file)
+            alone = group == "system" and file.removeprefix(SYSTEM).startswith(STACKS_OF_THEIR_OWN)
+            return file if alone else group
 
         def _assign_work_unit(self, node):
             for group in sorted(self.workqueue, key=turn, reverse=True):

@@ -262,6 +262,13 @@ def rapport(traces: Collector) -> Iterator[Rapport]:
         yield make(rule_sets=RULE_SETS, settings=settings)
 
 
+@pytest.fixture(scope="session")
+def counted() -> Iterator[Rapport]:
+    """The command on a stack for runs that give account of everything: nothing else happens on it."""
+    with stacks() as make:
+        yield make(rule_sets=RULE_SETS)
+
+
 @pytest.fixture
 def noon(rapport: Rapport) -> dt.datetime:
     """A business day that no earlier test has touched, at 10:00 UTC; business time stands there."""

@@ -2,7 +2,6 @@
 
 import http.client
 import ssl
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ class Seen:
     outbox_seconds: float | None = None
     per_second: dict[str, float] = field(default_factory=dict)
     """Over the last minute: events, decisions, messages, and items by stream."""
-    refusals: Counter[str] = field(default_factory=Counter)
+    refusals: dict[str, int] = field(default_factory=dict)
     """By reason, since it started."""
     task_failures: int = 0
     engine_restarts: int | None = None
@@ -114,7 +113,8 @@ def _take(seen: Seen, name: str, labels: Mapping[str, str], value: float) -> Non
         case "rapport_recent_per_second":
             seen.per_second[labels["of"]] = value
         case "rapport_refusals_total":
-            seen.refusals[labels["reason"]] += int(value)
+            reason = labels["reason"]
+            seen.refusals[reason] = seen.refusals.get(reason, 0) + int(value)
         case "rapport_task_failures_total":
             seen.task_failures += int(value)
         case "rapport_engine_restarts_total":

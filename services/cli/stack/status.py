@@ -107,13 +107,14 @@ def _as_json(stack: Stack, progress: list[Progress], roles: list[Seen]) -> dict[
             for program in stack.programs
         ],
         "services": [_service_json(told) for told in progress],
-        "roles": [_role_json(seen) for seen in roles],
+        "roles": [role_json(seen) for seen in roles],
         "per_second": _rates(roles),
         "refusals": dict(_refusals(roles).most_common()),
     }
 
 
-def _role_json(seen: Seen) -> dict[str, Any]:
+def role_json(seen: Seen) -> dict[str, Any]:
+    """A role as JSON shows it."""
     return {"role": seen.role, "failure": seen.failure} if seen.failure else asdict(seen)
 
 

@@ -27,7 +27,7 @@ from services.cli.stack.leftovers import end_leftovers
 from services.cli.stack.nats import NatsServer
 from services.cli.stack.options import PORT_NAMES, StackOptions
 from services.cli.stack.passwords import write_private
-from services.cli.stack.ports import free_port, is_taken
+from services.cli.stack.ports import claim, free_port, is_taken
 from services.cli.stack.postgres import PostgresServer
 from services.cli.stack.processes import birth_of, log_end
 from services.cli.stack.programs import Blueprint
@@ -219,7 +219,7 @@ class Supervisor:
         ports = {}
         for name in PORT_NAMES:
             port = last.get(name)
-            while port is None or port in ports.values() or is_taken(port):
+            if port is None or port in ports.values() or is_taken(port) or not claim(port):
                 port = free_port()
             ports[name] = port
         write_private(self._layout.ports, json.dumps(ports) + "\n", flush=False)

@@ -15,7 +15,7 @@ import uvloop
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from services.runtime import tracing
-from services.runtime.observe import ObservingInterceptor
+from services.runtime.observed_calls import ObservingInterceptor
 from services.runtime.settings import Settings
 from services.runtime.tally import observed_batch
 

@@ -23,7 +23,7 @@ from services.runtime.draining import DrainInterceptor
 from services.runtime.errors import ErrorTable, InvalidArgumentError, SettingError
 from services.runtime.health_answers import HealthAnswers
 from services.runtime.log import describe_failure
-from services.runtime.observe import ObservingInterceptor
+from services.runtime.observed_calls import ObservingInterceptor
 from services.runtime.settings import Settings
 from services.runtime.status import DETAILS_KEY, failure_status, unknown_status
 from services.runtime.tokens import TokenVerifier

@@ -34,7 +34,7 @@ class Decisions:
     async def count(self, transaction: Transaction, cut: Cut) -> dict[str, int]:
         """Decisions made earlier."""
         row = await transaction.row(
-            f"SELECT count(*) FROM decision WHERE decided_micros < %s AND NOT {_OPEN_PLAN}",  # noqa: S608
+            f"SELECT count(*) FROM decision WHERE decided_micros < %s AND NOT {_OPEN_PLAN}",  # noqa: S608  our own words
             (cut.business_micros,),
         )
         return {"decision": int(row[0]) if row else 0}
@@ -77,12 +77,12 @@ async def _delete(transaction: Transaction, decisions: list[tuple[int, str]]) ->
         keys,
     )
     rows["decision_lookup"] += await transaction.execute(
-        f"DELETE FROM decision_lookup USING {wanted} WHERE decision_lookup.id = gone.decision_id",  # noqa: S608
+        f"DELETE FROM decision_lookup USING {wanted} WHERE decision_lookup.id = gone.decision_id",  # noqa: S608  our own words
         keys,
     )
     for table in ("decision_action", "decision"):
         rows[table] = await transaction.execute(
-            f"DELETE FROM {table} USING {wanted} WHERE {table}.customer = gone.customer "  # noqa: S608
+            f"DELETE FROM {table} USING {wanted} WHERE {table}.customer = gone.customer "  # noqa: S608  our own words
             f"AND {table}.decision_id = gone.decision_id",
             keys,
         )

@@ -30,7 +30,7 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import ErrorTable, OverloadedError
 from services.runtime.metrics import INGEST_REFUSED, INGESTED
-from services.runtime.observe import caller_trace
+from services.runtime.observed_calls import caller_trace
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
 from services.runtime.tracing import SERVER, span

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.migration_check import check_migrations, check_statements
+from tests.unit.runtime.migration_check import check_migrations, check_statements
 
 ROOT = Path(__file__).parents[3]
 

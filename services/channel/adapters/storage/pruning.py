@@ -62,7 +62,7 @@ class Messages(_ByNumber):
         keys, following = await self._page(transaction, cut, place)
         rows = await _delete_texts(transaction, keys)
         rows["message"] = await transaction.execute(
-            f"DELETE FROM message WHERE (customer, message_id) {_THESE}",  # noqa: S608
+            f"DELETE FROM message WHERE (customer, message_id) {_THESE}",  # noqa: S608  our own words
             keys,
         )
         return Step(rows, following)
@@ -102,11 +102,11 @@ class MessageTexts(_ByNumber):
 async def _delete_texts(transaction: Transaction, keys: dict[str, list[Any]]) -> dict[str, int]:
     return {
         "message_body": await transaction.execute(
-            f"DELETE FROM message_body WHERE (customer, message_id) {_THESE}",  # noqa: S608
+            f"DELETE FROM message_body WHERE (customer, message_id) {_THESE}",  # noqa: S608  our own words
             keys,
         ),
         "inbox": await transaction.execute(
-            f"DELETE FROM inbox WHERE message_id = ANY(%(ids)s::text[]::uuid[]) AND {_NOT_NEWEST}",  # noqa: S608
+            f"DELETE FROM inbox WHERE message_id = ANY(%(ids)s::text[]::uuid[]) AND {_NOT_NEWEST}",  # noqa: S608  our own words
             keys,
         ),
     }

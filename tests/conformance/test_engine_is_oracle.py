@@ -20,7 +20,7 @@ def engine() -> Iterator[DurableEngine]:
     engine.close()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), shared=shared_rule_sets(), moments=st.lists(situations(), min_size=2, max_size=5))
 def test_generated_rule_sets_come_to_the_same(
     engine: DurableEngine, data: st.DataObject, shared: tuple[str, tuple[str, ...]], moments: list[Situation]
@@ -33,7 +33,7 @@ def test_generated_rule_sets_come_to_the_same(
         assert run_program(program, engine, situation) == run_program(program, Oracle(), situation)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), shared=shared_rule_sets(), moments=st.lists(situations(), min_size=2, max_size=5))
 def test_leaving_out_what_no_rule_asks_for_changes_no_outcome(
     data: st.DataObject, shared: tuple[str, tuple[str, ...]], moments: list[Situation]

@@ -13,7 +13,7 @@ from tests.conformance.handmade_shards import engine_rule, shard
 from tests.unit.decision.generators import compiled, rule_sets, shared_rule_sets, situations
 
 _THOROUGH = settings(
-    max_examples=30,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )

@@ -9,9 +9,11 @@ from collections import Counter
 
 import pytest
 
+from services.cli.stack.options import SERVICES
 from services.cli.stack.programs import SMSC_SYSTEM_ID
 from tests.system.conftest import RULE_SETS, lines, new_number, person, until, used
 
+ROLES = [f"{service}-{role}" for service in SERVICES for role in ("server", "worker")]
 FINAL = {"sent", "delivered", "failed", "expired", "refused"}
 HOUR = dt.timedelta(hours=1)
 
@@ -41,8 +43,16 @@ class Counts:
         self._rapport = rapport
         self._before = {name: told.totals for name, told in rapport.progress().items()}
 
+        self._dead = self._dead_letters()
+
     def since(self, service, name):
         return self._rapport.total(service, name) - self._before[service].get(name, 0)
+
+    def set_aside(self):
+        return self._dead_letters() - self._dead
+
+    def _dead_letters(self):
+        return sum(told.dead_letters for told in self._rapport.progress().values())
 
 
 def messages_of(rapport, subjects):
@@ -102,6 +112,42 @@ def smsc_command(rapport):
         *("--password-file", str(layout.secret("smsc"))),
         *("--system-id", SMSC_SYSTEM_ID),
     ]
+
+
+@pytest.mark.timeout(600)
+def test_each_role_killed_in_turn_while_events_come_loses_nothing(rapport, noon, tmp_path):
+    subjects, events = month_of_use(month_after(noon), people=30, sessions=60)
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(lines(events))
+    counts = Counts(rapport)
+    with rapport.running("ingest", str(file), "--wait", "--json") as feeder:
+        for turn, role in enumerate(ROLES, start=1):
+            mark = len(events) * turn // (len(ROLES) + 2)
+            until(lambda mark=mark: counts.since("profile", "events.accepted") >= mark)
+            assert feeder.poll() is None
+            restarts = rapport.stack.program(role).restarts
+            rapport.birth(role).send(signal.SIGKILL)
+            until(lambda role=role, restarts=restarts: came_back(rapport, role, restarts))
+        told, errors = feeder.communicate(timeout=300)
+        assert feeder.returncode == 0, errors
+    assert '"rejected":[]' in told
+    assert counts.since("profile", "events.accepted") == len(events)
+    own = counts.since("profile", "events.own")
+    assert counts.since("decision", "events.seen") == len(events) + own
+    assert messages_of(rapport, subjects) == wanted_messages(subjects)
+    assert counts.set_aside() == 0
+    numbers = {subject.removeprefix("msisdn:+") for subject in subjects}
+    handed = Counter(e["reference"] for e in rapport.received("smsc") if e["destination"] in numbers)
+    assert len(handed) == 3 * len(subjects)
+    # a service message that the killed sender had in its hands is handed over again, and says so
+    for message_id in (reference for reference, times in handed.items() if times > 1):
+        (told,) = rapport.listing("messages", "show", message_id)
+        assert "HANDOVER_UNKNOWN" in {entry["reason"] for entry in told["history"]}
+
+
+def came_back(rapport, role, restarts):
+    program = rapport.stack.program(role)
+    return program.restarts > restarts and program.state == "running"
 
 
 @pytest.mark.timeout(300)

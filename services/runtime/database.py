@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -149,7 +150,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=30,
-            connect_args={**_CONNECT, "options": self._options},
+            async_creator=self._connect,
         )
         event.listen(self._engine.sync_engine, "connect", _prepare)
         self._notices: set[str] = set()
@@ -248,13 +249,24 @@ class Database:
 
     async def connect_driver(self) -> psycopg.AsyncConnection[Any]:
         """A psycopg connection of one's own, each statement its own transaction; the caller closes it."""
-        dialect = self._url.get_dialect()()
-        _, arguments = dialect.create_connect_args(self._url)
-        driver = await psycopg.AsyncConnection.connect(
-            **{**arguments, **_CONNECT}, autocommit=True, options=self._options
-        )
+        driver = await self._connect(autocommit=True)
         driver.adapters.register_dumper(list, ListBinaryDumper)
         return driver
+
+    async def _connect(self, *, autocommit: bool = False) -> psycopg.AsyncConnection[Any]:
+        """A connection; when this is cancelled none stays half open.
+
+        psycopg leaves one to the garbage collector then, and until that comes the server waits for the
+        password: a minute, in which no database can be dropped.
+        """
+        _, arguments = self._url.get_dialect()().create_connect_args(self._url)
+        try:
+            return await psycopg.AsyncConnection.connect(
+                **{**arguments, **_CONNECT}, autocommit=autocommit, options=self._options
+            )
+        except asyncio.CancelledError as cancelled:
+            traceback.clear_frames(cancelled.__traceback__)  # these alone hold it
+            raise
 
     async def close(self) -> None:
         """Give all connections back to the server."""

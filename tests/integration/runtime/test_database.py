@@ -1,8 +1,10 @@
 """Transactions, savepoints, binary parameters, COPY, wake-ups and counters on a real PostgreSQL."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -248,3 +250,29 @@ async def _cut_all_others(database: Database) -> None:
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await driver.close()
+
+
+async def test_a_connect_that_is_cancelled_leaves_nothing_open(make_database):
+    def sockets():
+        links = (entry for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+        return sum("socket" in str(link.readlink()) for link in links)
+
+    async def ask(database):
+        async with database.transaction() as transaction:
+            await transaction.row("SELECT 1")
+
+    url = make_database()
+    before = sockets()
+    gc.disable()  # what only the collector would close would count
+    try:
+        for moment in range(6):
+            database = Database(url)
+            asking = [asyncio.create_task(ask(database)) for _ in range(5)]
+            await asyncio.sleep(moment / 1000)
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+            await database.close()
+        assert sockets() == before
+    finally:
+        gc.enable()

@@ -118,6 +118,8 @@ class ActionKind(StrEnum):
     AVOID = "avoid"
     SET = "set"
     EMIT = "emit"
+    STEP = "step"
+    """A journey moves on: the compiler's own, never written by an author."""
 
 
 DISPATCHED_KINDS: frozenset[ActionKind] = frozenset(

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from services.decision.domain.language.ast import All, Condition, Expression, Text, Window
 from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.situation import Situation
+from services.decision.domain.triggers import Occasion
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.words import ActionKind, Category, Channel, ConsentState, Purpose, RefusalReason
 
@@ -198,12 +200,22 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a rule set may do: actions a second, actions a day (operator's zone), cost in all."""
+
+    per_second: float | None = None
+    per_day: int | None = None
+    budget: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleSet:
     """One compiled rule set. `from_micros` to `to_micros` (end-exclusive, by event time) it is active.
 
     `late_micros`: an event older than this when accepted triggers nothing. `choose_first`: only the first
     rule that fires counts. `tests` are run by `trial.run_tests`. `zone`: of `active`, and of customers in
-    tests. `leaf_needs`: what single conditions look at, the event's own fields aside.
+    tests. `leaf_needs`: what single conditions look at, the event's own fields aside. `triggers`: by which
+    key events find it, see `triggers`; `occasion`: what calls for it when no event of the customer does.
     """
 
     name: str
@@ -226,6 +238,8 @@ class RuleSet:
     leaf_needs: Mapping[Condition, Needs]
     source: str
     file: str
+    occasion: Occasion | None = None
+    limits: Limits = Limits()
 
     @property
     def all_rules(self) -> "tuple[FactRule | ActionRule, ...]":

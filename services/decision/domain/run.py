@@ -30,7 +30,7 @@ def run_program(
 ) -> Outcome:
     """Run everything that the situation's event can trigger. Pure, given the engine."""
     run = _Run(program, engine, situation, given_facts)
-    for shard in (*program.shared, *program.shards.get(situation.event_type, ())):
+    for shard in (*program.shared, *program.shards.get(situation.trigger, ())):
         run.add(shard)
     return run.outcome()
 
@@ -42,7 +42,7 @@ def run_if_asked(program: Program, engine: RulesEngine, situation: Situation) ->
     """
     run = _Run(program, engine, situation)
     shared: _Run | None = None
-    for shard in program.shards.get(situation.event_type, ()):
+    for shard in program.shards.get(situation.trigger, ()):
         if shared is None and shard.uses:
             shared = run.after_shared()
         run.add(shard)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.decision.domain.activity import Activity
+from services.decision.domain.triggers import key_of
 from services.vocabulary.words import Purpose
 
 
@@ -19,7 +20,8 @@ class Situation:
     ones left out. `things`: by kind, the attributes of the thing that `context.<kind>` names. `activity`: by
     event type; a lazy mapping will do; the event being decided may be in it or not. `zone`: IANA name,
     already resolved. `cycle_day`: 1 to 31. `arms`: by experiment id, the arm this customer is in. `windows`:
-    values that replace computed ones, by `rule_set/window`.
+    values that replace computed ones, by `rule_set/window`. `trigger`: the key by which rule sets are found;
+    it follows from the event.
     """
 
     event_type: str
@@ -38,3 +40,9 @@ class Situation:
     arms: Mapping[str, str] = field(default_factory=dict)
     windows: Mapping[str, Any] = field(default_factory=dict)
     cache: dict[Any, Any] = field(default_factory=dict)
+    trigger: str = ""
+
+    def __post_init__(self) -> None:
+        """The key by which rule sets are found."""
+        if not self.trigger:
+            self.trigger = key_of(self.event_type, self.event)

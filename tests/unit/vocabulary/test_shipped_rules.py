@@ -58,6 +58,8 @@ offer.presented offer.accepted offer.declined offer.expired offer.fulfilled: off
 offer.fulfilment_failed coupon.redeemed: offer | action reason
 identity.merged: into |
 action.due: action decision |
+trigger.due: rule_set run | data since
+journey.due: rule_set key step | data
 action.planned action.deferred action.expired: action rule_set rule name | message channel category reason
 action.sent action.delivered action.failed: action rule_set rule name | message channel category reason
 action.opened action.clicked action.dismissed: action rule_set rule name | message channel category reason
@@ -68,7 +70,7 @@ TYPED = {
     ValueType.NUMBER: "mb minutes score mbps",
     ValueType.MONEY: "price charge amount balance",
     ValueType.BOOL: "surcharge_next useful",
-    ValueType.TIME: "eta until",
+    ValueType.TIME: "eta until since",
     ValueType.DATE: "due ends",
     ValueType.LIST: "items",
     ValueType.MAP: "traits",
@@ -156,7 +158,7 @@ def test_what_is_kept():
     for name, event in CATALOGUE.events.items():
         if name == "usage.data_used" or (name.startswith("network.") and not event.thing):
             assert (event.keep.each_micros, event.keep.by_day_cycles) == (35 * DAY, 13), name
-        elif not event.thing and name not in {"profile.updated", "action.due"}:
+        elif not event.thing and name not in {"profile.updated", "action.due", "trigger.due", "journey.due"}:
             assert event.keep.each_micros == 13 * 31 * DAY, name
 
 

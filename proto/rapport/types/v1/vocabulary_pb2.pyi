@@ -241,6 +241,8 @@ class _ActionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ActionKind
     """A trait set on the profile."""
     ACTION_KIND_EMIT: _ActionKind.ValueType  # 8
     """An event of our own."""
+    ACTION_KIND_STEP: _ActionKind.ValueType  # 9
+    """A journey moves on to its next step."""
 
 class ActionKind(_ActionKind, metaclass=_ActionKindEnumTypeWrapper):
     """What kind of thing a rule does."""
@@ -263,6 +265,8 @@ ACTION_KIND_SET: ActionKind.ValueType  # 7
 """A trait set on the profile."""
 ACTION_KIND_EMIT: ActionKind.ValueType  # 8
 """An event of our own."""
+ACTION_KIND_STEP: ActionKind.ValueType  # 9
+"""A journey moves on to its next step."""
 Global___ActionKind: _TypeAlias = ActionKind  # noqa: Y015
 
 class _ActionOutcome:

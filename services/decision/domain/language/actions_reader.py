@@ -25,7 +25,7 @@ from services.vocabulary.catalogue import EventType
 from services.vocabulary.values import ValueMistake, parse_duration
 from services.vocabulary.words import DISPATCHED_KINDS, PREFERRED, ActionKind, Category, Channel
 
-_KINDS = tuple(kind.value for kind in ActionKind)
+_KINDS = tuple(kind.value for kind in ActionKind if kind is not ActionKind.STEP)
 _DISPATCHED_KEYS = (
     "category",
     "topic",

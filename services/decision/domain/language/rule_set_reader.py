@@ -9,7 +9,9 @@ from services.decision.domain.language.actions_reader import read_actions
 from services.decision.domain.language.ast import Expression
 from services.decision.domain.language.conditions import read_conditions
 from services.decision.domain.language.experiment_reader import read_experiment
+from services.decision.domain.language.journey_reader import read_journey
 from services.decision.domain.language.lexer import LineError
+from services.decision.domain.language.limits_reader import read_limits
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar
 from services.decision.domain.language.reading import (
     choose,
@@ -24,11 +26,12 @@ from services.decision.domain.language.reading import (
 )
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Scope
+from services.decision.domain.language.tables_reader import read_table
 from services.decision.domain.language.tests_reader import read_tests
+from services.decision.domain.language.triggers_reader import read_occasion, read_triggers
 from services.decision.domain.language.windows_reader import read_windows
-from services.decision.domain.problems import did_you_mean
 from services.decision.domain.program import ActionRule, FactRule, Needs, Once, RuleSet, RuleSetText
-from services.vocabulary.catalogue import Catalogue, EventType
+from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.values import DAY, ValueMistake, parse_duration, time_to_micros, zone
 from services.vocabulary.words import Stage
 
@@ -42,9 +45,12 @@ _KEYS = (
     "late",
     "shared",
     "choose",
+    "limits",
     "windows",
     "infer",
     "rules",
+    "table",
+    "journey",
     "experiment",
     "tests",
 )
@@ -114,11 +120,11 @@ class _RuleSetReader:
         report.check_keys(root, _KEYS, "a rule set")
         self._name = self._read_name()
         shared = read_flag(root.get("shared"), report, "shared")
-        triggers = self._triggers(shared=shared)
+        triggers = read_triggers(root, self._name, self._catalogue, report, shared=shared)
         scope = Scope(
             self._catalogue,
             self._name,
-            triggers,
+            triggers.events,
             any_event=shared,
             local_facts=_fact_names(root.get("infer")),
             shared_facts=tuple(self._shared_facts),
@@ -140,7 +146,7 @@ class _RuleSetReader:
             owner=read_word(root.get("owner"), report, "owner"),
             stage=choose(root.get("stage"), report, "stage", tuple(stage.value for stage in Stage)),
             shared=shared,
-            triggers=tuple(event.name for event in triggers),
+            triggers=triggers.keys,
             late_micros=DAY if late is None else late,
             from_micros=from_micros,
             to_micros=to_micros,
@@ -154,6 +160,8 @@ class _RuleSetReader:
             leaf_needs={},
             source=self._source.text,
             file=self._source.file,
+            occasion=read_occasion(root.get("trigger"), scope, report),
+            limits=read_limits(root.get("limits"), report),
         )
         return Draft(rule_set, scope, report, self._places, root) if self._name else None
 
@@ -169,50 +177,6 @@ class _RuleSetReader:
                 node, f"`{name}` is no name", "name", "use small letters, digits and -, at most 64"
             )
         return name
-
-    def _triggers(self, *, shared: bool) -> tuple[EventType, ...]:
-        node = self._root.get("trigger")
-        if shared:
-            if node is not None:
-                self._report.error(
-                    node, "a shared rule set runs before all others", "trigger", "remove `trigger`"
-                )
-            return ()
-        if node is None:
-            self._report.error(
-                self._root, "the rule set has no trigger", "trigger", "add trigger: EVENT_TYPE"
-            )
-            return ()
-        found: list[EventType] = []
-        items = node.items if isinstance(node, Listing) else (node,)
-        if not items:
-            self._report.error(node, "the rule set has no trigger", "trigger", "name an event type")
-        for item in items:
-            event = self._trigger(item)
-            if event is not None and event in found:
-                self._report.error(item, f"the trigger {event.name} stands twice", "trigger", "keep one")
-            elif event is not None:
-                found.append(event)
-        return tuple(found)
-
-    def _trigger(self, node: Node) -> EventType | None:
-        if isinstance(node, Block):
-            kind = node.entries[0][0].text if node.entries else "a block"
-            self._report.not_yet(node, f"trigger: {{{kind}: …}}")
-            return None
-        name = read_word(node, self._report, "trigger")
-        event = self._catalogue.events.get(name)
-        if event is None:
-            if name:
-                suggestion = did_you_mean(name, self._catalogue.events) or "events.yaml lists the known types"
-                self._report.error(
-                    node, f"the catalogue has no event type `{name}`", "unknown-event", suggestion
-                )
-            return None
-        if event.thing:
-            self._report.not_yet(node, f"a trigger about a {event.thing}: {name}")
-            return None
-        return event
 
     def _active(self) -> tuple[str, int | None, int | None]:
         block = read_block(self._root.get("active"), self._report, "active")
@@ -286,8 +250,8 @@ class _RuleSetReader:
                 self._report.error(node, "a shared rule set only infers facts", "action", "move the rules")
             return ()
         items = read_items(node, self._report, "rules")
-        known = {"table", "journey"}
-        if not items and not any(key.text in known for key, _ in self._root):
+        table, journey = self._root.get("table"), self._root.get("journey")
+        if not items and table is None and journey is None:
             self._report.error(node or self._root, "the rule set has no rules", "action", "add `rules`")
         rules: list[ActionRule] = []
         for order, item in enumerate(items):
@@ -298,6 +262,8 @@ class _RuleSetReader:
                 self._report.error(item, f"two rules are named `{rule.rule}`", "name", "give each its own id")
                 continue
             rules.append(rule)
+        rules += read_table(table, scope, self._report, self._source.version, len(rules))
+        rules += read_journey(journey, scope, self._report, self._source.version, len(rules))
         return tuple(rules)
 
     def _rule(self, node: Node, order: int, scope: Scope) -> ActionRule | None:

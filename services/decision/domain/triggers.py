@@ -1,0 +1,71 @@
+"""What calls for a rule set: the customer's events, questions, or an occasion that the system notices.
+
+Rule sets are found by keys. An event's key is its type; a question's is `ask.<question>`; what the system
+notices for one rule set comes back as its own event `trigger.due` (or `journey.due`, for a journey's next
+step), whose key ends with the rule set's name.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from services.decision.domain.language.ast import All
+
+TRIGGER_DUE = "trigger.due"
+JOURNEY_DUE = "journey.due"
+ASK = "ask."
+
+
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """No event of this type for so long (micros) since the last one, for customers who had one."""
+
+    type: str
+    for_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPair:
+    """`after` happened and for so long (micros) no `type` with the same value of the field `by`."""
+
+    type: str
+    after: str
+    by: str
+    for_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A time of day (minutes) on some days, for everyone of an audience.
+
+    `weekdays`: 0 = Monday; empty: every day. `nth`: of the month, 1 to 4, -1 the last; None: every one.
+    `zone`: an IANA name; empty: each customer's own.
+    """
+
+    minute: int
+    weekdays: frozenset[int]
+    nth: int | None
+    zone: str
+    audience: All
+
+
+@dataclass(frozen=True, slots=True)
+class ThingEvent:
+    """Something of this type happened to a thing, which concerns an audience."""
+
+    type: str
+    audience: All
+
+
+Occasion = Absence | OpenPair | Schedule | ThingEvent
+
+
+def due_key(event_type: str, rule_set: str) -> str:
+    """The key under which `trigger.due` and `journey.due` find the one rule set they are for."""
+    return f"{event_type}/{rule_set}"
+
+
+def key_of(event_type: str, event: Any) -> str:
+    """The key under which an event finds rule sets; `event` has its fields."""
+    if event_type in {TRIGGER_DUE, JOURNEY_DUE}:
+        return due_key(event_type, str(event.get("rule_set", "")))
+    return event_type

@@ -211,6 +211,7 @@ async def test_a_call_goes_on_with_its_callers_trace_to_the_next_server(server, 
         await unary(b"onward", metadata=(("traceparent", FIRST),))
         with pytest.raises(grpc.aio.AioRpcError):
             await unary(b"unknown", metadata=(("traceparent", SECOND),))
+    await server.stop(10)  # a caller may see the end of a call before the server has noted it
     tracing.stop_tracing()
     spans = exported.get_finished_spans()
     inner, outer = (span for span in spans if span.context.trace_id == int("a" * 32, 16))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.cli.stack.errors import StackError
 from services.cli.stack.options import PORT_NAMES, ROLES
-from services.cli.stack.ports import LOOPBACK, free_port, is_taken
+from services.cli.stack.ports import LOOPBACK, claim, free_port, is_taken
 from tests.system.conftest import Rapport, until
 from tests.system.crash.books import open_database
 from tests.system.crash.proxy import Pair, Proxies
@@ -43,12 +43,11 @@ class Network:
 
 
 def port_base() -> int:
-    """The first of so many free ports in a row that every part gets one known beforehand."""
+    """The first of so many free ports in a row that every part gets one known beforehand, all of them ours."""
     while True:
         base = free_port()
-        if base + len(PORT_NAMES) < 30_000 and not any(
-            is_taken(base + index) for index in range(len(PORT_NAMES))
-        ):
+        row = range(base + 1, base + len(PORT_NAMES))
+        if row.stop <= 30_000 and all(not is_taken(port) and claim(port) for port in row):
             return base
 
 

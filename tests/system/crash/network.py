@@ -43,7 +43,7 @@ class Network:
 
 
 def port_base() -> int:
-    """The first of so many free ports in a row that every part gets one known beforehand, all of them ours."""
+    """The first of so many free ports in a row that every part gets one known beforehand."""
     while True:
         base = free_port()
         row = range(base + 1, base + len(PORT_NAMES))

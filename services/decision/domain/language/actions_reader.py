@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from services.decision.domain.language import grammar
 from services.decision.domain.language.ast import All, Literal, Text
 from services.decision.domain.language.conditions import read_conditions
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar, plain
@@ -23,33 +24,9 @@ from services.decision.domain.problems import did_you_mean
 from services.decision.domain.program import ActionSpec, ArmVariant, ChannelChoice
 from services.vocabulary.catalogue import EventType
 from services.vocabulary.values import ValueMistake, parse_duration
-from services.vocabulary.words import DISPATCHED_KINDS, PREFERRED, ActionKind, Category, Channel
+from services.vocabulary.words import PREFERRED, ActionKind, Category, Channel
 
-_KINDS = tuple(kind.value for kind in ActionKind if kind is not ActionKind.STEP)
-_DISPATCHED_KEYS = (
-    "category",
-    "topic",
-    "with",
-    "template",
-    "channels",
-    "to",
-    "value",
-    "cost",
-    "expires",
-    "due",
-    "after",
-    "unless",
-    "keep",
-    "arms",
-    "once",
-)
-_KEYS: Mapping[ActionKind, tuple[str, ...]] = {
-    **dict.fromkeys(DISPATCHED_KINDS, _DISPATCHED_KEYS),
-    ActionKind.SAY: ("category", "topic"),
-    ActionKind.AVOID: (),
-    ActionKind.SET: (),
-    ActionKind.EMIT: ("with",),
-}
+_KINDS = tuple(kind.value for kind in grammar.ACTION_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +65,7 @@ def _read_action(node: Node, position: int, scope: Scope, report: Report) -> Rea
         )
         return None
     kind = ActionKind(kinds[0].text)
-    report.check_keys(node, (kind.value, *_KEYS[kind]), f"the action `{kind.value}`")
+    report.check_keys(node, grammar.ACTIONS[kind].names, grammar.ACTIONS[kind].title)
     return _ActionReader(node, kind, position, scope, report).read()
 
 
@@ -140,7 +117,7 @@ class _ActionReader:
             unless=self._unless(get("unless")),
             keep=self._keep(get("keep")),
             arms=self._arms(get("arms")),
-            to_payer=choose(get("to"), self._report, "to", ("payer", "user")) == "payer",
+            to_payer=choose(get("to"), self._report, "to", grammar.RECEIVERS) == "payer",
         )
         self._check(spec)
         if not name:
@@ -174,7 +151,7 @@ class _ActionReader:
             )
 
     def _category(self) -> Category | None:
-        known = tuple(category.value for category in Category)
+        known = grammar.CATEGORIES
         node = self._node.get("category")
         if node is None:
             self._report.error(
@@ -230,7 +207,7 @@ class _ActionReader:
             return ()
         items = node.items if isinstance(node, Listing) else (node,)
         choices: list[ChannelChoice] = []
-        known = (PREFERRED, *(channel.value for channel in Channel))
+        known = grammar.CHANNELS
         for item in items:
             word, *rest = (item.text if isinstance(item, Scalar) else "").split() or [""]
             wait = 0
@@ -286,7 +263,7 @@ class _ActionReader:
             variant = read_block(value, self._report, key.text)
             if variant is None:
                 continue
-            self._report.check_keys(variant, ("template", "with"), "an arm")
+            self._report.check_keys(variant, grammar.ARM.names, grammar.ARM.title)
             template = read_word(variant.get("template"), self._report, "template")
             found[key.text] = ArmVariant(template, self._parameters(variant.get("with")))
         return found
@@ -301,7 +278,7 @@ class _ActionReader:
         return ActionSpec(self._position, self._kind, "", category, self._topic(), say=text)
 
     def _avoid(self, main: Node) -> ActionSpec | None:
-        known = tuple(category.value for category in Category)
+        known = grammar.CATEGORIES
         items = main.items if isinstance(main, Listing) else (main,)
         words = [choose(item, self._report, "avoid", known) for item in items]
         avoid = tuple(Category(word) for word in words if word)
@@ -313,7 +290,7 @@ class _ActionReader:
         block = read_block(main, self._report, "set")
         if block is None:
             return None
-        self._report.check_keys(block, ("trait", "to", "for"), "`set`")
+        self._report.check_keys(block, grammar.SET.names, grammar.SET.title)
         name_node, to_node = block.get("trait"), block.get("to")
         name = read_word(name_node, self._report, "trait")
         trait = self._scope.catalogue.traits.get(name)

@@ -2,6 +2,7 @@
 
 import re
 
+from services.decision.domain.language import grammar
 from services.decision.domain.language.nodes import Node, Scalar
 from services.decision.domain.language.reading import read_block, read_duration, read_word
 from services.decision.domain.language.report import Report
@@ -17,7 +18,7 @@ def read_experiment(node: Node | None, scope: Scope, report: Report) -> Experime
     block = read_block(node, report, "experiment")
     if block is None:
         return None
-    report.check_keys(block, ("id", "holdout", "arms", "metric", "guardrail"), "an experiment")
+    report.check_keys(block, grammar.EXPERIMENT.names, grammar.EXPERIMENT.title)
     name = read_word(block.get("id"), report, "id")
     if not name:
         report.error(block, "the experiment has no id", "experiment", "add id: a-name")
@@ -57,7 +58,7 @@ def _measure(node: Node | None, scope: Scope, report: Report, what: str) -> Meas
     block = read_block(node, report, what)
     if block is None:
         return None
-    report.check_keys(block, ("event", "within"), f"`{what}`")
+    report.check_keys(block, grammar.MEASURE.names, f"`{what}`")
     event = read_word(block.get("event"), report, "event")
     within = read_duration(block.get("within"), report, "within")
     if event not in scope.catalogue.events:

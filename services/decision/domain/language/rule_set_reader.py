@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 
+from services.decision.domain.language import grammar
 from services.decision.domain.language.actions_reader import read_actions
 from services.decision.domain.language.ast import Expression
 from services.decision.domain.language.conditions import read_conditions
@@ -33,29 +34,9 @@ from services.decision.domain.language.windows_reader import read_windows
 from services.decision.domain.program import ActionRule, FactRule, Needs, Once, RuleSet, RuleSetText
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.values import DAY, ValueMistake, parse_duration, time_to_micros, zone
-from services.vocabulary.words import Stage
 
-_KEYS = (
-    "ruleset",
-    "title",
-    "owner",
-    "stage",
-    "active",
-    "trigger",
-    "late",
-    "shared",
-    "choose",
-    "limits",
-    "windows",
-    "infer",
-    "rules",
-    "table",
-    "journey",
-    "experiment",
-    "tests",
-)
-_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?")
-_FACT = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_NAME = re.compile(grammar.NAME)
+_FACT = re.compile(grammar.FACT)
 _DEFAULT_PRIORITY = 50
 
 
@@ -117,7 +98,7 @@ class _RuleSetReader:
 
     def read(self) -> Draft | None:
         root, report = self._root, self._report
-        report.check_keys(root, _KEYS, "a rule set")
+        report.check_keys(root, grammar.RULE_SET.names, grammar.RULE_SET.title)
         self._name = self._read_name()
         shared = read_flag(root.get("shared"), report, "shared")
         triggers = read_triggers(root, self._name, self._catalogue, report, shared=shared)
@@ -144,13 +125,13 @@ class _RuleSetReader:
             version=self._source.version,
             title=read_word(root.get("title"), report, "title"),
             owner=read_word(root.get("owner"), report, "owner"),
-            stage=choose(root.get("stage"), report, "stage", tuple(stage.value for stage in Stage)),
+            stage=choose(root.get("stage"), report, "stage", grammar.STAGES),
             shared=shared,
             triggers=triggers.keys,
             late_micros=DAY if late is None else late,
             from_micros=from_micros,
             to_micros=to_micros,
-            choose_first=choose(root.get("choose"), report, "choose", ("first", "all")) == "first",
+            choose_first=choose(root.get("choose"), report, "choose", grammar.CHOOSE) == "first",
             facts=facts,
             rules=rules,
             experiment=experiment,
@@ -183,7 +164,7 @@ class _RuleSetReader:
         tz = self._catalogue.default_zone
         if block is None:
             return tz, None, None
-        self._report.check_keys(block, ("from", "to", "tz"), "`active`")
+        self._report.check_keys(block, grammar.ACTIVE.names, grammar.ACTIVE.title)
         if block.get("tz") is not None:
             tz = read_word(block.get("tz"), self._report, "tz") or tz
         try:
@@ -213,7 +194,7 @@ class _RuleSetReader:
             block = read_block(item, self._report, "a fact")
             if block is None:
                 continue
-            self._report.check_keys(block, ("fact", "when", "because", "priority"), "a fact")
+            self._report.check_keys(block, grammar.FACT_KEYS.names, grammar.FACT_KEYS.title)
             name = read_word(block.get("fact"), self._report, "fact")
             if not _FACT.fullmatch(name):
                 self._report.error(
@@ -270,7 +251,7 @@ class _RuleSetReader:
         block = read_block(node, self._report, "a rule")
         if block is None:
             return None
-        self._report.check_keys(block, ("id", "priority", "when", "do", "once"), "a rule")
+        self._report.check_keys(block, grammar.RULE.names, grammar.RULE.title)
         name = read_word(block.get("id"), self._report, "id")
         if not _NAME.fullmatch(name):
             self._report.error(
@@ -315,8 +296,8 @@ class _RuleSetReader:
         block = read_block(node, self._report, "once")
         if block is None:
             return None
-        self._report.check_keys(block, ("per", "by", "scope"), "`once`")
-        if choose(block.get("scope"), self._report, "scope", ("customer", "household")) == "household":
+        self._report.check_keys(block, grammar.ONCE.names, grammar.ONCE.title)
+        if choose(block.get("scope"), self._report, "scope", grammar.ONCE_SCOPES) == "household":
             self._report.not_yet(block.get("scope"), "once … scope: household")
         per = block.get("per")
         if not isinstance(per, Scalar):

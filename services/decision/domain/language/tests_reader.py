@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from services.decision.domain.language import grammar
 from services.decision.domain.language.ast import Window
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar, plain
 from services.decision.domain.language.reading import (
@@ -22,8 +23,6 @@ from services.decision.domain.program import Case
 from services.vocabulary.catalogue import EventType
 from services.vocabulary.values import Money, ValueMistake
 from services.vocabulary.words import ConsentState, Purpose, RefusalReason
-
-_GIVEN = ("profile", "context", "windows", "facts", "consents", "withheld", "history", "arm")
 
 
 def read_tests(node: Node | None, scope: Scope, rules: tuple[str, ...], report: Report) -> tuple[Case, ...]:
@@ -52,17 +51,17 @@ class _CaseReader:
 
     def read(self) -> Case | None:
         block, report = self._block, self._report
-        report.check_keys(block, ("name", "given", "when", "then"), "a test")
+        report.check_keys(block, grammar.TEST.names, grammar.TEST.title)
         name = read_word(block.get("name"), report, "name")
         if not name:
             report.error(block, "the test has no name", "test", "add name: what it shows")
         given = read_block(block.get("given"), report, "given") or Block(block.line, block.column, ())
-        report.check_keys(given, _GIVEN, "`given`")
+        report.check_keys(given, grammar.GIVEN.names, grammar.GIVEN.title)
         then = read_block(block.get("then"), report, "then")
         if then is None:
             report.error(block, "the test expects nothing", "test", "add then: {fires: [a-rule]}")
             return None
-        report.check_keys(then, ("fires", "facts", "wins", "refused"), "`then`")
+        report.check_keys(then, grammar.THEN.names, grammar.THEN.title)
         if not then.entries:
             report.error(then, "the test expects nothing", "test", "add then: {fires: [a-rule]}")
         event_type, event = self._event(block.get("when"))
@@ -237,7 +236,7 @@ class _CaseReader:
         consents: dict[Purpose, ConsentState] = {}
         purposes = {purpose.value: purpose for purpose in Purpose}
         for key, value in read_block(node, self._report, "consents") or ():
-            state = choose(value, self._report, key.text, tuple(known.value for known in ConsentState))
+            state = choose(value, self._report, key.text, grammar.CONSENT_STATES)
             if key.text not in purposes:
                 suggestion = did_you_mean(key.text, purposes) or "known are " + ", ".join(purposes)
                 self._report.error(key, f"there is no purpose `{key.text}`", "test", suggestion)
@@ -288,7 +287,7 @@ class _CaseReader:
             return None
         found: dict[str, RefusalReason] = {}
         for key, value in read_block(node, self._report, "refused") or ():
-            reason = choose(value, self._report, key.text, tuple(known.value for known in RefusalReason))
+            reason = choose(value, self._report, key.text, grammar.REASONS)
             if key.text not in self._rules:
                 suggestion = did_you_mean(key.text, self._rules)
                 self._report.error(key, f"there is no rule `{key.text}`", "unknown-rule", suggestion)

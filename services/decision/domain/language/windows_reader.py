@@ -2,6 +2,7 @@
 
 import re
 
+from services.decision.domain.language import grammar
 from services.decision.domain.language.ast import All, Window
 from services.decision.domain.language.conditions import read_conditions
 from services.decision.domain.language.nodes import Block, Node, Scalar
@@ -13,7 +14,6 @@ from services.decision.domain.problems import did_you_mean
 from services.vocabulary.catalogue import CYCLE_DAYS, EventType
 from services.vocabulary.values import DAY, ValueMistake, format_duration, parse_duration
 
-FUNCTIONS = ("count", "distinct", "sum", "avg", "min", "max", "latest", "earliest", "since")
 _SPAN = re.compile(r"([1-9][0-9]{0,3}) (day|days|cycle|cycles)")
 _BY_DAY = frozenset({"count", "sum", "avg"})
 
@@ -26,7 +26,7 @@ def read_windows(
     checks: dict[str, Check | None] = {}
     block = read_block(node, report, "windows")
     for key, value in block or ():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key.text):
+        if not re.fullmatch(grammar.WINDOW, key.text):
             report.error(key, f"`{key.text}` is no name for a window", "name", "use letters, digits and _")
         reader = _WindowReader(scope, report)
         windows[key.text] = reader.read(key, value)
@@ -49,12 +49,12 @@ class _WindowReader:
                 node, f"the window `{name.text}` must be a block", "window", "{count: TYPE, last: 24h}"
             )
             return None
-        self._report.check_keys(node, (*FUNCTIONS, "last", "where", "before", "this"), "a window")
-        functions = [key for key, _ in node if key.text in FUNCTIONS]
+        self._report.check_keys(node, grammar.WINDOW_KEYS.names, grammar.WINDOW_KEYS.title)
+        functions = [key for key, _ in node if key.text in grammar.WINDOW_FUNCTIONS]
         if len(functions) != 1:
             self._report.error(
                 functions[1] if functions else name,
-                f"the window `{name.text}` must have exactly one of {', '.join(FUNCTIONS)}",
+                f"the window `{name.text}` must have exactly one of {', '.join(grammar.WINDOW_FUNCTIONS)}",
                 "window",
                 "{count: TYPE, last: 24h}",
             )
@@ -186,7 +186,7 @@ class _WindowReader:
     def _this(self, node: Node | None) -> bool:
         if node is None:
             return True
-        if isinstance(node, Scalar) and node.text in {"excluded", "included"}:
+        if isinstance(node, Scalar) and node.text in grammar.THIS:
             return node.text == "included"
         self._report.error(node, "`this` is `excluded` or left out", "window", "this: excluded")
         return True

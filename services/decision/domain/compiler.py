@@ -146,13 +146,22 @@ def _settle(
     return replace(
         rule_set,
         facts=tuple(
-            replace(fact, stratum=strata[fact.fact], needs=needs[fact.fact]) for fact in rule_set.facts
+            replace(fact, stratum=strata[fact.fact], needs=needs[fact.fact], line=_line_of(fact.key, draft))
+            for fact in rule_set.facts
         ),
-        rules=tuple(with_needs(rule, needs, catalogue, draft.scope.triggers) for rule in rule_set.rules),
+        rules=tuple(
+            replace(with_needs(rule, needs, catalogue, draft.scope.triggers), line=_line_of(rule.key, draft))
+            for rule in rule_set.rules
+        ),
         leaf_needs=leaf_needs(
             [*(fact.when for fact in visible), *(rule.when for rule in rule_set.rules)], catalogue
         ),
     )
+
+
+def _line_of(key: str, draft: Draft) -> int:
+    place = draft.places.get(key)
+    return place.line if place is not None else 0
 
 
 def _assemble(rule_sets: Sequence[RuleSet], catalogue: Catalogue) -> Program:

@@ -142,7 +142,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class FactRule:
-    """Infers one fact. `fact` is its key: `rule_set/fact`, or the bare name when the set is shared."""
+    """Infers one fact. `fact` is its key: `rule_set/fact`, or the bare name when the set is shared.
+
+    `line`: where it stands in the file.
+    """
 
     key: str
     rule_set: str
@@ -153,6 +156,7 @@ class FactRule:
     order: int
     stratum: int
     needs: Needs
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ class ActionRule:
     """Asks for actions when it fires.
 
     `key` is `rule_set/rule`; `needs`: what data it looks at, through facts too. `priority` 0 to 999, the
-    highest fires first; ties in the order of the file (`order`).
+    highest fires first; ties in the order of the file (`order`). `line`: where it stands in the file.
     """
 
     key: str
@@ -173,6 +177,7 @@ class ActionRule:
     priority: int
     order: int
     needs: Needs
+    line: int = field(default=0, compare=False)
 
     @property
     def purposes(self) -> frozenset[Purpose]:

@@ -117,14 +117,20 @@ def _listed(names: tuple[str, ...]) -> str:
 # --- the situation a test describes ----------------------------------------------------------------------
 
 
-def situation_of(case: Case, rule_set: RuleSet, catalogue: Catalogue) -> Situation:
-    """The customer and the moment that a test describes: noon of the first active day."""
-    zone_name = str(case.traits.get("zone") or rule_set.zone)
+def noon_of_first_day(rule_set: RuleSet, zone_name: str) -> int:
+    """The moment at which a customer of that zone is tested, in micros."""
     if rule_set.from_micros is None:
-        now = time_to_micros(datetime(*_ALWAYS, 12, tzinfo=zone(zone_name)))
-    else:
-        first = local(rule_set.from_micros, rule_set.zone).date()
-        now = time_to_micros(datetime.combine(first, time(12), zone(rule_set.zone)))
+        return time_to_micros(datetime(*_ALWAYS, 12, tzinfo=zone(zone_name)))
+    first = local(rule_set.from_micros, rule_set.zone).date()
+    return time_to_micros(datetime.combine(first, time(12), zone(rule_set.zone)))
+
+
+def situation_of(
+    case: Case, rule_set: RuleSet, catalogue: Catalogue, now_micros: int | None = None
+) -> Situation:
+    """The customer and the moment that a test describes: noon of the first active day, if none is given."""
+    zone_name = str(case.traits.get("zone") or rule_set.zone)
+    now = noon_of_first_day(rule_set, zone_name) if now_micros is None else now_micros
     cycle_day = int(case.traits.get("cycle_day") or 1)
 
     def completed(name: str, fields: Mapping[str, Any], micros: int) -> dict[str, Any]:

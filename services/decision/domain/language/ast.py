@@ -1,11 +1,12 @@
 """The rule language as a tree: expressions, conditions and texts with places to fill.
 
-Every node is typed and checked before it gets here; `source` is what the author wrote, for explanations.
+Every node is typed and checked before it gets here; `source` is what the author wrote, for explanations, and
+`line` where (0: nowhere in particular). Conditions that differ in their line alone are equal.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from services.decision.domain.language.types import Kind
 
@@ -108,6 +109,7 @@ class Comparison:
     left: Expression
     right: Expression
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class OneOf:
     values: tuple[Any, ...]
     negated: bool
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class Exists:
     left: Expression
     negated: bool
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class Contains:
     left: Expression
     values: tuple[str, ...]
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ class StartsWith:
     left: Expression
     values: tuple[str, ...]
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +164,7 @@ class Within:
     direction: str
     micros: int
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,7 @@ class NowBetween:
     start: int
     end: int
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +184,7 @@ class TodayIs:
     days: frozenset[int]
     negated: bool
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +195,7 @@ class ArmIs:
     arms: frozenset[str]
     negated: bool
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +205,7 @@ class FactIs:
     key: str
     negated: bool
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +215,7 @@ class Crosses:
     window: WindowValue
     threshold: Expression
     source: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +258,14 @@ Condition = (
     | AnyOf
     | NoneOf
 )
+
+
+Placed = TypeVar("Placed", bound=Condition)
+
+
+def placed(condition: Placed, line: int) -> Placed:
+    """The condition as written in that line of its file; a group has no line but those of its parts."""
+    return condition if isinstance(condition, All | AnyOf | NoneOf) else replace(condition, line=line)
 
 
 @dataclass(frozen=True, slots=True)

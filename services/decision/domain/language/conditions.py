@@ -24,6 +24,7 @@ from services.decision.domain.language.ast import (
     WindowValue,
     Within,
     leaves_of,
+    placed,
 )
 from services.decision.domain.language.lexer import LineError, Token, cut
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar
@@ -73,7 +74,7 @@ def _read_node(node: Node, scope: Scope, report: Report) -> Condition | None:
         )
         return None
     try:
-        return parse_line(node.value, scope)
+        return placed(parse_line(node.value, scope), node.line)
     except LineError as error:
         if error.check != "reported":
             column = node.column + error.offset + (1 if node.quoted else 0)

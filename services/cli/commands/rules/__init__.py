@@ -1,0 +1,18 @@
+"""`rapport rules`: check, test, read, activate and list rule sets."""
+
+import click
+
+from services.cli.commands.rules.embedded_tests import run_embedded_tests
+from services.cli.commands.rules.lint import lint
+from services.cli.commands.rules.live import activate, activate_files, list_rule_sets
+
+__all__ = ["activate_files", "rules"]
+
+
+@click.group()
+def rules() -> None:
+    """Check, test and activate rule sets."""
+
+
+for command in (lint, run_embedded_tests, activate, list_rule_sets):
+    rules.add_command(command)

@@ -1,16 +1,17 @@
 """The oracle: what a shard must come to, evaluated plainly from its rules as written. No cleverness.
 
 It is the second implementation of the engine's port. It looks at conditions, not at what they were compiled
-to, so that a difference shows a mistake in either.
+to, so that a difference shows a mistake in either. What it shares with the compiled way: the tree, the
+calendar, the purposes a rule needs, and the strata of facts. Windows and arithmetic it works out itself.
 """
 
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from typing import Any
 
 from services.decision.domain.calendar import day_number, local, local_day
 from services.decision.domain.engine import Fired, Property
-from services.decision.domain.expressions import calculate
 from services.decision.domain.language.ast import (
     All,
     AnyOf,
@@ -20,6 +21,7 @@ from services.decision.domain.language.ast import (
     Condition,
     Contains,
     Crosses,
+    EntryField,
     EventField,
     Exists,
     Expression,
@@ -32,15 +34,18 @@ from services.decision.domain.language.ast import (
     ThingAttribute,
     TodayIs,
     Trait,
+    Window,
     WindowValue,
     Within,
 )
 from services.decision.domain.language.types import Kind, to_operand
 from services.decision.domain.plain_rules import run_plainly
+from services.decision.domain.plain_windows import Read, window_value
 from services.decision.domain.program import ActionRule, FactRule, Properties, Shard
 from services.decision.domain.situation import Situation
-from services.decision.domain.windows import window_function
 from services.vocabulary.values import DAY
+
+_NO_FACTS: frozenset[str] = frozenset()
 
 
 class Oracle:
@@ -89,39 +94,44 @@ def _fires(
     )
 
 
-def holds(condition: Condition, situation: Situation, facts: AbstractSet[str]) -> bool:
-    """Whether a condition holds, as it reads. Empty `all` is true, empty `any` is false."""
+def holds(
+    condition: Condition, situation: Situation, facts: AbstractSet[str], entry: Read | None = None
+) -> bool:
+    """Whether a condition holds, as it reads. Empty `all` is true, empty `any` is false.
+
+    `entry`: inside `where`, how to read the fields of the entry being looked at.
+    """
     match condition:
         case All(parts=parts):
-            return all(holds(part, situation, facts) for part in parts)
+            return all(holds(part, situation, facts, entry) for part in parts)
         case AnyOf(parts=parts):
-            return any(holds(part, situation, facts) for part in parts)
+            return any(holds(part, situation, facts, entry) for part in parts)
         case NoneOf(parts=parts):
-            return not any(holds(part, situation, facts) for part in parts)
+            return not any(holds(part, situation, facts, entry) for part in parts)
         case FactIs(key=key, negated=negated):
             return (key not in facts) if negated else (key in facts)
         case Exists(left=left, negated=negated):
-            missing = value(left, situation) is None
+            missing = value(left, situation, entry) is None
             return missing if negated else not missing
         case Comparison(operator=operator, left=left, right=right):
-            return _compare(operator, value(left, situation), value(right, situation))
+            return _compare(operator, value(left, situation, entry), value(right, situation, entry))
         case OneOf(left=left, values=values, negated=negated):
-            found = value(left, situation) in values
+            found = value(left, situation, entry) in values
             return not found if negated else found
         case Contains(left=left, values=values):
-            items = value(left, situation) or ()
+            items = value(left, situation, entry) or ()
             return any(item in items for item in values)
         case StartsWith(left=left, values=values):
-            text = value(left, situation)
+            text = value(left, situation, entry)
             return text is not None and any(text.startswith(start) for start in values)
         case _:
-            return _holds_now(condition, situation)
+            return _holds_now(condition, situation, entry)
 
 
-def _holds_now(condition: Condition, situation: Situation) -> bool:
+def _holds_now(condition: Condition, situation: Situation, entry: Read | None) -> bool:
     match condition:
         case Within(left=left, direction=direction, micros=micros):
-            found = value(left, situation)
+            found = value(left, situation, entry)
             if found is None:
                 return False
             if left.kind is Kind.DATE:
@@ -168,15 +178,17 @@ def _crosses(condition: Crosses, situation: Situation) -> bool:
     after = value(window, situation)
     if situation.event_type != window.window.type or after is None or limit is None:
         return False
-    if window.key in situation.windows:
+    if (
+        window.key in situation.windows
+    ):  # a test says what the window comes to: the event's share is taken off
         own = 1 if window.window.function == "count" else 0
         if window.window.function == "sum":
             own = value(EventField(window.window.field, window.kind, ""), situation) or 0
         return bool(after - own < limit <= after)
-    return bool(window_function(window.window)(situation, False) < limit <= after)
+    return bool(_window(window.window, situation, this=False) < limit <= after)
 
 
-def value(expression: Expression, situation: Situation) -> Any:
+def value(expression: Expression, situation: Situation, entry: Read | None = None) -> Any:
     """The operand an expression stands for; None when missing."""
     match expression:
         case Literal(value=written):
@@ -189,17 +201,37 @@ def value(expression: Expression, situation: Situation) -> Any:
             return to_operand(situation.traits.get(name), kind, situation.currency)
         case ThingAttribute(thing=thing, name=name, kind=kind):
             return to_operand(situation.things.get(thing, {}).get(name), kind, situation.currency)
+        case EntryField(name=name, kind=kind):
+            assert entry is not None
+            return entry(name, kind)
         case WindowValue(key=key, window=window):
-            return (
-                situation.windows[key]
-                if key in situation.windows
-                else window_function(window)(situation, True)
-            )
-        case Arithmetic(operator=operator, left=left, right=right, kind=kind):
-            a, b = value(left, situation), value(right, situation)
-            if a is None or b is None:
-                return None
-            money = Kind.MONEY in {left.kind, right.kind}
-            return calculate(operator, a, b, kind, money=money, dates=left.kind is Kind.DATE)
-        case _:  # pragma: no cover - fields of entries stand only in `where`
-            raise TypeError(f"no such expression: {expression!r}")
+            if key in situation.windows:
+                return situation.windows[key]
+            return _window(window, situation, this=True)
+        case Arithmetic(operator=operator, left=left, right=right):
+            a, b = value(left, situation, entry), value(right, situation, entry)
+            return None if a is None or b is None else _calculate(expression, operator, a, b)
+
+
+def _window(window: Window, situation: Situation, *, this: bool) -> Any:
+    inside = window.where
+    if inside is None:
+        return window_value(window, situation, this=this, where=None)
+    return window_value(
+        window, situation, this=this, where=lambda entry: holds(inside, situation, _NO_FACTS, entry)
+    )
+
+
+def _calculate(expression: Arithmetic, operator: str, a: Any, b: Any) -> Any:
+    """`a operator b`: money exactly, times and durations to the microsecond, decimals to 9 places."""
+    left, right, kind = expression.left.kind, expression.right.kind, expression.kind
+    if left is Kind.DATE:
+        return (day_number(a) - day_number(b)) * DAY
+    if Kind.MONEY in {left, right}:
+        a, b = Decimal(str(a)), Decimal(str(b))
+    if operator == "/" and b == 0:
+        return None
+    found = {"+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b}[operator]()
+    if kind in {Kind.TIME, Kind.DURATION}:
+        return round(found)
+    return round(float(found), 9) if kind is Kind.NUMBER else found

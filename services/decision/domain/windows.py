@@ -268,7 +268,8 @@ def _numbers(
     if own and chosen.this:
         mine = event_operand(situation, window.field, window.kind)
         if mine is not None:
-            values.append(float(mine) / _MICROS if window.kind in _IN_SECONDS else float(mine))
+            in_seconds = window.kind in _IN_SECONDS or window.field_kind in _IN_SECONDS
+            values.append(float(mine) / _MICROS if in_seconds else float(mine))
     return values
 
 

@@ -1,13 +1,14 @@
 """Which rules could not fire only because the customer withheld what they look at."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
+from services.decision.domain.expressions import condition_function
 from services.decision.domain.language.ast import All, AnyOf, Condition, FactIs, NoneOf
-from services.decision.domain.oracle import holds
 from services.decision.domain.program import ActionRule, FactRule, Needs, RuleSet, Shard
 from services.decision.domain.situation import Situation
 
-_NOTHING: frozenset[str] = frozenset()
+_leaf = lru_cache(maxsize=8192)(condition_function)
 
 
 def withheld_rules(
@@ -56,9 +57,7 @@ class _Judge:
             case FactIs(key=key, negated=negated):
                 return _not(self._fact(key)) if negated else self._fact(key)
             case _:
-                return (
-                    None if self._unknown(condition, needs) else holds(condition, self._situation, _NOTHING)
-                )
+                return None if self._unknown(condition, needs) else _leaf(condition)(self._situation)
 
     def _unknown(self, condition: Condition, needs: Mapping[Condition, Needs]) -> bool:
         needed = needs.get(condition)

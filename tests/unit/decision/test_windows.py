@@ -15,6 +15,7 @@ from services.decision.domain.activity import Activity
 from services.decision.domain.calendar import cycle_label, cycle_of, cycle_start, day_of, day_start
 from services.decision.domain.language.ast import All, Comparison, EntryField, Literal, Window
 from services.decision.domain.language.types import Kind
+from services.decision.domain.plain_windows import window_value
 from services.decision.domain.situation import Situation
 from services.decision.domain.windows import window_function
 from services.vocabulary.values import DAY, HOUR, Money, micros_to_time, time_to_micros
@@ -154,6 +155,7 @@ def test_every_window_equals_the_plainest_evaluation(
         "since": end - inside[-1][0] if inside else None,
     }[function]
     assert compute(window, situation) == expected
+    assert window_value(window, situation, this=True, where=None) == expected
 
 
 # --- the edges, one by one ---------------------------------------------------------------------------------
@@ -237,6 +239,14 @@ def test_money_is_summed_exactly_and_in_one_currency() -> None:
     foreign = make_situation([], activity={TYPE: activity}, event={"charge": Money(Decimal("9.00"), "USD")})
     assert compute(window, own) == Decimal("0.6")
     assert compute(window, foreign) == Decimal("0.3")
+
+
+def test_a_time_that_comes_again_is_one_distinct_time() -> None:
+    """The activity keeps times in seconds, the event in micros."""
+    window = make_window("distinct", field="mb", last=2 * DAY, field_kind=Kind.TIME)
+    same = make_situation([(FALL_BACK - DAY, 1, FALL_BACK / 1_000_000)], event={"mb": FALL_BACK})
+    assert compute(window, same) == 1
+    assert window_value(window, same, this=True, where=None) == 1
 
 
 def test_without_the_event_is_what_was_before_it() -> None:

@@ -17,7 +17,8 @@ class Window:
 
     `function`: count, distinct, sum, avg, min, max, latest, earliest, since. `over`: "rolling" (`last`
     micros), "days" or "cycles" (`last` of them) or "ever" (since). `before` micros: it ends that long ago.
-    `this`: the event being decided counts. `where`: conditions on the fields of each entry.
+    `this`: the event being decided counts. `where`: conditions on the fields of each entry. `kind`: of the
+    value; `field_kind`: of the field it is made of.
     """
 
     function: str
@@ -29,6 +30,7 @@ class Window:
     this: bool
     where: "All | None"
     kind: Kind
+    field_kind: Kind = Kind.NUMBER
 
 
 @dataclass(frozen=True, slots=True)

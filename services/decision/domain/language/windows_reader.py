@@ -41,6 +41,7 @@ class _WindowReader:
         self._scope = scope
         self._report = report
         self.check: Check | None = None
+        self._kind_of_field = Kind.NUMBER
 
     def read(self, name: Scalar, node: Node) -> Window | None:
         """The window, or None when something is wrong with it."""
@@ -71,7 +72,9 @@ class _WindowReader:
         event, field_name, kind = found
         where = self._where(node.get("where"), event)
         over, last = span
-        window = Window(function, event.name, field_name, over, last, before, this, where, kind)
+        window = Window(
+            function, event.name, field_name, over, last, before, this, where, kind, self._kind_of_field
+        )
         return window if self._kept(source, window, event) else None
 
     def _source(self, node: Node, function: str) -> tuple[EventType, str, Kind] | None:
@@ -151,6 +154,7 @@ class _WindowReader:
         if kind is None or kind is Kind.LIST:
             self._report.error(node, f"{event.name}.{name} cannot be used in a window", "unlike-types")
             return None
+        self._kind_of_field = kind
         if function == "distinct":
             return Kind.INT
         if function in {"latest", "earliest"}:

@@ -63,6 +63,8 @@ def _syntax_mistake(error: MarkedYAMLError, text: str) -> Mistake:
     suggestion = "check the indentation and the quotes of this line"
     if "\t" in (lines[line - 1] if 0 < line <= len(lines) else ""):
         suggestion = "indent with spaces, not tabs"
+    elif "character '>'" in what:
+        suggestion = "put a text that begins with > in quotes, or write `over`"
     elif "{" in written:
         suggestion = 'put a text that has {…} in it in quotes: "{profile.better_plan}"'
     elif written.count(": ") > 1:

@@ -165,6 +165,8 @@ class ActionRule:
 
     `key` is `rule_set/rule`; `needs`: what data it looks at, through facts too. `priority` 0 to 999, the
     highest fires first; ties in the order of the file (`order`). `line`: where it stands in the file.
+    `first_of`: of the rules of the set with the same word here only the first that fires counts, as of the
+    rows of a table; empty: it always counts.
     """
 
     key: str
@@ -178,6 +180,7 @@ class ActionRule:
     order: int
     needs: Needs
     line: int = field(default=0, compare=False)
+    first_of: str = ""
 
     @property
     def purposes(self) -> frozenset[Purpose]:

@@ -105,7 +105,7 @@ class _Run:
             rules.sort(key=lambda rule: (-rule.priority, order[rule.rule_set], rule.order))
         return Outcome(
             tuple(self.inferred),
-            tuple(_chosen(rules, first) if first else rules),
+            tuple(_chosen(rules, first) if len(rules) > 1 else rules),
             tuple(self.fact_rules),
             tuple(rule for rule in self.withheld if not _outdone(rule, rules, first)),
         )
@@ -113,15 +113,26 @@ class _Run:
 
 def _chosen(rules: Sequence[ActionRule], first: Collection[str]) -> list[ActionRule]:
     kept: list[ActionRule] = []
+    taken: set[tuple[str, str]] = set()
     for rule in rules:
-        if rule.rule_set not in first or all(other.rule_set != rule.rule_set for other in kept):
+        group = _group(rule, first)
+        if group is None or group not in taken:
             kept.append(rule)
+        if group is not None:
+            taken.add(group)
     return kept
 
 
+def _group(rule: ActionRule, first: Collection[str]) -> tuple[str, str] | None:
+    """The rules of which only the first that fires counts; None: this one counts whatever else fires."""
+    if rule.rule_set in first:
+        return rule.rule_set, ""
+    return (rule.rule_set, rule.first_of) if rule.first_of else None
+
+
 def _outdone(rule: ActionRule, fired: Sequence[ActionRule], first: Collection[str]) -> bool:
-    """Whether another rule of a set that keeps only the first fired before it."""
-    rank = (-rule.priority, rule.order)
-    return rule.rule_set in first and any(
-        other.rule_set == rule.rule_set and (-other.priority, other.order) < rank for other in fired
+    """Whether another rule fired before it, of a set or a table that keeps only the first."""
+    rank, group = (-rule.priority, rule.order), _group(rule, first)
+    return group is not None and any(
+        _group(other, first) == group and (-other.priority, other.order) < rank for other in fired
     )

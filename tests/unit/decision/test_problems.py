@@ -112,7 +112,6 @@ rules:
     ("part", "word"),
     [
         ("journey: {key: event.order}", "journey"),
-        ("table: {columns: [event.mb, do]}", "table"),
         ("limits: {pace: 50/s}", "limits"),
     ],
 )

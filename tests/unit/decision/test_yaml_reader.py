@@ -33,6 +33,7 @@ def test_two_mistakes_of_different_kinds_are_both_found() -> None:
     [
         ("a: [1, 2\nb: 3\n", 2, "check the indentation"),
         ("a: {windows.x} drops\n", 1, "in quotes"),
+        ("a: [>= 5, {b: c}]\n", 1, "write `over`"),
         ("a: b: c: d\n", 1, "in quotes"),
         ("\ta: b\n", 1, "spaces, not tabs"),
         ("", 1, "ruleset"),

@@ -232,6 +232,8 @@ TABLE = BlockOf(
     (
         Key("choose", "first (when left out): only the first row that fits; or all", Choice(CHOOSE)),
         Key("columns", "Paths to ask, and do, id, priority or once", ListOf(Words(), 1), required=True),
+        Key("priority", "The priority of rows without one of their own", Number(0, 999, whole=True)),
+        Key("once", "At most once in that time, for each row without its own", Refer("once")),
         Key("rows", "For each rule the cells, one for each column", ListOf(ListOf(Anything(), 1), 1), True),
     ),
 )

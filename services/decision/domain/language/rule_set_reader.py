@@ -7,11 +7,9 @@ from datetime import date, datetime, time, timedelta
 
 from services.decision.domain.language import grammar
 from services.decision.domain.language.actions_reader import read_actions
-from services.decision.domain.language.ast import Expression
 from services.decision.domain.language.conditions import read_conditions
 from services.decision.domain.language.experiment_reader import read_experiment
 from services.decision.domain.language.journey_reader import read_journey
-from services.decision.domain.language.lexer import LineError
 from services.decision.domain.language.limits_reader import read_limits
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar
 from services.decision.domain.language.reading import (
@@ -21,23 +19,21 @@ from services.decision.domain.language.reading import (
     read_duration,
     read_flag,
     read_items,
-    read_number,
     read_text,
     read_word,
 )
 from services.decision.domain.language.report import Report
+from services.decision.domain.language.rule_parts import RULE_NAME, read_once, read_priority
 from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.tables_reader import read_table
 from services.decision.domain.language.tests_reader import read_tests
 from services.decision.domain.language.triggers_reader import read_occasion, read_triggers
 from services.decision.domain.language.windows_reader import read_windows
-from services.decision.domain.program import ActionRule, FactRule, Needs, Once, RuleSet, RuleSetText
+from services.decision.domain.program import ActionRule, FactRule, Needs, RuleSet, RuleSetText
 from services.vocabulary.catalogue import Catalogue
-from services.vocabulary.values import DAY, ValueMistake, parse_duration, time_to_micros, zone
+from services.vocabulary.values import DAY, ValueMistake, time_to_micros, zone
 
-_NAME = re.compile(grammar.NAME)
 _FACT = re.compile(grammar.FACT)
-_DEFAULT_PRIORITY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +149,7 @@ class _RuleSetReader:
         name = read_word(node, self._report, "ruleset")
         if node is None:
             self._report.error(self._root, "the rule set has no name", "name", "begin with `ruleset: a-name`")
-        elif name and not _NAME.fullmatch(name):
+        elif name and not RULE_NAME.fullmatch(name):
             self._report.error(
                 node, f"`{name}` is no name", "name", "use small letters, digits and -, at most 64"
             )
@@ -216,7 +212,7 @@ class _RuleSetReader:
                     fact=name if scope.shared else f"{self._name}/{name}",
                     when=read_conditions(block.get("when"), scope, self._report, "when"),
                     because=read_text(because, scope, self._report, "because") if because else None,
-                    priority=self._priority(block.get("priority")),
+                    priority=read_priority(block.get("priority"), self._report),
                     order=order,
                     stratum=0,
                     needs=Needs(),
@@ -243,7 +239,7 @@ class _RuleSetReader:
                 self._report.error(item, f"two rules are named `{rule.rule}`", "name", "give each its own id")
                 continue
             rules.append(rule)
-        rules += read_table(table, scope, self._report, self._source.version, len(rules))
+        rules += read_table(table, scope, self._report, self._places, self._source.version, rules)
         rules += read_journey(journey, scope, self._report, self._source.version, len(rules))
         return tuple(rules)
 
@@ -253,7 +249,7 @@ class _RuleSetReader:
             return None
         self._report.check_keys(block, grammar.RULE.names, grammar.RULE.title)
         name = read_word(block.get("id"), self._report, "id")
-        if not _NAME.fullmatch(name):
+        if not RULE_NAME.fullmatch(name):
             self._report.error(
                 block.get("id") or block,
                 f"`{name}` is no id for a rule",
@@ -276,53 +272,8 @@ class _RuleSetReader:
             rule=name,
             when=read_conditions(block.get("when"), scope, self._report, "when"),
             actions=tuple(action.spec for action in actions),
-            once=self._once(once if once is not None else next(iter(inner), None), scope),
-            priority=self._priority(block.get("priority")),
+            once=read_once(once if once is not None else next(iter(inner), None), scope, self._report),
+            priority=read_priority(block.get("priority"), self._report),
             order=order,
             needs=Needs(),
         )
-
-    def _priority(self, node: Node | None) -> int:
-        value = read_number(node, self._report, "priority", least=0, most=999)
-        if value is not None and value != int(value):
-            self._report.error(node, "`priority` is a whole number", "value", "write 50")
-        return _DEFAULT_PRIORITY if value is None else int(value)
-
-    def _once(self, node: Node | None, scope: Scope) -> Once | None:
-        if node is None:
-            return None
-        if isinstance(node, Scalar):
-            return self._period(node, None)
-        block = read_block(node, self._report, "once")
-        if block is None:
-            return None
-        self._report.check_keys(block, grammar.ONCE.names, grammar.ONCE.title)
-        if choose(block.get("scope"), self._report, "scope", grammar.ONCE_SCOPES) == "household":
-            self._report.not_yet(block.get("scope"), "once … scope: household")
-        per = block.get("per")
-        if not isinstance(per, Scalar):
-            self._report.error(block, "`once` says no time", "once", "add per: 7d, cycle or ever")
-            return None
-        return self._period(per, self._by(block.get("by"), scope))
-
-    def _period(self, node: Scalar, by: Expression | None) -> Once | None:
-        if node.text == "ever":
-            return Once(None, by=by)
-        if node.text == "cycle":
-            return Once(None, cycle=True, by=by)
-        try:
-            return Once(parse_duration(node.text), by=by)
-        except ValueMistake:
-            self._report.error(node, f"`once: {node.text}` is no time", "once", "write 30d, cycle or ever")
-            return None
-
-    def _by(self, node: Node | None, scope: Scope) -> Expression | None:
-        path = read_word(node, self._report, "by")
-        if not path:
-            return None
-        try:
-            return scope.name(path).expression
-        except LineError as error:
-            if error.check != "reported":
-                self._report.error(node, error.message, error.check, error.suggestion)
-            return None

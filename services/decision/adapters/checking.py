@@ -56,14 +56,14 @@ def check_text(
     rule_set = next(known for known in program.rule_sets if known.name == name)
     return Checked(
         problems=problems,
-        tests=run_tests(program, rule_set, engine, _arbitrator(program, catalogue)),
+        tests=run_tests(program, rule_set, engine, arbitrator(program, catalogue)),
         rule_set=_described(rule_set),
         listened=tuple(sorted(program.listened)),
         differences=tuple(_differences(program, rule_set, engine, generated)) if generated else (),
     )
 
 
-def _arbitrator(program: Program, catalogue: Catalogue) -> Callable[[Case, Situation, Outcome], Arbitrated]:
+def arbitrator(program: Program, catalogue: Catalogue) -> Callable[[Case, Situation, Outcome], Arbitrated]:
     """Arbitrates an embedded test's outcome for a customer without any standing."""
     eligibility = Eligibility(catalogue)
 

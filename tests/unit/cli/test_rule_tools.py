@@ -1,0 +1,75 @@
+"""The author's tools on rule files: what they print and how they end."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from services.cli.main import main
+from services.cli.stack.layout import CHECKOUT
+
+RULES = CHECKOUT / "rules"
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ("rules", *map(str, arguments)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for file in RULES.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+    return tmp_path
+
+
+def test_what_the_tests_reach_stands_in_a_table_and_line_by_line(folder):
+    done = run("test", folder / "bill-shock.yaml", "--coverage")
+    assert done.exit_code == 0, done.output
+    (row,) = [line for line in done.output.splitlines() if line.startswith("bill-shock ")]
+    assert row.split() == ["bill-shock", "4", "of", "4", "5", "of", "7", "89", "%"]
+    gap = "never false: profile.better_plan exists  (rule upgrade-plan)"
+    number = _line_of(folder / "bill-shock.yaml", "- profile.better_plan exists")
+    assert f"  line {number}: {gap}\n" in done.output
+
+
+def _line_of(file, text):
+    return next(number for number, line in enumerate(file.read_text().splitlines(), 1) if text in line)
+
+
+def test_too_little_reached_ends_in_1(folder):
+    assert run("test", folder / "bill-shock.yaml", "--fail-under", "88").exit_code == 0
+    done = run("test", folder / "bill-shock.yaml", "--fail-under", "90")
+    assert done.exit_code == 1
+    assert "its tests reach 88.9 %, less than 90 %" in done.output
+
+
+def test_what_the_tests_reach_as_json(folder):
+    done = run("test", folder / "quota-notices.yaml", "--coverage", "--json")
+    assert done.exit_code == 0, done.output
+    *tests, coverage = [json.loads(line) for line in done.output.splitlines()]
+    assert all(test["passed"] for test in tests)
+    assert coverage["percent"] == 100
+    assert [rule["name"] for rule in coverage["rules"]] == ["half", "four-fifths", "all-of-it"]
+    assert {(each["seen_true"], each["seen_false"]) for each in coverage["conditions"]} == {(True, True)}
+
+
+def test_a_failing_test_says_why(folder):
+    file = folder / "bill-shock.yaml"
+    file.write_text(
+        file.read_text().replace("windows: {months_exhausted: 4}}", "windows: {months_exhausted: 2}}", 1)
+    )
+    done = run("test", file)
+    assert done.exit_code == 1
+    assert "expected to fire: upgrade-plan; fired: one-off-top-up" in done.output
+    assert "`windows.months_exhausted >= 3` did not hold (windows.months_exhausted was 2)" in done.output
+
+
+def test_who_wins_is_judged_too(folder):
+    file = folder / "bill-shock.yaml"
+    text = file.read_text().replace(
+        "fires: [upgrade-plan]", "fires: [upgrade-plan], wins: [one-off-top-up]", 1
+    )
+    file.write_text(text)
+    done = run("test", file)
+    assert done.exit_code == 1
+    assert "expected to win: one-off-top-up; won: upgrade-plan" in done.output

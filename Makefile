@@ -12,7 +12,7 @@ SEED ?= 1
 CASE ?= kills
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules images bench soak lock clean
+.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules language images bench soak lock clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ k8s-check: setup ## render what runs on Kubernetes, validate it, check what no s
 
 k8s-rules: setup ## list the rules folder anew for the pods
 	$(BIN)/python -m k8s.check.rules
+
+language: setup ## write anew what the reference of the rule language and its schema take from the code
+	$(BIN)/python -m services.cli.reference
 
 images: setup ## build the image of all services (TAG, BASE, BUILD_BASE, WHEELS)
 	$(BIN)/python -m k8s.images $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE)) $(if $(WHEELS),--wheels $(WHEELS))

@@ -5,6 +5,7 @@ import click
 from services.cli.commands.rules.embedded_tests import run_embedded_tests
 from services.cli.commands.rules.lint import lint
 from services.cli.commands.rules.live import activate, activate_files, list_rule_sets
+from services.cli.commands.rules.schema import schema
 
 __all__ = ["activate_files", "rules"]
 
@@ -14,5 +15,5 @@ def rules() -> None:
     """Check, test and activate rule sets."""
 
 
-for command in (lint, run_embedded_tests, activate, list_rule_sets):
+for command in (lint, run_embedded_tests, activate, list_rule_sets, schema):
     rules.add_command(command)

@@ -111,6 +111,14 @@ class BlockOf:
     keys: tuple[Key, ...]
     among: tuple[str, ...] = ()
     """Of these keys exactly one must be there."""
+    any_of: tuple[str, ...] = ()
+    """Of these keys at least one must be there."""
+    with_key: tuple[tuple[str, str], ...] = ()
+    """(key, other): where the key is, the other must be."""
+    with_word: tuple[tuple[str, str, str], ...] = ()
+    """(key, word, other): where the key has this word, the other must be."""
+    open: bool = False
+    """Further keys may stand beside, which only the catalogue knows."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -43,6 +43,11 @@ SPAN = r"[1-9][0-9]{0,3} (day|days|cycle|cycles)"
 SHARE = r"[0-9]{1,3}(\.[0-9]{1,2})?%"
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
+GROUPS = {
+    "any": "At least one of these holds",
+    "all": "All of these hold",
+    "none": "None of these holds",
+}
 STAGES = tuple(stage.value for stage in Stage)
 CATEGORIES = tuple(category.value for category in Category)
 CHOOSE = ("first", "all")
@@ -77,7 +82,7 @@ TRIGGER = BlockOf(
         Key("zone", "Whose clock: customer (each customer's own), or a zone such as Europe/Paris", Words()),
         Key("thing", "The event type of a thing", Known("thing-event")),
         Key("audience", "Conditions on traits and consents: whom it concerns", Conditions()),
-        Key("ask", "A question that is answered at once", Known("question")),
+        Key("ask", "A question that is answered at once", Words()),
     ),
     among=("nothing", "every", "thing", "ask"),
 )
@@ -222,6 +227,8 @@ ACTIONS: Mapping[ActionKind, BlockOf] = {
         f"the action `{kind.value}`",
         _MAIN[kind][0],
         (Key(kind.value, *_MAIN[kind], required=True), *_MORE[kind]),
+        with_key=(("unless", "after"), ("keep", "after")) if kind in DISPATCHED_KINDS else (),
+        with_word=(("category", "sales", "expires"),) if kind in DISPATCHED_KINDS else (),
     )
     for kind in ACTION_KINDS
 }
@@ -292,6 +299,7 @@ HISTORY = BlockOf(
         Key("type", "Its event type", Known("event"), required=True),
         Key("ago", "How long before the test's event", _LENGTH, required=True),
     ),
+    open=True,
 )
 
 GIVEN = BlockOf(
@@ -353,6 +361,7 @@ RULE_SET = BlockOf(
         Key("experiment", EXPERIMENT.means, EXPERIMENT),
         Key("tests", "Examples that must come out as written", ListOf(TEST)),
     ),
+    any_of=("trigger", "shared", "journey"),
 )
 
 PARTS: Mapping[str, Form] = {

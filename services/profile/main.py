@@ -7,9 +7,11 @@ from pathlib import Path
 
 import orjson
 
+from services.profile.adapters.audience import AudienceReader
+from services.profile.adapters.gathering import Gathering
 from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.packing import Types
-from services.profile.adapters.postgres import PostgresStore, PostgresWork
+from services.profile.adapters.postgres import GATHERING_CHANNEL, PostgresStore, PostgresWork
 from services.profile.adapters.pruning import Events
 from services.profile.adapters.replay import EventsReplay
 from services.profile.adapters.snapshots import SnapshotPacker
@@ -19,6 +21,7 @@ from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
 from services.profile.app.take_events import EventTaker
 from services.profile.domain.events import CheckedEvent, EventChecker
+from services.profile.entrypoints.audience_servicer import AudienceServicer
 from services.profile.entrypoints.clock_keeper import ClockKeeper
 from services.profile.entrypoints.errors import PROFILE_ERRORS
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
@@ -166,7 +169,10 @@ async def build_server_role(role: Role) -> None:
         errors=PROFILE_ERRORS,
     )
     recovery = RecoveryService(SERVICE, database=parts.database, clock=parts.clock, errors=PROFILE_ERRORS)
-    served = [servicer.served(), operations.served(), recovery.served()]
+    audiences = AudienceServicer(
+        parts.database, parts.catalogue, AudienceReader(parts.catalogue.default_zone)
+    )
+    served = [servicer.served(), audiences.served(), operations.served(), recovery.served()]
     server = build_server(role.settings, served, PROFILE_ERRORS)
     role.on_drain(server.stop)
     await server.start()
@@ -190,6 +196,8 @@ async def build_worker_role(role: Role) -> None:
     partitions = role.settings.partitions
     consumer = StreamConsumer(parts.bus, OUTCOMES, handler, partitions=partitions)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
+    gathering = Gathering(parts.database, channel=GATHERING_CHANNEL)
+    role.supervise("gathering", gathering.run)
     role.supervise("old-keys", OldKeys(parts.database, parts.clock).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.profile.adapters.audience import last_times
+from services.profile.adapters.gathering import write_last_times
 from services.profile.adapters.packing import Kept, Types, pack_hot, pack_record
 from services.profile.adapters.snapshots import event_batches, pack_thing, traces_of, unpack_thing
 from services.profile.app.ports import (
@@ -19,7 +21,7 @@ from services.profile.app.ports import (
     ThingKey,
 )
 from services.profile.domain.consent import Consent
-from services.profile.domain.customer import Customer
+from services.profile.domain.customer import Customer, zone_of
 from services.profile.domain.identities import Owner
 from services.profile.domain.things import ThingState
 from services.runtime.audit import Change, write_audit
@@ -31,6 +33,8 @@ from services.runtime.totals import add_totals
 from services.vocabulary.identities import Identity
 from services.vocabulary.values import to_json
 
+GATHERING_CHANNEL = "gathering"
+"""Notified when something else is to be gathered from the profiles."""
 _LISTENED_LOCK = 0x5261_7070_01
 _EVENT_COLUMNS = (
     "customer, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, history, data"
@@ -85,18 +89,22 @@ class PostgresWork:
         await self.transaction.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_LISTENED_LOCK,))
         return await self._read_listened()
 
-    async def set_listened(self, types: frozenset[str]) -> ListenedTypes:
-        """Put a list in force; every transaction that read the one before has ended by then."""
+    async def set_listened(
+        self, types: frozenset[str], absence: frozenset[str] = frozenset()
+    ) -> ListenedTypes:
+        """Put lists in force; every transaction that read those before has ended by then."""
         await self.transaction.execute("SELECT pg_advisory_xact_lock(%s)", (_LISTENED_LOCK,))
         before = await self._read_listened()
-        if before.version and before.types == types:
+        if before.version and (before.types, before.absence) == (types, absence):
             return before
-        after = ListenedTypes(before.version + 1, types)
+        after = ListenedTypes(before.version + 1, types, absence)
         await self.transaction.execute(
-            "INSERT INTO listened (one, version, types) VALUES (true, %s, %s) "
-            "ON CONFLICT (one) DO UPDATE SET version = excluded.version, types = excluded.types",
-            (after.version, sorted(types)),
+            "INSERT INTO listened (one, version, types, absence) VALUES (true, %s, %s, %s) "
+            "ON CONFLICT (one) DO UPDATE SET version = excluded.version, types = excluded.types, "
+            "absence = excluded.absence",
+            (after.version, sorted(types), sorted(absence)),
         )
+        await self._gather(before.absence, absence)
         await write_audit(
             self.transaction,
             Change(
@@ -109,8 +117,27 @@ class PostgresWork:
         return after
 
     async def _read_listened(self) -> ListenedTypes:
-        row = await self.transaction.row("SELECT version, types FROM listened")
-        return ListenedTypes() if row is None else ListenedTypes(row[0], frozenset(row[1]))
+        row = await self.transaction.row("SELECT version, types, absence FROM listened")
+        return ListenedTypes() if row is None else ListenedTypes(row[0], frozenset(row[1]), frozenset(row[2]))
+
+    async def _gather(self, before: frozenset[str], after: frozenset[str]) -> None:
+        """Have the last times of new types gathered, and those of types that are gone forgotten."""
+        new, gone = sorted(after - before), sorted(before - after)
+        if not (new or gone):
+            return
+        await self.transaction.execute(
+            "INSERT INTO gathering (name, state) SELECT name, 'filling' FROM unnest(%s::text[]) AS name "
+            "ON CONFLICT (name) DO UPDATE SET state = 'filling', reached = 0",
+            ([last_times(name) for name in new],),
+        )
+        await self.transaction.execute(
+            "UPDATE gathering SET state = 'leaving' WHERE name = ANY(%s::text[])",
+            ([last_times(name) for name in gone],),
+        )
+        self.transaction.after_commit(self._gathering_changed)
+
+    def _gathering_changed(self) -> None:
+        self._store.database.notify(GATHERING_CHANNEL)
 
     # identities and keys
 
@@ -231,6 +258,7 @@ class PostgresWork:
             )
         await self._save_records(customers, now_micros)
         await self._save_traits([customer for customer in customers if customer.trait_changes])
+        await self._save_zones([customer for customer in customers if customer.zone_changed])
 
     async def _save_records(self, customers: Collection[Customer], now_micros: int) -> None:
         changed = [customer for customer in customers if customer.record_changed]
@@ -266,6 +294,26 @@ class PostgresWork:
             "ON CONFLICT (customer) DO UPDATE SET traits = excluded.traits",
             ([customer.id for customer in customers], documents),
         )
+
+    async def _save_zones(self, customers: Sequence[Customer]) -> None:
+        """The zone of each, by which customers of a zone are found; those without one are not in it."""
+        if not customers:
+            return
+        zones = {customer.id: zone_of(customer.traits) for customer in customers}
+        told = {number: zone for number, zone in zones.items() if zone}
+        await self.transaction.execute(
+            "INSERT INTO customer_zone (customer, zone) SELECT * FROM unnest(%s::bigint[], %s::text[]) "
+            "ON CONFLICT (customer) DO UPDATE SET zone = excluded.zone",
+            (list(told), list(told.values())),
+        )
+        await self.transaction.execute(
+            "DELETE FROM customer_zone WHERE customer = ANY(%s::bigint[])",
+            ([number for number, zone in zones.items() if not zone],),
+        )
+
+    async def save_last_times(self, times: Mapping[tuple[str, int], int]) -> None:
+        """Keep times of last events; never an earlier one."""
+        await write_last_times(self.transaction, times)
 
     # things
 
@@ -417,7 +465,8 @@ class PostgresWork:
 
 
 def _listened_state(listened: ListenedTypes) -> dict[str, Any]:
-    return {"version": listened.version, "types": sorted(listened.types)}
+    state: dict[str, Any] = {"version": listened.version, "types": sorted(listened.types)}
+    return state | ({"absence_types": sorted(listened.absence)} if listened.absence else {})
 
 
 def _consent_change(entry: LedgerEntry) -> Change:

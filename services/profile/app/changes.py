@@ -100,20 +100,23 @@ class Changes:
         without = {place: event.without_effect for place, event in enumerate(events) if event.without_effect}
         return customer, without
 
-    async def set_listened_types(self, work: Work, types: Sequence[str]) -> ListenedTypes:
-        """Put the list in force for every event accepted after this; unknown types are refused."""
-        if len(types) > MAX_LISTENED:
-            raise InvalidRequestError(
-                f"{len(types)} types were given", field="types", suggestion=f"send at most {MAX_LISTENED}"
-            )
-        for place, name in enumerate(types):
-            if name not in self._catalogue.events:
+    async def set_listened_types(
+        self, work: Work, types: Sequence[str], absence_types: Sequence[str] = ()
+    ) -> ListenedTypes:
+        """Put the lists in force for every event accepted after this; unknown types are refused."""
+        for field, names in (("types", types), ("absence_types", absence_types)):
+            if len(names) > MAX_LISTENED:
                 raise InvalidRequestError(
-                    f"{name[:60]!r} is no event type of the catalogue",
-                    field=f"types[{place}]",
-                    suggestion="rule sets and catalogue must be of one version",
+                    f"{len(names)} types were given", field=field, suggestion=f"send at most {MAX_LISTENED}"
                 )
-        return await work.set_listened(frozenset(types))
+            for place, name in enumerate(names):
+                if name not in self._catalogue.events:
+                    raise InvalidRequestError(
+                        f"{name[:60]!r} is no event type of the catalogue",
+                        field=f"{field}[{place}]",
+                        suggestion="rule sets and catalogue must be of one version",
+                    )
+        return await work.set_listened(frozenset(types), frozenset(absence_types))
 
     async def advance_clock(self, work: Work, time_micros: int, now_micros: int) -> int:
         """Move business time on; gives where it stands. Refused under the wall's clock, and backwards."""

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from services.profile.domain.audience import Audience, Members, Place
 from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Customer
 from services.profile.domain.events import CheckedEvent
@@ -24,10 +25,14 @@ class ContentionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ListenedTypes:
-    """Event types that travel with a snapshot. `version` grows with every change, 0: none set yet."""
+    """Event types that travel with a snapshot, and those of which last times are kept (`absence`).
+
+    `version` grows with every change, 0: none set yet.
+    """
 
     version: int = 0
     types: frozenset[str] = frozenset()
+    absence: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,10 @@ class Work(Protocol):
         """The list in force; it cannot change before this transaction ends. Call it first."""
         ...
 
-    async def set_listened(self, types: frozenset[str]) -> ListenedTypes:
-        """Put a list in force; waits until no transaction is under way that read the one before."""
+    async def set_listened(
+        self, types: frozenset[str], absence: frozenset[str] = frozenset()
+    ) -> ListenedTypes:
+        """Put lists in force; waits until no transaction is under way that read those before."""
         ...
 
     async def owners(self, identities: Collection[Identity]) -> dict[Identity, Owner]:
@@ -129,6 +136,10 @@ class Work(Protocol):
 
     async def save(self, customers: Collection[Customer], now_micros: int) -> None:
         """Write what changed."""
+        ...
+
+    async def save_last_times(self, times: Mapping[tuple[str, int], int]) -> None:
+        """Keep times of last events by (event type, customer); never an earlier one than is known."""
         ...
 
     async def things(
@@ -173,6 +184,18 @@ class Work(Protocol):
 
     async def set_clock(self, micros: int) -> int:
         """Move business time on; gives where it stands, which is later where another was faster."""
+        ...
+
+
+class Audiences(Protocol):
+    """Customers found by what is known of them, page by page; see domain.audience."""
+
+    async def members(self, transaction: Any, audience: Audience, place: Place, size: int) -> Members:
+        """The next customers after a place: never too few on the whole, perhaps too many."""
+        ...
+
+    async def zones(self, transaction: Any, after: str, size: int) -> tuple[list[str], str | None, bool]:
+        """Zones after one, in order; the last of them if more follow; whether they are still gathered."""
         ...
 
 

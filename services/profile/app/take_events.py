@@ -96,6 +96,8 @@ class _Batch:
         self.packer = packer
         self.work = work
         self.listened = listened.types
+        self.absence = listened.absence
+        self.last_times: dict[tuple[str, int], int] = {}
         self.now = now_micros
         self.customers: dict[int, Customer] = {}
         self.things: dict[ThingKey, ThingState] = {}
@@ -125,6 +127,8 @@ class _Batch:
         for customer, pending in self.pending.items():
             self._cut(self.customers[customer], pending)
         await self.work.save(self.customers.values(), self.now)
+        if self.last_times:
+            await self.work.save_last_times(self.last_times)
         await self.work.save_things(self.changed_things.values())
         await self.work.keep(self.handed)
         return self._done(outcomes, events)
@@ -349,6 +353,9 @@ class _Batch:
             sequence = self._enter_in_ledger(event, customer)
         else:
             sequence = customer.apply(event, self.catalogue)
+        if self.absence and event.type.name in self.absence:
+            key = (event.type.name, customer.id)
+            self.last_times[key] = max(event.time_micros, self.last_times.get(key, event.time_micros))
         named = self._named_by(event)
         taken = TakenEvent(
             event,

@@ -89,6 +89,7 @@ class Customer:
     kept: KeptCustomer
     activity: dict[str, TypeActivity] = field(default_factory=dict)
     trait_changes: int = 0
+    zone_changed: bool = False
     record_changed: bool = False
     _traits: dict[TraitKey, Trait] | None = None
     _record: Record | None = None
@@ -175,6 +176,7 @@ class Customer:
         if changed_by(self.traits, update):
             self.traits[update.name, update.line] = update
             self.trait_changes += 1
+            self.zone_changed = self.zone_changed or (update.name, update.line) == _ZONE
 
     def _zone_name(self) -> str:
         if self._traits is None:

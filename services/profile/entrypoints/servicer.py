@@ -301,7 +301,9 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         del context
 
         async def act(transaction: Transaction) -> profile_pb2.SetListenedTypesResponse:
-            listened = await self._changes.set_listened_types(self._store.join(transaction), request.types)
+            listened = await self._changes.set_listened_types(
+                self._store.join(transaction), request.types, request.absence_types
+            )
             return profile_pb2.SetListenedTypesResponse(version=listened.version)
 
         return await answer_once(

@@ -1025,21 +1025,29 @@ class SetListenedTypesRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     TYPES_FIELD_NUMBER: _builtins.int
+    ABSENCE_TYPES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Same id, same answer; another body with it is an error."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Event types that need a snapshot; replaces the list before."""
 
+    @_builtins.property
+    def absence_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Event types whose absence is looked for: of these the last time is kept per customer, in order. A new one
+        is gathered from the profiles first (see ListAudienceResponse.filling). Replaces the list before.
+        """
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         types: _abc.Iterable[_builtins.str] | None = ...,
+        absence_types: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "types", b"types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absence_types", b"absence_types", "request_id", b"request_id", "types", b"types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -185,7 +185,7 @@ def own_event_of(one: Decided, action: DecidedAction) -> stream_pb2.OwnEvent | N
     if action.outcome is ActionOutcome.PLANNED:
         return _own_event(one, "action.planned", candidate, _told(candidate, ""))
     if candidate.kind is ActionKind.SET:
-        body: dict[str, Any] = {"traits": {candidate.name: to_json(candidate.to_value)}}
+        body: dict[str, Any] = {"traits": {candidate.name: candidate.to_value}}
         if candidate.for_micros is not None:
             body["until"] = format_time(one.evaluation.circumstances.time_micros + candidate.for_micros)
         return _own_event(one, "profile.updated", candidate, body)

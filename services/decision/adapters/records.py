@@ -197,7 +197,7 @@ def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
     if candidate.channels:
         body["channels"] = [[choice.channel, choice.after_micros] for choice in candidate.channels]
     if candidate.to_value is not None:
-        body["to_value"] = to_json(candidate.to_value)
+        body["to_value"] = candidate.to_value
     return body
 
 

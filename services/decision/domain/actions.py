@@ -12,7 +12,8 @@ from services.decision.domain.language.types import show, to_value, value_type_o
 from services.decision.domain.once import CYCLE_KEY
 from services.decision.domain.program import ActionSpec, Once
 from services.decision.domain.situation import Situation
-from services.vocabulary.values import ValueType
+from services.vocabulary.catalogue import Trait
+from services.vocabulary.values import ValueMistake, ValueType, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,20 @@ def fill(spec: ActionSpec, situation: Situation, arm: str = "") -> Filled:
         expires_micros=None if spec.expires_micros is None else start + spec.expires_micros,
         planned_micros=planned,
     )
+
+
+def value_to_set(spec: ActionSpec, trait: Trait, situation: Situation) -> tuple[object, str]:
+    """What `set` writes, in its JSON form; None, and why, if a computed value is missing or not allowed."""
+    if spec.to_text is None:
+        return to_json(spec.to_value, trait.type), ""
+    found = _parameter(spec.to_text, situation)
+    if found is None:
+        return None, f"there is nothing to set {trait.name} to: {spec.to_text.source} has no value"
+    raw = to_json(found[1], found[0])
+    try:
+        return to_json(trait.check(raw), trait.type), ""
+    except ValueMistake as mistake:
+        return None, f"{trait.name} cannot be set: {raw} {mistake.message}"
 
 
 def fill_text(text: Text, situation: Situation) -> str:

@@ -35,11 +35,9 @@ class Candidate:
     """One action that a rule asks for, filled in for its customer.
 
     Times in micros since the epoch, None: none. ``value`` and ``cost`` in the operator's currency.
-    ``refusal``:
-    what was known against it before arbitration (withheld data, not eligible, no longer true). ``detail``
-    says
-    more about that. ``experiment``: the one its rule set runs, empty: none. ``template_in_arm`` differs by
-    arm.
+    ``refusal``: what was known against it before arbitration (withheld data, not eligible, no longer true).
+    ``detail`` says more about that. ``experiment``: the one its rule set runs, empty: none.
+    ``to_value``: what ``set`` writes, in its JSON form.
     """
 
     action_id: str

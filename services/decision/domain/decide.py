@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from services.decision.domain.actions import fill, once_slot, still_wanted, unless_happened
+from services.decision.domain.actions import fill, once_slot, still_wanted, unless_happened, value_to_set
 from services.decision.domain.arbitration import (
     Arbitration,
     Candidate,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from services.decision.domain.engine import RulesEngine
     from services.decision.domain.program import ActionRule, ActionSpec, Program, RuleSet
     from services.decision.domain.situation import Situation
+    from services.vocabulary.catalogue import Trait
 
 COMPLAINT_OPEN = "complaint_open"
 """The shared fact that puts service before sales."""
@@ -146,12 +147,13 @@ def _candidates(
 ) -> Iterator[Candidate]:
     """Every action of every rule that fired, then of those that lack withheld data."""
     sets = {rule_set.name: rule_set for rule_set in program.rule_sets}
+    traits = program.catalogue.traits
     for rule in outcome.rules:
         for spec in rule.actions:
-            yield _candidate(sets[rule.rule_set], rule, spec, eligibility, question)
+            yield _candidate(sets[rule.rule_set], rule, spec, eligibility, traits, question)
     for rule in outcome.withheld:
         for spec in rule.actions:
-            candidate = _candidate(sets[rule.rule_set], rule, spec, eligibility, question)
+            candidate = _candidate(sets[rule.rule_set], rule, spec, eligibility, traits, question)
             needed = rule.needs.purposes | {purpose for _, purpose in rule.needs.things}
             purposes = ", ".join(sorted(needed & question.situation.withheld))
             yield replace(
@@ -162,7 +164,12 @@ def _candidates(
 
 
 def _candidate(
-    rule_set: RuleSet, rule: ActionRule, spec: ActionSpec, eligibility: Eligibility, question: Question
+    rule_set: RuleSet,
+    rule: ActionRule,
+    spec: ActionSpec,
+    eligibility: Eligibility,
+    traits: Mapping[str, Trait],
+    question: Question,
 ) -> Candidate:
     situation = question.situation
     experiment = rule_set.experiment
@@ -173,9 +180,13 @@ def _candidate(
     if rule.once is not None:
         named = once_slot(rule.once, situation)
         slot = Slot(rule.rule_set, rule.rule, named.key, named.period_micros)
-    refusal, detail = (
-        eligibility.refusal(spec.name, situation) if spec.kind is ActionKind.OFFER else (None, "")
-    )
+    refusal: RefusalReason | None = None
+    to_value, detail = None, ""
+    if spec.kind is ActionKind.OFFER:
+        refusal, detail = eligibility.refusal(spec.name, situation)
+    elif spec.kind is ActionKind.SET:
+        to_value, detail = value_to_set(spec, traits[spec.name], situation)
+        refusal = RefusalReason.NOT_ELIGIBLE if detail else None
     return Candidate(
         action_id=action_id(question.decision_id, rule.rule_set, rule.rule, spec.position),
         rule_set=rule.rule_set,
@@ -199,7 +210,7 @@ def _candidate(
         planned_micros=filled.planned_micros,
         unless=spec.unless,
         to_payer=spec.to_payer,
-        to_value=spec.to_value,
+        to_value=to_value,
         for_micros=spec.for_micros,
         say=filled.say,
         avoid=spec.avoid,

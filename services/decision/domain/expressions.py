@@ -193,14 +193,31 @@ def condition_function(condition: Condition) -> Holds:
         case Exists(left=left, negated=negated):
             read = value_function(left)
             return lambda situation: (read(situation) is None) is negated
-        case Contains(left=left, values=values):
-            read, known = value_function(left), frozenset(values)
-            return lambda situation: not known.isdisjoint(read(situation) or ())
-        case StartsWith(left=left, values=values):
-            read = value_function(left)
-            return lambda situation: (read(situation) or "").startswith(values)
+        case Contains() | StartsWith():
+            return _texts(condition)
         case _:
             return _other_function(condition)
+
+
+def _texts(condition: Contains | StartsWith) -> Holds:
+    read, values = value_function(condition.left), condition.values
+    paths = [value_function(path) for path in condition.paths]
+    if isinstance(condition, Contains):
+        known = frozenset(values)
+        if not paths:
+            return lambda situation: not known.isdisjoint(read(situation) or ())
+        return lambda situation: (
+            not known.union(path(situation) for path in paths).isdisjoint(read(situation) or ())
+        )
+
+    def starts(situation: Situation) -> bool:
+        text: str | None = read(situation)
+        if text is None:
+            return False
+        more = tuple(start for path in paths if (start := path(situation)) is not None)
+        return text.startswith(values + more)
+
+    return starts
 
 
 def _other_function(condition: Condition) -> Holds:

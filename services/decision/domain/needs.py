@@ -105,6 +105,8 @@ def _texts(action: ActionSpec) -> Iterable[Text]:
         yield from variant.parameters.values()
     if action.say is not None:
         yield action.say
+    if action.to_text is not None:
+        yield action.to_text
 
 
 def _of_text(text: Text) -> Iterable[Expression]:

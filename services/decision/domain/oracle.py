@@ -118,14 +118,19 @@ def holds(
         case OneOf(left=left, values=values, negated=negated):
             found = value(left, situation, entry) in values
             return not found if negated else found
-        case Contains(left=left, values=values):
+        case Contains(left=left, values=values, paths=paths):
             items = value(left, situation, entry) or ()
-            return any(item in items for item in values)
-        case StartsWith(left=left, values=values):
+            return any(item in items for item in (*values, *_texts(paths, situation, entry)))
+        case StartsWith(left=left, values=values, paths=paths):
             text = value(left, situation, entry)
-            return text is not None and any(text.startswith(start) for start in values)
+            starts = (*values, *_texts(paths, situation, entry))
+            return text is not None and any(text.startswith(start) for start in starts)
         case _:
             return _holds_now(condition, situation, entry)
+
+
+def _texts(paths: tuple[Expression, ...], situation: Situation, entry: Read | None) -> list[str]:
+    return [text for path in paths if (text := value(path, situation, entry)) is not None]
 
 
 def _holds_now(condition: Condition, situation: Situation, entry: Read | None) -> bool:

@@ -72,9 +72,9 @@ class ActionSpec:
     `avoid`. `category` is None only for `set`, `emit`, `say` and `avoid`. Lengths of time are micros;
     `expires_micros` counts from the event, `due_micros` from when the action is done, `after_micros` plans it
     for that long after the event. `unless`: event types that must not happen while it waits; `keep`: must
-    hold when due, and needs `keep_needs`. `to_value` and `for_micros` belong to `set`, `say` to `say`,
-    `avoid` to `avoid`; the data of `emit` are its parameters. `cost` and `value` are in the operator's
-    currency.
+    hold when due, and needs `keep_needs`. `to_value` (or `to_text`, from which it is computed) and
+    `for_micros` belong to `set`, `say` to `say`, `avoid` to `avoid`; the data of `emit` are its parameters.
+    `cost` and `value` are in the operator's currency.
     """
 
     position: int
@@ -96,6 +96,7 @@ class ActionSpec:
     arms: Mapping[str, ArmVariant] = field(default_factory=dict)
     to_payer: bool = False
     to_value: Any = None
+    to_text: Text | None = None
     for_micros: int | None = None
     say: Text | None = None
     avoid: tuple[Category, ...] = ()

@@ -22,7 +22,7 @@ from services.decision.domain.language.templates_check import check_template
 from services.decision.domain.language.types import Kind, comparable, kind_of
 from services.decision.domain.problems import did_you_mean
 from services.decision.domain.program import ActionSpec, ArmVariant, ChannelChoice
-from services.vocabulary.catalogue import EventType
+from services.vocabulary.catalogue import EventType, Trait
 from services.vocabulary.values import ValueMistake, parse_duration
 from services.vocabulary.words import PREFERRED, ActionKind, Category, Channel
 
@@ -303,17 +303,35 @@ class _ActionReader:
         if to_node is None:
             self._report.error(block, "`set` says no value", "action", "add to: true")
             return None
+        lasting = read_duration(block.get("for"), self._report, "for")
         written = plain(to_node)
         if isinstance(written, str) and "{" in written:
-            self._report.not_yet(to_node, "a value computed in `set`")
-            return None
+            text = self._computed(to_node, trait)
+            if text is None:
+                return None
+            return ActionSpec(self._position, self._kind, name, None, to_text=text, for_micros=lasting)
         try:
             value = trait.check(written)
         except ValueMistake as mistake:
             self._report.error(to_node, f"{name} {mistake.message}", "unlike-types", mistake.suggestion)
             return None
-        lasting = read_duration(block.get("for"), self._report, "for")
         return ActionSpec(self._position, self._kind, name, None, to_value=value, for_micros=lasting)
+
+    def _computed(self, node: Node, trait: Trait) -> Text | None:
+        """A value of `set` with places in it: one place alone keeps its type, all else is a text."""
+        text = read_text(node, self._scope, self._report, "to")
+        if text is None:
+            return None
+        given, wanted = _kind_of_text(text), kind_of(trait.type)
+        if wanted is None or not comparable(given, wanted) or (wanted is Kind.INT and given is Kind.NUMBER):
+            self._report.error(
+                node,
+                f"{trait.name} is {trait.type}, not {given}",
+                "unlike-types",
+                "give a value of that type",
+            )
+            return None
+        return text
 
     def _emit(self, main: Node) -> ActionSpec | None:
         name = read_word(main, self._report, "emit")
@@ -334,9 +352,7 @@ class _ActionReader:
                 suggestion = did_you_mean(name, event.fields) or "known are " + ", ".join(event.fields)
                 self._report.error(main, f"{event.name} has no field `{name}`", "unknown-field", suggestion)
                 continue
-            first = text.parts[0]
-            given = Kind.TEXT if len(text.parts) != 1 or isinstance(first, str) else first.kind
-            wanted = kind_of(field.type)
+            given, wanted = _kind_of_text(text), kind_of(field.type)
             if (
                 wanted is None
                 or not comparable(given, wanted)
@@ -349,3 +365,8 @@ class _ActionReader:
                 self._report.error(
                     main, f"{event.name} requires `{name}`", "missing-field", f"add with: {{{name}: …}}"
                 )
+
+
+def _kind_of_text(text: Text) -> Kind:
+    first = text.parts[0]
+    return Kind.TEXT if len(text.parts) != 1 or isinstance(first, str) else first.kind

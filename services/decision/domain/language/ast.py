@@ -137,22 +137,24 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """The list holds at least one of these."""
+    """The list holds at least one of these: texts, and what `paths` (of texts) stand for."""
 
     left: Expression
     values: tuple[str, ...]
     source: str
     line: int = field(default=0, compare=False)
+    paths: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StartsWith:
-    """The text begins with one of these."""
+    """The text begins with one of these: texts, and what `paths` (of texts) stand for."""
 
     left: Expression
     values: tuple[str, ...]
     source: str
     line: int = field(default=0, compare=False)
+    paths: tuple[Expression, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +269,9 @@ Placed = TypeVar("Placed", bound=Condition)
 
 def placed(condition: Placed, line: int) -> Placed:
     """The condition as written in that line of its file; a group has no line but those of its parts."""
-    return condition if isinstance(condition, All | AnyOf | NoneOf) else replace(condition, line=line)
+    if isinstance(condition, All | AnyOf | NoneOf):
+        return replace(condition, parts=tuple(placed(part, line) for part in condition.parts))
+    return replace(condition, line=line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +300,10 @@ def expressions_of(condition: Condition) -> Iterator[Expression]:
             case Crosses(window=window, threshold=threshold):
                 yield window
                 yield threshold
-            case (
-                OneOf(left=left)
-                | Exists(left=left)
-                | Contains(left=left)
-                | StartsWith(left=left)
-                | Within(left=left)
-            ):
+            case Contains(left=left, paths=paths) | StartsWith(left=left, paths=paths):
+                yield left
+                yield from paths
+            case OneOf(left=left) | Exists(left=left) | Within(left=left):
                 yield left
             case _:
                 pass

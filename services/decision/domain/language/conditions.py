@@ -14,6 +14,7 @@ from services.decision.domain.language.ast import (
     Crosses,
     EntryField,
     Exists,
+    Expression,
     FactIs,
     Literal,
     NoneOf,
@@ -289,14 +290,33 @@ class _Line:
         kind = left.expression.kind
         if kind is Kind.LIST:
             raise LineError("a list is never one value", "unlike-types", "use `contains`", rest[0].offset)
-        if self._is_expression(left, rest):
-            right = self._expression(rest)
-            self._check_like(left, right, rest[0])
-            return Comparison("is not" if negated else "is", left.expression, right.expression, self._line)
-        values = [self._literal(group, left) for group in _split(rest)]
-        if len(values) == 1:
-            return Comparison("is not" if negated else "is", left.expression, values[0], self._line)
-        return OneOf(left.expression, tuple(value.value for value in values), negated, self._line)
+        operator, groups = "is not" if negated else "is", _split(rest)
+        paths = [group for group in groups if group and self._is_expression(left, group)]
+        written = [self._literal(group, left) for group in groups if group not in paths]
+        if paths:
+            return self._is_path(left, operator, paths, written)
+        if len(written) == 1:
+            return Comparison(operator, left.expression, written[0], self._line)
+        return OneOf(left.expression, tuple(value.value for value in written), negated, self._line)
+
+    def _is_path(
+        self, left: Named, operator: str, paths: Sequence[Sequence[Token]], written: Sequence[Literal]
+    ) -> Condition:
+        """`is` with at least one path among its choices: each compared on its own."""
+        compared: list[Expression] = list(written)
+        for tokens in paths:
+            right = self._expression(tokens)
+            self._check_like(left, right, tokens[0])
+            compared.append(right.expression)
+        if len(compared) == 1:
+            return Comparison(operator, left.expression, compared[0], self._line)
+        parts = tuple(
+            Comparison(
+                operator, left.expression, right, f"{left.expression.source} {operator} {right.source}"
+            )
+            for right in compared
+        )
+        return AnyOf(parts, self._line) if operator == "is" else All(parts, self._line)
 
     def _order(self, left: Named, operator: str, rest: Sequence[Token]) -> Condition:
         kind = left.expression.kind
@@ -322,7 +342,8 @@ class _Line:
                 "unlike-types",
                 "use `is`",
             )
-        return Contains(left.expression, self._texts(rest, "contains"), self._line)
+        texts, paths = self._texts(rest, "contains")
+        return Contains(left.expression, texts, self._line, paths=paths)
 
     def _starts_with(self, left: Named, rest: Sequence[Token]) -> StartsWith:
         if not rest or not rest[0].is_word("with"):
@@ -333,17 +354,28 @@ class _Line:
                 "unlike-types",
                 "use `is`",
             )
-        return StartsWith(left.expression, self._texts(rest[1:], "starts with"), self._line)
+        texts, paths = self._texts(rest[1:], "starts with")
+        return StartsWith(left.expression, texts, self._line, paths=paths)
 
-    def _texts(self, rest: Sequence[Token], word: str) -> tuple[str, ...]:
+    def _texts(self, rest: Sequence[Token], word: str) -> tuple[tuple[str, ...], tuple[Expression, ...]]:
+        """The texts written, and the paths of texts, on the right of a word."""
         groups = _split(rest)
         if any(len(group) != 1 for group in groups):
             raise LineError(f"`{word}` takes texts", "condition", "put texts with spaces in quotes")
-        if any(token.is_path for group in groups for token in group):
+        tokens = [group[0] for group in groups]
+        paths = [self._path_of_text(token, word) for token in tokens if token.is_path]
+        return tuple(token.text for token in tokens if not token.is_path), tuple(paths)
+
+    def _path_of_text(self, token: Token, word: str) -> Expression:
+        found = self._expression([token]).expression
+        if found.kind is not Kind.TEXT:
             raise LineError(
-                f"not yet understood: a path after `{word}`", "not-yet-understood", "write a text"
+                f"`{word}` takes texts; {found.source} is {found.kind}",
+                "unlike-types",
+                "write a text, or the path of one",
+                token.offset,
             )
-        return tuple(group[0].text for group in groups)
+        return found
 
     def _within(self, left: Named, rest: Sequence[Token]) -> Within:
         if left.expression.kind not in {Kind.TIME, Kind.DATE}:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.decision.domain.language import grammar
 from services.decision.domain.language.actions_reader import read_actions
-from services.decision.domain.language.ast import All, Comparison, Condition, Literal
+from services.decision.domain.language.ast import All, Comparison, Condition, Literal, placed
 from services.decision.domain.language.conditions import parse_line
 from services.decision.domain.language.lexer import LineError, Token, cut
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar
@@ -227,7 +227,7 @@ class _TableReader:
                 return ()
             asked = f"{path} {relation}"
             try:
-                found.append(parse_line(asked + written.strip(), self._scope))
+                found.append(placed(parse_line(asked + written.strip(), self._scope), cell.line))
             except LineError as error:
                 start = words.start + len(written) - len(written.lstrip())
                 self._wrong(cell, error, start - len(asked))

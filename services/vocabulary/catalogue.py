@@ -23,6 +23,8 @@ from services.vocabulary.words import Channel, EventStage, Purpose
 
 # words with points between them, and no number that could be a subscriber's
 _WORDS = re.compile(r"(?!.*[0-9]{5})[a-z_][a-z0-9_-]*(\.[a-z_][a-z0-9_-]*)*", re.IGNORECASE)
+CONSENTS = "consents"
+"""The built-in trait that conditions read: the purposes agreed to now on at least one channel."""
 CYCLE_DAYS = 31
 """The longest billing cycle; `13 cycles` are kept as 403 days."""
 
@@ -193,6 +195,43 @@ class EventType:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What another system asks Rapport about one customer, answered at once, with its parameters."""
+
+    name: str
+    title: str
+    parameters: Mapping[str, Field]
+
+    def coerce(self, data: Mapping[str, object]) -> dict[str, FieldValue]:
+        """Typed values of the parameters' JSON forms; raises FieldError (``<parameter>``)."""
+        values: dict[str, FieldValue] = {}
+        for name, raw in data.items():
+            known = self.parameters.get(name)
+            if known is None:
+                raise FieldError(_shown(name), f"is no parameter of {self.name}", self._near(name))
+            if raw is None:
+                continue
+            try:
+                values[name] = known.check(raw)
+            except ValueMistake as mistake:
+                raise FieldError(name, mistake.message, mistake.suggestion) from None
+        for name, known in self.parameters.items():
+            if known.required and name not in values:
+                raise FieldError(
+                    name, f"is missing; {self.name} requires it", f"send it as {known.type.value}"
+                )
+            if known.default is not None:
+                values.setdefault(name, known.default)
+        return values
+
+    def _near(self, name: str) -> str:
+        near = get_close_matches(name, list(self.parameters), n=1)
+        if near:
+            return f"did you mean {near[0]}?"
+        return "its parameters are " + ", ".join(self.parameters) if self.parameters else "it has none"
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """Something a customer can be offered; the days of ``valid_from`` and ``valid_to`` are included."""
 
@@ -285,6 +324,7 @@ class Catalogue:
     conversation_micros: int = DAY
     creates_customers_except: frozenset[str] = frozenset()
     identity_kinds: tuple[str, ...] = IDENTITY_KINDS
+    questions: Mapping[str, Question] = field(default_factory=dict)
 
     def event_type(self, name: str) -> EventType:
         """The type of that name; raises FieldError with the nearest known one."""
@@ -295,6 +335,19 @@ class Catalogue:
                 "type",
                 f"is the unknown event type {_shown(name)}",
                 f"did you mean {near[0]}?" if near else "the catalogue's events.yaml lists the known ones",
+            )
+        return found
+
+    def question(self, name: str) -> Question:
+        """The question of that name; raises FieldError (``ask``) with the nearest known one."""
+        found = self.questions.get(name)
+        if found is None:
+            near = get_close_matches(name, list(self.questions), n=1)
+            known = ", ".join(self.questions) or "none; questions.yaml describes them"
+            raise FieldError(
+                "ask",
+                f"is the unknown question {_shown(name)}",
+                f"did you mean {near[0]}?" if near else f"known are {known}",
             )
         return found
 

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.vocabulary.catalogue import EventType, Offer, Tariff, Template, ThingKind, Topic, Trait
+from services.vocabulary.catalogue import (
+    EventType,
+    Offer,
+    Question,
+    Tariff,
+    Template,
+    ThingKind,
+    Topic,
+    Trait,
+)
 from services.vocabulary.values import FORMATS, Check, Value, ValueMistake, ValueType, value_check
 from services.vocabulary.yaml_section import Mistakes, Section
 
@@ -26,6 +35,7 @@ class Draft:
     traits: dict[str, Trait] = field(default_factory=dict)
     things: dict[str, ThingKind] = field(default_factory=dict)
     events: dict[str, EventType] = field(default_factory=dict)
+    questions: dict[str, Question] = field(default_factory=dict)
     tariffs: dict[str, Tariff] = field(default_factory=dict)
     templates: dict[str, Template] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)

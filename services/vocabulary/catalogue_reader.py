@@ -5,7 +5,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from services.vocabulary.catalogue import Catalogue, CatalogueErrors, ThingKind, Topic, Trait
+from services.vocabulary.catalogue import CONSENTS, Catalogue, CatalogueErrors, ThingKind, Topic, Trait
 from services.vocabulary.catalogue_draft import HYPHENATED, NAME, Draft, is_new, read_check, read_type
 from services.vocabulary.event_reader import EventReader
 from services.vocabulary.offer_reader import OfferReader
@@ -13,7 +13,17 @@ from services.vocabulary.values import DAY, ValueMistake, ValueType, value_check
 from services.vocabulary.words import Purpose
 from services.vocabulary.yaml_section import Section, read_yaml
 
-_SECTIONS = ("operator", "topics", "traits", "things", "events", "tariffs", "templates", "offers")
+_SECTIONS = (
+    "operator",
+    "topics",
+    "traits",
+    "things",
+    "events",
+    "questions",
+    "tariffs",
+    "templates",
+    "offers",
+)
 
 
 def read_catalogue(folder: Path) -> Catalogue:
@@ -59,6 +69,7 @@ class _Reader:
             currency=currency,
             conversation_micros=conversation,
             creates_customers_except=except_sources,
+            questions=self.draft.questions,
         )
 
     def _readers(self) -> tuple[tuple[str, Callable[[Section], None]], ...]:
@@ -69,6 +80,7 @@ class _Reader:
             ("traits", self._read_traits),
             ("things", self._read_things),
             ("events", EventReader(self.draft).read),
+            ("questions", EventReader(self.draft).read_questions),
             ("tariffs", offers.read_tariffs),
             ("templates", offers.read_templates),
             ("offers", offers.read_offers),
@@ -123,6 +135,9 @@ class _Reader:
     def _read_traits(self, file: Section) -> None:
         for name, found in file.content.items():
             if not is_new(file, str(name), self.draft.traits, NAME):
+                continue
+            if name == CONSENTS:
+                file.wrong(name, "is what rules read consents by", "give the trait another name")
                 continue
             if isinstance(found, str):
                 expression = read_type(file, str(name), found)

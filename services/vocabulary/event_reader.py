@@ -1,10 +1,18 @@
-"""Reads event types: their fields, how they are kept, and what they change."""
+"""Reads event types: their fields, how they are kept, and what they change; and questions."""
 
 import re
 from collections.abc import Callable
 
-from services.vocabulary.catalogue import CYCLE_DAYS, EventType, Field, Keep, traits_check
-from services.vocabulary.catalogue_draft import NAME, Draft, is_new, read_check, read_default, read_type
+from services.vocabulary.catalogue import CYCLE_DAYS, EventType, Field, Keep, Question, traits_check
+from services.vocabulary.catalogue_draft import (
+    HYPHENATED,
+    NAME,
+    Draft,
+    is_new,
+    read_check,
+    read_default,
+    read_type,
+)
 from services.vocabulary.values import DAY, ValueMistake, ValueType, parse_duration, value_check
 from services.vocabulary.words import EventStage, Purpose
 from services.vocabulary.yaml_section import Section
@@ -28,6 +36,24 @@ class EventReader:
             for name in [word.strip() for word in names.split(",")]:
                 if is_new(file, name, self.draft.events, NAME, at=names):
                     self.draft.events[name] = read(name)
+
+    def read_questions(self, file: Section) -> None:
+        """One file of questions with their parameters."""
+        for name, section in file.sections():
+            if not is_new(file, name, self.draft.questions, HYPHENATED):
+                continue
+            title = section.text("title")
+            below = section.section("parameters")
+            parameters: dict[str, Field] = {}
+            for parameter in map(str, below.content) if below is not None else ():
+                assert below is not None
+                found = self._field(below, parameter, Purpose.SERVICE)
+                if found is not None and found.type is ValueType.MAP:
+                    below.wrong(parameter, "is a map", "give each value a parameter of its own")
+                elif found is not None:
+                    parameters[parameter] = found
+            section.done()
+            self.draft.questions[name] = Question(name, title, parameters)
 
     def _event(self, section: Section) -> Callable[[str], EventType]:
         purpose = section.word("purpose", Purpose) or Purpose.SERVICE

@@ -12,7 +12,10 @@ import orjson
 
 from services.decision.domain.activity import Activity
 from services.decision.domain.situation import Situation
-from services.vocabulary.wire import PURPOSES, value_from_wire
+from services.decision.domain.triggers import ASK, JOURNEY_DUE, TRIGGER_DUE, key_of, unpack_happening
+from services.vocabulary.catalogue import CONSENTS
+from services.vocabulary.wire import CONSENT_BY, CONSENT_STATES, PURPOSES, value_from_wire
+from services.vocabulary.words import CONSENT_STRICTNESS, ConsentBy, ConsentState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from services.vocabulary.words import Purpose
 
 
+_REFUSALS = frozenset({ConsentState.DENIED, ConsentState.WITHDRAWN, ConsentState.OBJECTED})
 _NOTHING_WITHHELD: frozenset[Purpose] = frozenset()
 
 
@@ -41,13 +45,20 @@ def situation_of(
     """
     known = catalogue.events.get(event.type)
     fields: Mapping[str, Any] = {}
+    asked: Mapping[str, Any] = {}
+    name, trigger = event.type, ""
     if known is not None and event.data:
         fields = known.coerce(orjson.loads(event.data))
-    traits = LazyTraits(snapshot.traits, event.line)
+        if name == TRIGGER_DUE:
+            trigger = key_of(name, fields)
+            name, fields = _happening(fields, catalogue)
+    elif name.startswith(ASK) and event.data:
+        asked = catalogue.question(name.removeprefix(ASK)).coerce(orjson.loads(event.data))
+    traits = LazyTraits(snapshot.traits, event.line, snapshot.consents, event.time_micros)
     zone = traits.get("zone")
     cycle_day = traits.get("cycle_day")
     return Situation(
-        event_type=event.type,
+        event_type=name,
         event=fields,
         event_micros=event.time_micros,
         sequence=event.sequence,
@@ -61,7 +72,31 @@ def situation_of(
         cycle_day=cycle_day if isinstance(cycle_day, int) else 1,
         currency=catalogue.currency,
         arms=arms,
+        trigger=trigger,
+        ask=asked,
     )
+
+
+def trigger_key(event: stream_pb2.TakenEvent) -> str:
+    """The key under which an event finds rule sets."""
+    if event.type in {TRIGGER_DUE, JOURNEY_DUE}:
+        return key_of(event.type, orjson.loads(event.data))
+    return event.type
+
+
+def _happening(due: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, Mapping[str, Any]]:
+    """What `event.…` means when the system itself called: the event type, and its fields.
+
+    What happened to a thing is the event; what opened a pair lends its fields only, for it was decided when
+    it happened.
+    """
+    since = {"since": due["since"]} if "since" in due else {}
+    name, raw = unpack_happening(str(due.get("data", "")))
+    if not name:
+        return TRIGGER_DUE, since
+    happened = catalogue.event_type(name)
+    fields = {**happened.coerce(raw), **since}
+    return (name if happened.thing else TRIGGER_DUE), fields
 
 
 def withheld_purposes(snapshot: stream_pb2.Snapshot) -> frozenset[Purpose]:
@@ -73,11 +108,22 @@ def withheld_purposes(snapshot: stream_pb2.Snapshot) -> frozenset[Purpose]:
 
 
 class LazyTraits(Mapping[str, Any]):
-    """Traits by name, decoded when looked at: those of one line go before the person's; no withheld ones."""
+    """Traits by name, decoded when looked at: those of one line go before the person's; no withheld ones.
 
-    __slots__ = ("_of_line", "_of_person", "_read")
+    The built-in `consents` has the purposes agreed to at that moment on at least one channel.
+    """
 
-    def __init__(self, packed: Iterable[stream_pb2.Trait], line: str) -> None:
+    __slots__ = ("_consents", "_now", "_of_line", "_of_person", "_read")
+
+    def __init__(
+        self,
+        packed: Iterable[stream_pb2.Trait],
+        line: str,
+        consents: Iterable[stream_pb2.ConsentEntry] = (),
+        now_micros: int = 0,
+    ) -> None:
+        self._consents = consents
+        self._now = now_micros
         self._of_line: dict[str, stream_pb2.Trait] = {}
         self._of_person: dict[str, stream_pb2.Trait] = {}
         self._read: dict[str, Any] = {}
@@ -98,6 +144,8 @@ class LazyTraits(Mapping[str, Any]):
         return default if value is None else value
 
     def _decoded(self, name: str) -> Any:
+        if name == CONSENTS:
+            return agreed_to(self._consents, self._now) or None
         for traits in (self._of_line, self._of_person):
             packed = traits.get(name)
             value = None if packed is None else value_from_wire(packed.value)
@@ -118,6 +166,40 @@ class LazyTraits(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def agreed_to(consents: Iterable[stream_pb2.ConsentEntry], now_micros: int) -> tuple[str, ...]:
+    """The purposes with a consent in force on at least one channel, in order.
+
+    On a channel the latest word counts, the one for every channel included; on a tie the stricter. A person's
+    own refusal is lifted by the person alone.
+    """
+    words: dict[int, list[stream_pb2.ConsentEntry]] = {}
+    for entry in consents:
+        words.setdefault(entry.purpose, []).append(entry)
+    agreed = {
+        PURPOSES.from_wire(purpose)
+        for purpose, entries in words.items()
+        if any(_agreed(entries, channel, now_micros) for channel in {entry.channel for entry in entries})
+    }
+    return tuple(sorted(purpose.value for purpose in agreed if purpose is not None))
+
+
+def _agreed(entries: Iterable[stream_pb2.ConsentEntry], channel: int, now_micros: int) -> bool:
+    latest: dict[bool, stream_pb2.ConsentEntry] = {}
+    for entry in sorted((one for one in entries if one.channel in {0, channel}), key=_rank):
+        latest[CONSENT_BY.from_wire(entry.by) is ConsentBy.PERSON] = entry
+    own = latest.get(True)
+    if own is not None and CONSENT_STATES.from_wire(own.state) in _REFUSALS:
+        return False
+    word = max(latest.values(), key=_rank)
+    granted = CONSENT_STATES.from_wire(word.state) is ConsentState.GRANTED
+    return granted and not 0 < word.expiry_micros <= now_micros
+
+
+def _rank(entry: stream_pb2.ConsentEntry) -> tuple[int, int]:
+    state = CONSENT_STATES.from_wire(entry.state)
+    return entry.time_micros, 0 if state is None else CONSENT_STRICTNESS[state]
 
 
 class LazyActivity(Mapping[str, Activity]):

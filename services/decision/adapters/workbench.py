@@ -9,7 +9,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.checking import check_text
 from services.decision.adapters.material import pack_material, unpack_material
-from services.decision.adapters.situations import situation_of
+from services.decision.adapters.situations import situation_of, trigger_key
 from services.decision.app.jobs import (
     Answered,
     Batch,
@@ -93,15 +93,15 @@ class Workbench:
             return Loaded(compilation.problems)
         self._program, self._version = program, version
         self._experimenting = {
-            event_type: tuple(
+            key: tuple(
                 {
                     rule_set.name: rule_set
-                    for shard in program.shards_for(event_type)
+                    for shard in program.shards_for(key)
                     for rule_set in shard.rule_sets
                     if rule_set.experiment is not None
                 }.values()
             )
-            for event_type in program.triggers
+            for key in program.shards
         }
         self._engine.keep_only(
             [*program.shared, *(shard for shards in program.shards.values() for shard in shards)]
@@ -283,7 +283,7 @@ class Workbench:
     def _arms(
         self, event: stream_pb2.TakenEvent, stored_arms: Mapping[int, Mapping[str, str]]
     ) -> dict[str, str]:
-        experimenting = self._experimenting.get(event.type, ())
+        experimenting = self._experimenting.get(trigger_key(event), ()) if self._experimenting else ()
         if not experimenting:
             return {}
         return arms_for(experimenting, event.customer, stored_arms.get(event.customer, {}))

@@ -250,7 +250,9 @@ def _clash_of_types(parts: Sequence[Condition], known: dict[Expression, _Known],
             for leaf in leaves_of(expression):
                 if not isinstance(leaf, EventField) or leaf.name == "type":
                     continue
-                if not any(leaf.name in catalogue.events[name].fields for name in types):
+                if not any(
+                    name in catalogue.events and leaf.name in catalogue.events[name].fields for name in types
+                ):
                     return f"{' or '.join(sorted(types))} has no field `{leaf.name}`"
     return ""
 

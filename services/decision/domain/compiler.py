@@ -13,6 +13,7 @@ from services.decision.domain.problems import Severity
 from services.decision.domain.program import Compilation, FactRule, Program, RuleSet, RuleSetText, Shard
 from services.decision.domain.shards import MOST_ENGINE_RULES, Piece, count_engine_rules, pack, pieces_of
 from services.decision.domain.strata import NegationCycle, strata_of
+from services.decision.domain.triggers import ASK, OpenPair, ThingEvent, type_of_key
 from services.vocabulary.catalogue import Catalogue
 
 DUE = "action.due"
@@ -168,18 +169,20 @@ def _assemble(rule_sets: Sequence[RuleSet], catalogue: Catalogue) -> Program:
     shared = [Piece(rule_set, rule_set.facts, ()) for rule_set in rule_sets if rule_set.shared]
     packed: dict[tuple[str, ...], tuple[Shard, ...]] = {}
     shards: dict[str, tuple[Shard, ...]] = {}
-    triggers = frozenset(name for rule_set in rule_sets for name in rule_set.triggers)
-    for event_type in sorted(triggers):
-        chosen = [rule_set for rule_set in rule_sets if event_type in rule_set.triggers]
+    keys = frozenset(key for rule_set in rule_sets for key in rule_set.triggers)
+    triggers = frozenset(type_of_key(key) for key in keys)
+    events = frozenset(name for name in triggers if not name.startswith(ASK))
+    for key in sorted(keys):
+        chosen = [rule_set for rule_set in rule_sets if key in rule_set.triggers]
         names = tuple(rule_set.name for rule_set in chosen)
         if names not in packed:
             pieces = [piece for rule_set in chosen for piece in pieces_of(rule_set)]
-            packed[names] = pack("+".join(names) if len(names) < 4 else event_type, pieces)
-        shards[event_type] = packed[names]
+            packed[names] = pack("+".join(names) if len(names) < 4 else key, pieces)
+        shards[key] = packed[names]
     return Program(
         rule_sets=tuple(rule_sets),
         triggers=triggers,
-        listened=triggers | _measured(rule_sets) | _awaited(rule_sets),
+        listened=events | _measured(rule_sets) | _awaited(rule_sets) | _noticed(rule_sets),
         shards=shards,
         shared=pack("shared", shared),
         catalogue=catalogue,
@@ -190,6 +193,13 @@ def _measured(rule_sets: Sequence[RuleSet]) -> frozenset[str]:
     experiments = [rule_set.experiment for rule_set in rule_sets if rule_set.experiment]
     measures = [measure for each in experiments for measure in (each.metric, each.guardrail)]
     return frozenset(measure.event for measure in measures if measure is not None)
+
+
+def _noticed(rule_sets: Sequence[RuleSet]) -> frozenset[str]:
+    """Types from which occasions arise: what opens a pair, and what happens to things."""
+    occasions = [rule_set.occasion for rule_set in rule_sets]
+    opened = {each.after for each in occasions if isinstance(each, OpenPair)}
+    return frozenset(opened | {each.type for each in occasions if isinstance(each, ThingEvent)})
 
 
 def _awaited(rule_sets: Sequence[RuleSet]) -> frozenset[str]:

@@ -127,9 +127,7 @@ def _fate(action: DecidedAction, names: Mapping[str, str]) -> str:
 
 def _concerned(program: Program, situation: Situation) -> list[RuleSet]:
     """The rule sets that the event can trigger, and the shared ones."""
-    names = {
-        rule_set.name for shard in program.shards_for(situation.event_type) for rule_set in shard.rule_sets
-    }
+    names = {rule_set.name for shard in program.shards_for(situation.trigger) for rule_set in shard.rule_sets}
     return [
         rule_set for rule_set in program.rule_sets if rule_set.name in names and rule_set.applies(situation)
     ]

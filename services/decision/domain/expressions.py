@@ -11,6 +11,7 @@ from services.decision.domain.language.ast import (
     AnyOf,
     Arithmetic,
     ArmIs,
+    AskField,
     Comparison,
     Condition,
     Contains,
@@ -61,6 +62,8 @@ def value_function(expression: Expression) -> Read:
             return lambda situation: situation.event_type
         case EventField(name=name, kind=kind):
             return lambda situation: event_operand(situation, name, kind)
+        case AskField(name=name, kind=kind):
+            return lambda situation: _operand(situation.ask.get(name), kind, situation)
         case Trait(name=name, kind=kind):
             return _trait(name, kind)
         case ThingAttribute(thing=thing, name=name, kind=kind):

@@ -137,7 +137,8 @@ def _leaf_needs(leaf: Expression, catalogue: Catalogue, triggers: Sequence[Event
                 for purpose in (event.purpose, event.fields[name].purpose)
             )
         case Trait(name=name):
-            return _needs([catalogue.traits[name].purpose])
+            trait = catalogue.traits.get(name)  # the built-in ones are no trait of the catalogue
+            return _NONE if trait is None else _needs([trait.purpose])
         case ThingAttribute(thing=thing):
             last = catalogue.traits.get(f"last_{thing}")
             purposes = {catalogue.things[thing].purpose, last.purpose if last else Purpose.SERVICE}

@@ -17,6 +17,7 @@ from services.decision.domain.language.ast import (
     AnyOf,
     Arithmetic,
     ArmIs,
+    AskField,
     Comparison,
     Condition,
     Contains,
@@ -202,6 +203,8 @@ def value(expression: Expression, situation: Situation, entry: Read | None = Non
             return situation.event_type
         case EventField(name=name, kind=kind):
             return to_operand(situation.event.get(name), kind, situation.currency)
+        case AskField(name=name, kind=kind):
+            return to_operand(situation.ask.get(name), kind, situation.currency)
         case Trait(name=name, kind=kind):
             return to_operand(situation.traits.get(name), kind, situation.currency)
         case ThingAttribute(thing=thing, name=name, kind=kind):

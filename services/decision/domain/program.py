@@ -1,6 +1,6 @@
 """Compiled rule sets: what the engine runs, and what each rule that fires asks for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -9,7 +9,7 @@ from typing import Any
 from services.decision.domain.language.ast import All, Condition, Expression, Text, Window
 from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.situation import Situation
-from services.decision.domain.triggers import Occasion
+from services.decision.domain.triggers import Absence, Occasion, OpenPair, Schedule, ThingEvent
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.words import ActionKind, Category, Channel, ConsentState, Purpose, RefusalReason
 
@@ -120,7 +120,8 @@ class Once:
 class Case:
     """One embedded test. Times in micros; `history` events are (type, how long ago, fields).
 
-    `then_…` is None when the test does not say; `fires` and `facts` are in order, `refused` by rule.
+    `event_type` and `event` as the rules see them, `ask`: the parameters of a question. `then_…` is None when
+    the test does not say; `fires` and `facts` are in order, `refused` by rule.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Case:
     then_facts: tuple[str, ...] | None
     then_wins: tuple[str, ...] | None
     then_refused: Mapping[str, RefusalReason] | None
+    ask: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +330,10 @@ class Shard:
 class Program:
     """All live rule sets, ready to run.
 
-    `triggers`: event types on which something can fire. `listened`: those plus what experiments measure, what
-    ends a wait, and `action.due` when anything is planned: the types whose events need a snapshot.
+    `triggers`: event types on which something can fire, and the questions (`ask.…`). `listened`: the event
+    types among them, what experiments measure, what ends a wait, `action.due` when anything is planned, what
+    opens a pair, and what happens to things: the types that the profile hands on with a snapshot. `shards`:
+    by the keys of `triggers.py`.
     """
 
     rule_sets: tuple[RuleSet, ...]
@@ -349,14 +353,50 @@ class Program:
         """Names of the rule sets of which only the first rule that fires counts."""
         return frozenset(rule_set.name for rule_set in self.rule_sets if rule_set.choose_first)
 
+    @cached_property
+    def occasions(self) -> "tuple[RuleSet, ...]":
+        """The rule sets that something other than an event of the customer calls for."""
+        return tuple(rule_set for rule_set in self.rule_sets if rule_set.occasion is not None)
+
+    @cached_property
+    def absences(self) -> "Mapping[str, tuple[RuleSet, ...]]":
+        """By event type, the rule sets that look for its absence."""
+        return _by_type(self.occasions, lambda each: each.type if isinstance(each, Absence) else "")
+
+    @cached_property
+    def opens_pairs(self) -> "Mapping[str, tuple[RuleSet, ...]]":
+        """By event type, the rule sets for which it opens a pair."""
+        return _by_type(self.occasions, lambda each: each.after if isinstance(each, OpenPair) else "")
+
+    @cached_property
+    def thing_events(self) -> "Mapping[str, tuple[RuleSet, ...]]":
+        """By event type, the rule sets for which it happens to a thing."""
+        return _by_type(self.occasions, lambda each: each.type if isinstance(each, ThingEvent) else "")
+
+    @cached_property
+    def schedules(self) -> "tuple[RuleSet, ...]":
+        """The rule sets that run at a time of day."""
+        return tuple(each for each in self.occasions if isinstance(each.occasion, Schedule))
+
     def rule_set(self, name: str) -> RuleSet | None:
         """The rule set of that name."""
         return next((rule_set for rule_set in self.rule_sets if rule_set.name == name), None)
 
-    def shards_for(self, event_type: str) -> tuple[Shard, ...]:
-        """Shards for an event type, the shared ones first; none when nothing can fire (but see `shared`)."""
-        own = self.shards.get(event_type, ())
+    def shards_for(self, key: str) -> tuple[Shard, ...]:
+        """Shards for a trigger's key, the shared ones first; none when nothing can fire."""
+        own = self.shards.get(key, ())
         return (*self.shared, *own) if own else ()
+
+
+def _by_type(
+    rule_sets: Sequence[RuleSet], type_of: Callable[[Occasion], str]
+) -> Mapping[str, tuple[RuleSet, ...]]:
+    found: dict[str, tuple[RuleSet, ...]] = {}
+    for rule_set in rule_sets:
+        event_type = type_of(rule_set.occasion) if rule_set.occasion is not None else ""
+        if event_type:
+            found[event_type] = (*found.get(event_type, ()), rule_set)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Situation:
     event type; a lazy mapping will do; the event being decided may be in it or not. `zone`: IANA name,
     already resolved. `cycle_day`: 1 to 31. `arms`: by experiment id, the arm this customer is in. `windows`:
     values that replace computed ones, by `rule_set/window`. `trigger`: the key by which rule sets are found;
-    it follows from the event.
+    it follows from the event. `ask`: the parameters of the question being answered; then there is no event.
     """
 
     event_type: str
@@ -41,6 +41,7 @@ class Situation:
     windows: Mapping[str, Any] = field(default_factory=dict)
     cache: dict[Any, Any] = field(default_factory=dict)
     trigger: str = ""
+    ask: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """The key by which rule sets are found."""

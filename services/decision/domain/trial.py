@@ -11,9 +11,10 @@ from services.decision.domain.engine import RulesEngine
 from services.decision.domain.program import Case, Program, RuleSet
 from services.decision.domain.run import Outcome, run_program
 from services.decision.domain.situation import Situation
-from services.vocabulary.catalogue import Catalogue
+from services.decision.domain.triggers import TRIGGER_DUE, Absence, Occasion, due_key
+from services.vocabulary.catalogue import CONSENTS, Catalogue
 from services.vocabulary.values import SECOND, Money, ValueType, time_to_micros, zone
-from services.vocabulary.words import RefusalReason
+from services.vocabulary.words import ConsentState, RefusalReason
 
 # A set that is always active is tested at this moment: 2026-01-01, noon in its zone.
 _ALWAYS = (2026, 1, 1)
@@ -134,8 +135,8 @@ def situation_of(
     cycle_day = int(case.traits.get("cycle_day") or 1)
 
     def completed(name: str, fields: Mapping[str, Any], micros: int) -> dict[str, Any]:
-        event = catalogue.events[name]
-        if "cycle" in event.fields and "cycle" not in fields:
+        event = catalogue.events.get(name)
+        if event is not None and "cycle" in event.fields and "cycle" not in fields:
             return {**fields, "cycle": cycle_label(cycle_of(local_day(micros, zone_name), cycle_day))}
         return dict(fields)
 
@@ -144,12 +145,12 @@ def situation_of(
     experiment = rule_set.experiment
     return Situation(
         event_type=case.event_type,
-        event=completed(case.event_type, case.event, now),
+        event=completed(case.event_type, _with_since(case, rule_set.occasion, now), now),
         event_micros=now,
         sequence=len(entries) + 1,
         accepted_micros=now,
         now_micros=now,
-        traits=case.traits,
+        traits=_with_consents(case),
         things=case.things,
         activity=activity_of(entries, catalogue),
         withheld=case.withheld,
@@ -158,7 +159,23 @@ def situation_of(
         currency=catalogue.currency,
         arms={experiment.id: case.arm} if experiment and case.arm else {},
         windows={f"{rule_set.name}/{name}": value for name, value in case.windows.items()},
+        trigger="" if rule_set.occasion is None else due_key(TRIGGER_DUE, rule_set.name),
+        ask=case.ask,
     )
+
+
+def _with_since(case: Case, occasion: Occasion | None, now_micros: int) -> Mapping[str, Any]:
+    """The fields of the event; an absence that does not say since when has just lasted long enough."""
+    if isinstance(occasion, Absence):
+        return {"since": now_micros - occasion.for_micros, **case.event}
+    return case.event
+
+
+def _with_consents(case: Case) -> Mapping[str, Any]:
+    granted = sorted(
+        purpose.value for purpose, state in case.consents.items() if state is ConsentState.GRANTED
+    )
+    return {**case.traits, CONSENTS: tuple(granted)} if granted else case.traits
 
 
 def activity_of(

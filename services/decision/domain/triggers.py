@@ -5,6 +5,8 @@ notices for one rule set comes back as its own event `trigger.due` (or `journey.
 step), whose key ends with the rule set's name.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ from services.decision.domain.language.ast import All
 TRIGGER_DUE = "trigger.due"
 JOURNEY_DUE = "journey.due"
 ASK = "ask."
+NO_AUDIENCE = All(())
+"""Everyone; also an audience that is still to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,29 @@ def due_key(event_type: str, rule_set: str) -> str:
     return f"{event_type}/{rule_set}"
 
 
-def key_of(event_type: str, event: Any) -> str:
+def key_of(event_type: str, event: Mapping[str, Any]) -> str:
     """The key under which an event finds rule sets; `event` has its fields."""
     if event_type in {TRIGGER_DUE, JOURNEY_DUE}:
         return due_key(event_type, str(event.get("rule_set", "")))
     return event_type
+
+
+def type_of_key(key: str) -> str:
+    """The event type that a key is looked up for; a question's key is its own."""
+    return key.partition("/")[0]
+
+
+def pack_happening(event_type: str, fields: Mapping[str, Any]) -> str:
+    """What `trigger.due` carries in `data`: what happened to the thing, or began the pair.
+
+    `fields`: in their JSON forms, as the event came.
+    """
+    return json.dumps({"type": event_type, "fields": fields}, separators=(",", ":"), sort_keys=True)
+
+
+def unpack_happening(text: str) -> tuple[str, Mapping[str, Any]]:
+    """Type and fields of what `trigger.due` carries; an empty type: nothing."""
+    if not text:
+        return "", {}
+    found = json.loads(text)
+    return str(found["type"]), found["fields"]

@@ -43,6 +43,15 @@ class EventField:
 
 
 @dataclass(frozen=True, slots=True)
+class AskField:
+    """A parameter of the question being answered; missing when none is."""
+
+    name: str
+    kind: Kind
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trait:
     """A trait of the profile."""
 
@@ -100,7 +109,7 @@ class Arithmetic:
     source: str
 
 
-Expression = EventField | Trait | ThingAttribute | WindowValue | EntryField | Literal | Arithmetic
+Expression = EventField | AskField | Trait | ThingAttribute | WindowValue | EntryField | Literal | Arithmetic
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from services.decision.domain.language.ast import (
     OneOf,
     StartsWith,
     TodayIs,
+    Trait,
     WindowValue,
     Within,
     leaves_of,
@@ -138,6 +139,12 @@ class _Line:
             )
         if first.is_word("fact"):
             return self._fact(rest, negated=False)
+        if self._scope.audience and first.is_word("now", "today", "arm"):
+            raise LineError(
+                f"an audience cannot ask for `{first.text}`",
+                "audience",
+                "ask for traits and consents here, for the rest in `when` of the rules",
+            )
         if first.is_word("now"):
             return self._now(rest)
         if first.is_word("today"):
@@ -228,6 +235,12 @@ class _Line:
                 "`where` asks about the entries of the window, by their fields' bare names",
                 "condition",
                 "write: country is ES; a path of the event being decided may stand on the right",
+            )
+        if self._scope.audience and not any(isinstance(leaf, Trait) for leaf in leaves_of(left.expression)):
+            raise LineError(
+                "an audience asks about customers, by their traits",
+                "audience",
+                "write the trait first: profile.last_cell is event.cell",
             )
         match relation.text:
             case "exists" | "missing":
@@ -343,6 +356,9 @@ class _Line:
                 "use `is`",
             )
         texts, paths = self._texts(rest, "contains")
+        for group in _split(rest):
+            if left.item is not None and not group[0].is_path:
+                self._value(group[0].text, Kind.TEXT, left.item, group[0])
         return Contains(left.expression, texts, self._line, paths=paths)
 
     def _starts_with(self, left: Named, rest: Sequence[Token]) -> StartsWith:
@@ -403,7 +419,7 @@ class _Line:
                 "never-fires",
                 "leave out `before` and `this: excluded`",
             )
-        types = {event.name for event in self._scope.triggers}
+        types = set() if self._scope.called_by else {event.name for event in self._scope.triggers}
         if window.window.type not in types:
             raise LineError(
                 f"{window.source} counts {window.window.type}, which is no trigger here: it never crosses",

@@ -7,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 
 from services.decision.domain.language import grammar
 from services.decision.domain.language.actions_reader import read_actions
+from services.decision.domain.language.ast import All
 from services.decision.domain.language.conditions import read_conditions
 from services.decision.domain.language.experiment_reader import read_experiment
 from services.decision.domain.language.journey_reader import read_journey
@@ -27,9 +28,10 @@ from services.decision.domain.language.rule_parts import RULE_NAME, read_once, r
 from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.tables_reader import read_table
 from services.decision.domain.language.tests_reader import read_tests
-from services.decision.domain.language.triggers_reader import read_occasion, read_triggers
+from services.decision.domain.language.triggers_reader import read_audience, read_triggers
 from services.decision.domain.language.windows_reader import read_windows
 from services.decision.domain.program import ActionRule, FactRule, Needs, RuleSet, RuleSetText
+from services.decision.domain.triggers import Occasion, Schedule, ThingEvent
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.values import DAY, ValueMistake, time_to_micros, zone
 
@@ -55,6 +57,14 @@ def shared_facts_of(root: Node | None) -> tuple[str, ...]:
     if not (isinstance(shared, Scalar) and shared.value is True):
         return ()
     return _fact_names(root.get("infer"))
+
+
+def asked_of_audience(rules: tuple[ActionRule, ...], occasion: Occasion | None) -> tuple[ActionRule, ...]:
+    """The rules, each of which asks again whether the customer is in the audience, with a fresh snapshot."""
+    if not isinstance(occasion, Schedule | ThingEvent):
+        return rules
+    parts = occasion.audience.parts
+    return tuple(replace(rule, when=All((*parts, *rule.when.parts), rule.when.source)) for rule in rules)
 
 
 def _fact_names(node: Node | None) -> tuple[str, ...]:
@@ -106,6 +116,8 @@ class _RuleSetReader:
             local_facts=_fact_names(root.get("infer")),
             shared_facts=tuple(self._shared_facts),
             shared=shared,
+            questions=triggers.questions,
+            called_by=triggers.called_by,
         )
         experiment = read_experiment(root.get("experiment"), scope, report)
         if experiment is not None:
@@ -115,7 +127,8 @@ class _RuleSetReader:
         tz, from_micros, to_micros = self._active()
         late = read_duration(root.get("late"), report, "late")
         facts = self._facts(scope)
-        rules = self._rules(scope, shared=shared)
+        occasion = read_audience(root.get("trigger"), triggers.occasion, scope, report)
+        rules = asked_of_audience(self._rules(scope, shared=shared), occasion)
         rule_set = RuleSet(
             name=self._name,
             version=self._source.version,
@@ -137,7 +150,7 @@ class _RuleSetReader:
             leaf_needs={},
             source=self._source.text,
             file=self._source.file,
-            occasion=read_occasion(root.get("trigger"), scope, report),
+            occasion=occasion,
             limits=read_limits(root.get("limits"), report),
         )
         return Draft(rule_set, scope, report, self._places, root) if self._name else None

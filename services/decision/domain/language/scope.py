@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from services.decision.domain.language.ast import (
+    AskField,
     EntryField,
     EventField,
     Expression,
@@ -15,16 +16,22 @@ from services.decision.domain.language.ast import (
 from services.decision.domain.language.lexer import LineError
 from services.decision.domain.language.types import Check, Kind, kind_of
 from services.decision.domain.problems import did_you_mean
-from services.vocabulary.catalogue import Catalogue, EventType, Field
+from services.decision.domain.triggers import ASK
+from services.vocabulary.catalogue import CONSENTS, Catalogue, EventType, Field, Question
 from services.vocabulary.values import ValueMistake
+from services.vocabulary.words import Purpose
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An expression a path stands for, and the check that literals compared with it must pass."""
+    """An expression a path stands for, and the check that literals compared with it must pass.
+
+    `item`: the same for what a list may contain.
+    """
 
     expression: Expression
     check: Check | None = None
+    item: Check | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,8 @@ class Scope:
     `triggers`: the event types the rule set is triggered by; `any_event`: a shared set, run on every event.
     `entry`: inside `where`, the type whose entries are looked at. `event_known`: False inside `keep`, which
     is asked when the event has passed; `local_facts_known` likewise. `arms`: of the experiment, None without
-    one.
+    one. `questions`: those that call for the rule set. `called_by`: what does so instead of an event, such as
+    "a schedule"; then `triggers` has whose fields are known, if any. `audience`: inside its conditions.
     """
 
     catalogue: Catalogue
@@ -53,6 +61,9 @@ class Scope:
     windows_known: bool = True
     facts_known: bool = True
     local_facts_known: bool = True
+    questions: tuple[Question, ...] = ()
+    called_by: str = ""
+    audience: bool = False
 
     def inside_where(self, entry: EventType) -> "Scope":
         """The scope of a window's `where`: the entry's fields by their bare names; no windows, no facts."""
@@ -62,9 +73,19 @@ class Scope:
         """The scope of `keep`: asked when due, when the event has passed."""
         return replace(self, event_known=False, local_facts_known=False)
 
+    def inside_audience(self) -> "Scope":
+        """The scope of an audience: traits and consents, and the fields of what happened to the thing."""
+        return replace(self, audience=True, windows_known=False, facts_known=False)
+
     def name(self, path: str) -> Named:
         """What a path stands for; raises LineError with the nearest known name."""
         root, _, rest = path.partition(".")
+        if self.audience and root not in {"profile", "event"}:
+            raise LineError(
+                f"an audience cannot ask for {root}.…",
+                "audience",
+                "ask for traits and consents here, for the rest in `when` of the rules",
+            )
         match root:
             case "event":
                 return self._event(path, rest)
@@ -74,6 +95,8 @@ class Scope:
                 return self._window(path, rest)
             case "context":
                 return self._thing(path, rest)
+            case "ask":
+                return self._parameter(path, rest)
             case _:
                 raise LineError(
                     f"not yet understood: {root}.", "not-yet-understood", "leave the condition out for now"
@@ -99,6 +122,10 @@ class Scope:
 
     def fact(self, name: str) -> str:
         """The key of a fact; raises LineError when nobody infers it."""
+        if self.audience:
+            raise LineError(
+                "an audience cannot ask for facts", "audience", "ask for traits and consents; facts in `when`"
+            )
         if not self.facts_known:
             raise LineError("a fact cannot be asked here", "fact", "ask for it in `when`")
         if name in self.local_facts and not self.shared:
@@ -125,6 +152,12 @@ class Scope:
                 "keep",
                 "ask for traits, windows or context",
             )
+        if self.called_by and (name == "type" or not self.triggers):
+            raise LineError(
+                f"{self.called_by} calls for this rule set, not an event: {path} means nothing here",
+                "unknown-field",
+                "ask for traits, windows or context" if not self.triggers else "leave the condition out",
+            )
         if name == "type":
             return Named(EventField("type", Kind.TEXT, path), self._check_type)
         if self.any_event:
@@ -136,6 +169,12 @@ class Scope:
         known = [event.fields[name] for event in self.triggers if name in event.fields]
         if not known:
             fields = {"type", *(field_name for event in self.triggers for field_name in event.fields)}
+            if self.questions and not self.triggers:
+                raise LineError(
+                    f"a question calls for this rule set, not an event: {path} means nothing here",
+                    "unknown-field",
+                    f"its parameters are read as {ASK}{name}",
+                )
             types = ", ".join(event.name for event in self.triggers) or "the trigger"
             raise LineError(
                 f"{types} has no field `{name}`",
@@ -151,19 +190,60 @@ class Scope:
             )
         return Named(EventField(name, kinds.pop(), path), known[0].check)
 
+    def _parameter(self, path: str, name: str) -> Named:
+        if not self.event_known:
+            raise LineError(
+                "`keep` is asked when the question has passed; ask.… is not known then",
+                "keep",
+                "ask for traits, windows or context",
+            )
+        if not self.questions:
+            raise LineError(
+                f"no question calls for this rule set: {path} means nothing here",
+                "unknown-field",
+                "add a question to `trigger`, such as {ask: care-call}",
+            )
+        known = [each.parameters[name] for each in self.questions if name in each.parameters]
+        if not known:
+            names = {parameter for each in self.questions for parameter in each.parameters}
+            raise LineError(
+                f"{', '.join(each.name for each in self.questions)} has no parameter `{name}`",
+                "unknown-field",
+                did_you_mean(name, names) or _listed(names),
+            )
+        kinds = {_kind(each, path) for each in known}
+        if len(kinds) > 1:
+            raise LineError(
+                f"{path} is {' or '.join(sorted(kinds))}, depending on the question",
+                "unlike-types",
+                "write one rule set for each question",
+            )
+        return Named(AskField(name, kinds.pop(), path), known[0].check)
+
     def _check_type(self, raw: object) -> str:
         types = {event.name for event in self.triggers}
+        asked = {f"{ASK}{question.name}" for question in self.questions}
         if self.any_event:
             types = set(self.catalogue.events)
+            asked = {f"{ASK}{name}" for name in self.catalogue.questions}
+        if isinstance(raw, str) and raw in asked:
+            return raw
+        if isinstance(raw, str) and raw.removeprefix(ASK) in self.catalogue.questions:
+            name = raw.removeprefix(ASK)
+            raise ValueMistake(
+                "is not among the triggers of this rule set", f"add {{ask: {name}}} to `trigger`"
+            )
         if not isinstance(raw, str) or raw not in self.catalogue.events:
             raise ValueMistake(
-                "is no event type of the catalogue", did_you_mean(str(raw), self.catalogue.events)
+                "is no event type of the catalogue", did_you_mean(str(raw), {*self.catalogue.events, *asked})
             )
         if raw not in types:
             raise ValueMistake("is not among the triggers of this rule set", "add it to `trigger`")
         return raw
 
     def _trait(self, path: str, name: str) -> Named:
+        if name == CONSENTS:
+            return Named(Trait(CONSENTS, Kind.LIST, path), item=_check_purpose)
         trait = self.catalogue.traits.get(name)
         if trait is None:
             raise LineError(
@@ -217,6 +297,16 @@ class Scope:
         attribute_kind = kind_of(value_type)
         assert attribute_kind is not None
         return Named(ThingAttribute(kind, name, attribute_kind, path))
+
+
+def _check_purpose(raw: object) -> str:
+    known = [purpose.value for purpose in Purpose]
+    if not isinstance(raw, str) or raw not in known:
+        raise ValueMistake(
+            "is nothing a customer agrees to",
+            did_you_mean(str(raw), known) or "known are " + ", ".join(known),
+        )
+    return raw
 
 
 def _kind(known: Field, path: str) -> Kind:

@@ -20,7 +20,8 @@ from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.types import Check, Kind, kind_of, read_literal
 from services.decision.domain.problems import did_you_mean
 from services.decision.domain.program import Case
-from services.vocabulary.catalogue import EventType
+from services.decision.domain.triggers import ASK, TRIGGER_DUE
+from services.vocabulary.catalogue import CONSENTS, Field
 from services.vocabulary.values import Money, ValueMistake
 from services.vocabulary.words import ConsentState, Purpose, RefusalReason
 
@@ -64,7 +65,7 @@ class _CaseReader:
         report.check_keys(then, grammar.THEN.names, grammar.THEN.title)
         if not then.entries:
             report.error(then, "the test expects nothing", "test", "add then: {fires: [a-rule]}")
-        event_type, event = self._event(block.get("when"))
+        event_type, event, ask = self._event(block.get("when"))
         consents = self._consents(given.get("consents"))
         return Case(
             name=name,
@@ -79,51 +80,99 @@ class _CaseReader:
             arm=self._arm(given.get("arm")),
             event_type=event_type,
             event=event,
+            ask=ask,
             then_fires=self._names(then.get("fires"), "fires"),
             then_facts=self._fact_names(then.get("facts")),
             then_wins=self._names(then.get("wins"), "wins"),
             then_refused=self._refusals(then.get("refused")),
         )
 
-    def _event(self, node: Node | None) -> tuple[str, Mapping[str, Any]]:
-        triggers = {event.name: event for event in self._scope.triggers}
+    def _event(self, node: Node | None) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+        """The event's type and fields, and the question's parameters; one of the two has any."""
         block = read_block(node, self._report, "when") or Block(self._block.line, self._block.column, ())
+        scope = self._scope
+        if scope.called_by:
+            return self._occasion(block)
+        if block.get("ask") is not None or (scope.questions and block.get("type") is None):
+            return self._question(block)
+        triggers = {event.name: event for event in scope.triggers}
         written = block.get("type")
         name = read_word(written, self._report, "type")
-        if self._scope.any_event:
-            triggers = dict(self._scope.catalogue.events)
+        if scope.any_event:
+            triggers = dict(scope.catalogue.events)
         if not name and len(triggers) != 1:
-            what = "a shared rule set" if self._scope.any_event else "the rule set has several triggers"
+            what = "a shared rule set" if scope.any_event else "the rule set has several triggers"
             self._report.error(
                 block, f"{what}: the test must say the type", "test", "add type: TYPE to `when`"
             )
-            return "", {}
+            return "", {}, {}
         event = triggers.get(name) if name else next(iter(triggers.values()))
         if event is None:
             suggestion = did_you_mean(name, triggers) or "triggers are " + ", ".join(triggers)
             self._report.error(written, f"`{name}` is no trigger of this rule set", "test", suggestion)
-            return "", {}
-        return event.name, self._fields(event, block, ("type",))
+            return "", {}, {}
+        return event.name, self._fields(event.name, event.fields, block, ("type",)), {}
 
-    def _fields(self, event: EventType, block: Block, skip: tuple[str, ...]) -> dict[str, Any]:
+    def _occasion(self, block: Block) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+        if self._scope.triggers:
+            event = self._scope.triggers[0]
+            return TRIGGER_DUE, self._fields(event.name, event.fields, block, ()), {}
+        for key, _ in block:
+            self._report.error(
+                key,
+                f"{self._scope.called_by} calls for this rule set; there is no event with `{key.text}`",
+                "test",
+                "leave `when` out; what is known of the customer stands under `given`",
+            )
+        return TRIGGER_DUE, {}, {}
+
+    def _question(self, block: Block) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+        known = {question.name: question for question in self._scope.questions}
+        written = block.get("ask")
+        name = read_word(written, self._report, "ask")
+        alone = len(known) == 1 and not self._scope.triggers
+        if not name and not alone:
+            self._report.error(
+                block,
+                "the rule set has several triggers: the test must say which",
+                "test",
+                "add type: TYPE or ask: QUESTION to `when`",
+            )
+            return "", {}, {}
+        question = known.get(name) if name else next(iter(known.values()))
+        if question is None:
+            suggestion = did_you_mean(name, known) or (
+                "questions are " + ", ".join(known) if known else "add {ask: …} to `trigger`"
+            )
+            self._report.error(written, f"`{name}` is no question of this rule set", "test", suggestion)
+            return "", {}, {}
+        parameters = self._fields(question.name, question.parameters, block, ("ask",), "parameter")
+        return f"{ASK}{question.name}", {}, parameters
+
+    def _fields(
+        self,
+        name: str,
+        known: Mapping[str, Field],
+        block: Block,
+        skip: tuple[str, ...],
+        what: str = "field",
+    ) -> dict[str, Any]:
         fields: dict[str, Any] = {}
         for key, value in block:
             if key.text in skip:
                 continue
-            field = event.fields.get(key.text)
+            field = known.get(key.text)
             if field is None:
-                suggestion = did_you_mean(key.text, event.fields) or "known are " + ", ".join(event.fields)
-                self._report.error(
-                    key, f"{event.name} has no field `{key.text}`", "unknown-field", suggestion
-                )
+                suggestion = did_you_mean(key.text, known) or "known are " + ", ".join(known)
+                self._report.error(key, f"{name} has no {what} `{key.text}`", "unknown-field", suggestion)
                 continue
             kind = kind_of(field.type)
-            read = self._value(value, kind, field.check, f"{event.name}.{key.text}")
+            read = self._value(value, kind, field.check, f"{name}.{key.text}")
             if read is not None:
                 fields[key.text] = read
-        for name, field in event.fields.items():
+        for field_name, field in known.items():
             if field.default is not None:
-                fields.setdefault(name, field.default)
+                fields.setdefault(field_name, field.default)
         return fields
 
     def _value(self, node: Node, kind: Kind | None, check: Check, what: str) -> Any:
@@ -145,6 +194,8 @@ class _CaseReader:
             trait = self._scope.catalogue.traits.get(key.text)
             if trait is None:
                 suggestion = did_you_mean(key.text, self._scope.catalogue.traits)
+                if key.text == CONSENTS:
+                    suggestion = "write consents: {marketing: granted} beside `profile`"
                 self._report.error(
                     key, f"the catalogue has no trait `{key.text}`", "unknown-trait", suggestion
                 )
@@ -262,7 +313,7 @@ class _CaseReader:
                 if block.get("ago") is None:
                     self._report.error(block, "the event has no `ago`", "test", "add ago: 35d")
                 continue
-            events.append((name, ago, self._fields(event, block, ("type", "ago"))))
+            events.append((name, ago, self._fields(name, event.fields, block, ("type", "ago"))))
         return tuple(events)
 
     def _arm(self, node: Node | None) -> str:

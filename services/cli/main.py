@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "profile": ("services.cli.commands.customers:profile", "Look at customers."),
     "consent": ("services.cli.commands.customers:consent", "Record what customers agree to."),
     "rules": ("services.cli.commands.rules:rules", "Check, test and activate rule sets."),
+    "ask": ("services.cli.commands.ask:ask", "Ask what is best for one customer now."),
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
     "messages": ("services.cli.commands.messages:messages", "Look at messages."),
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from services.decision.app.jobs import Source
+    from services.decision.domain.arbitration import DecidedAction
     from services.decision.domain.engine import RulesEngine
     from services.decision.domain.program import Case, Program, RuleSet
     from services.decision.domain.run import Outcome
@@ -70,10 +71,14 @@ def arbitrator(program: Program, catalogue: Catalogue) -> Callable[[Case, Situat
     def arbitrate(case: Case, situation: Situation, outcome: Outcome) -> Arbitrated:
         evaluation = evaluation_of(program, eligibility, Question(case.name, situation), outcome)
         actions = decide(evaluation, Standing(), catalogue.conversation_micros).actions
-        wins = [action.candidate.rule for action in actions if action.outcome is not ActionOutcome.REFUSED]
+
+        def name(action: DecidedAction) -> tuple[str, str]:
+            return action.candidate.rule_set, action.candidate.rule
+
+        wins = [name(action) for action in actions if action.outcome is not ActionOutcome.REFUSED]
         return Arbitrated(
             tuple(dict.fromkeys(wins)),
-            {action.candidate.rule: action.reason for action in actions if action.reason is not None},
+            {name(action): action.reason for action in actions if action.reason is not None},
         )
 
     return arbitrate

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from services.decision.domain.expressions import value_function
 from services.decision.domain.language.ast import All, AnyOf, FactIs, Text, WindowValue, walk
 from services.decision.domain.language.types import Kind, show
-from services.vocabulary.values import DAY, HOUR, MINUTE, SECOND, format_time
+from services.decision.domain.triggers import Absence, OpenPair, Schedule, ThingEvent
+from services.vocabulary.values import DAY, HOUR, MINUTE, SECOND, format_duration, format_time
 from services.vocabulary.words import ActionKind, ActionOutcome, RefusalReason
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from services.decision.domain.program import ActionRule, FactRule, Program, RuleSet
     from services.decision.domain.run import Outcome
     from services.decision.domain.situation import Situation
+    from services.decision.domain.triggers import Occasion
 
 _REASONS = {
     RefusalReason.DATA_WITHHELD: "the customer did not agree to have the data used",
@@ -69,8 +71,25 @@ def because_of(program: Program, outcome: Outcome, situation: Situation, rule: A
     """Why a rule fired: the sentences of the facts it rests on, else its conditions as written."""
     fired = {fact_rule.fact: fact_rule for fact_rule in reversed(outcome.fact_rules)}
     sentences = list(dict.fromkeys(_chain(rule.when, fired, situation, set())))
-    del program
-    return tuple(sentences) or tuple(_sources(rule.when))
+    rule_set = program.rule_set(rule.rule_set)
+    called = called_by(rule_set.occasion, situation) if rule_set is not None else ""
+    return (*([called] if called else ()), *(sentences or _sources(rule.when)))
+
+
+def called_by(occasion: Occasion | None, situation: Situation) -> str:
+    """What called for a rule set when no event of the customer did, as a sentence has it; else empty."""
+    match occasion:
+        case Absence(type=name, for_micros=length):
+            return f"there was no {name} for {format_duration(length)}"
+        case OpenPair(type=name, after=after, by=by, for_micros=length):
+            which = situation.event.get(by)
+            return f"there was no {name} within {format_duration(length)} of {after} ({by} {which})"
+        case ThingEvent(type=name):
+            return f"{name} happened"
+        case Schedule(minute=minute):
+            return f"it is said by schedule, at {minute // 60:02}:{minute % 60:02}"
+        case _:
+            return ""
 
 
 def gate_step(action: DecidedAction, names: Mapping[str, str]) -> Step:

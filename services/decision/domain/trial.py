@@ -33,10 +33,13 @@ class TestResult:
 
 @dataclass(frozen=True, slots=True)
 class Arbitrated:
-    """What arbitration made of an outcome: rules with an action that won, in order, and the refused."""
+    """What arbitration made of an outcome: rules with an action that won, in order, and the refused.
 
-    wins: tuple[str, ...]
-    refused: Mapping[str, RefusalReason]
+    All rule sets that the event triggered take part; each rule by its rule set's name and its own.
+    """
+
+    wins: tuple[tuple[str, str], ...]
+    refused: Mapping[tuple[str, str], RefusalReason]
 
 
 Arbitrate = Callable[[Case, Situation, Outcome], Arbitrated]
@@ -97,8 +100,9 @@ def _judge_arbitration(
     wins: tuple[str, ...] = ()
     if arbitrate is not None:
         arbitrated = arbitrate(case, situation, outcome)
-        refused.update(arbitrated.refused)
-        wins = arbitrated.wins
+        own = {rule: reason for (owner, rule), reason in arbitrated.refused.items() if owner == rule_set.name}
+        refused.update(own)
+        wins = tuple(rule for owner, rule in arbitrated.wins if owner == rule_set.name)
     elif case.then_wins is not None:
         return ["`wins` needs arbitration, which is not part of this run"]
     failures = []

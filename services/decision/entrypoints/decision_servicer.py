@@ -11,13 +11,14 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.app.ask import best_first
 from services.decision.app.ports import Wanted
+from services.decision.domain.triggers import ASK
 from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
-from services.vocabulary.values import FieldError
-from services.vocabulary.wire import CHANNELS, REFUSAL_REASONS, micros
+from services.vocabulary.values import FieldError, ValueMistake, to_json
+from services.vocabulary.wire import CHANNELS, REFUSAL_REASONS, micros, type_of_wire, value_from_wire
 
 if TYPE_CHECKING:
     import grpc
@@ -83,8 +84,9 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
                 field="event",
                 suggestion="say what happened, or what is asked",
             )
+        kind, data = self._happening(request)
         snapshot = await self._profiles.snapshot(request.subject)
-        event = self._taken_event(request, snapshot)
+        event = self._taken_event(request, snapshot, kind, data)
         if request.mode == decision_pb2.DECIDE_MODE_PEEK:
             return _answer(await self._ask.peek(event, snapshot))
         channel = CHANNELS.from_wire(request.channel)
@@ -144,9 +146,21 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
             reproduced=explained.reproduced,
         )
 
-    def _taken_event(self, request: decision_pb2.DecideRequest, snapshot: FreshSnapshot) -> bytes:
-        """The caller's event as if it had just been taken; checked, not stored."""
-        event, now = request.event, self._clock.now_micros()
+    def _happening(self, request: decision_pb2.DecideRequest) -> tuple[str, dict[str, Any]]:
+        """Type and fields (in their JSON forms) of the caller's event, or of the question; checked."""
+        event = request.event
+        if request.ask:
+            if request.HasField("event"):
+                raise InvalidArgumentError(
+                    "event and ask are both set",
+                    field="ask",
+                    suggestion="ask about each in a call of its own",
+                )
+            return f"{ASK}{request.ask}", self._parameters(request)
+        if request.ask_parameters:
+            raise InvalidArgumentError(
+                "ask_parameters are set, and ask is not", field="ask", suggestion="name the question"
+            )
         data: dict[str, Any] = {}
         if event.type:
             try:
@@ -163,11 +177,45 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
                     field=f"event.{error.field}",
                     suggestion=error.suggestion,
                 ) from None
+        return event.type, data
+
+    def _parameters(self, request: decision_pb2.DecideRequest) -> dict[str, Any]:
+        try:
+            question = self._catalogue.question(request.ask)
+        except FieldError as error:
+            raise InvalidArgumentError(
+                f"ask {error.message}", field="ask", suggestion=error.suggestion
+            ) from None
+        data: dict[str, Any] = {}
+        name = ""
+        try:
+            for name, value in request.ask_parameters.items():
+                given = value_from_wire(value)
+                if given is not None:
+                    data[name] = to_json(given, type_of_wire(value))
+            question.coerce(data)
+        except ValueMistake as mistake:
+            raise InvalidArgumentError(
+                f"{name} {mistake.message}", field=f"ask_parameters.{name}", suggestion=mistake.suggestion
+            ) from None
+        except FieldError as error:
+            raise InvalidArgumentError(
+                f"{error.field} {error.message}",
+                field=f"ask_parameters.{error.field}",
+                suggestion=error.suggestion,
+            ) from None
+        return data
+
+    def _taken_event(
+        self, request: decision_pb2.DecideRequest, snapshot: FreshSnapshot, kind: str, data: dict[str, Any]
+    ) -> bytes:
+        """The caller's event, or the question as one, as if it had just been taken; not stored."""
+        event, now = request.event, self._clock.now_micros()
         time = micros(event.time) if event.HasField("time") else now
         return stream_pb2.TakenEvent(
             id=event.id or request.request_id or f"{now}",
             source=event.source or _ASKED,
-            type=event.type or f"ask.{request.ask}",
+            type=kind,
             time_micros=time,
             accepted_micros=max(now, time),
             data=orjson.dumps(data),

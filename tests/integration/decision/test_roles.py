@@ -16,6 +16,7 @@ from services.decision.main import MIGRATIONS, build_server_role, build_worker
 from services.runtime.process import Role
 from services.runtime.settings import Settings
 from services.runtime.streams import ACTIONS, connect_bus, subject
+from services.vocabulary.wire import value_to_wire
 from tests.fakes.peers import serve_peers
 from tests.fakes.trust import trust
 from tests.integration.decision.conftest import LIVE, NOON, RULES, batch_of, exhausted, snapshot
@@ -235,6 +236,88 @@ async def test_a_bad_event_in_a_question_is_told_which_field(connection):
         asked.event.type, asked.event.data = kind, data
         code, info = await refused_with(stub.Decide(asked))
         assert (code, info.metadata["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+
+
+CARE_CALL = """
+ruleset: on-the-line
+active: {from: 2026-01-01}
+trigger: [complaint.opened, {ask: care-call}]
+rules:
+  - id: say-it
+    when: [ask.topic is calls, profile.consents contains marketing]
+    do: {say: "Ask how calls to {profile.plan} customers went on {ask.channel}"}
+  - id: note
+    when: [event.topic is calls]
+    do: {task: call-back, with: {queue: q, note: n}, category: service}
+tests: []
+"""
+
+
+def asking(mode=decision_pb2.DECIDE_MODE_PRESENT, ask="care-call", **parameters):
+    return decision_pb2.DecideRequest(
+        request_id=an_id(),
+        subject=f"msisdn:+{TREATED}",
+        ask=ask,
+        ask_parameters={name: value_to_wire(value) for name, value in parameters.items()},
+        mode=mode,
+    )
+
+
+async def test_a_question_needs_no_event_and_is_recorded_and_replayed(connection, peers):
+    told = snapshot(TREATED)
+    told.consents.add(
+        purpose=vocabulary_pb2.PURPOSE_MARKETING,
+        channel=vocabulary_pb2.CHANNEL_SMS,
+        state=vocabulary_pb2.CONSENT_STATE_GRANTED,
+    )
+    peers[1].snapshots[f"msisdn:+{TREATED}"] = told
+    await go_live(connection, CARE_CALL)
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    peeked = await stub.Decide(asking(decision_pb2.DECIDE_MODE_PEEK, topic="calls", channel="chat"))
+    answer = await stub.Decide(asking(topic="calls", channel="chat"))
+    for given in (peeked, answer):
+        (action,) = given.decision.actions
+        assert action.rule == "say-it"
+        assert action.parameters["say"].text.endswith("customers went on chat")
+        assert list(action.because) == ["ask.topic is calls", "profile.consents contains marketing"]
+        assert given.decision.event_type == "ask.care-call"
+    listed = await stub.ListDecisions(decision_pb2.ListDecisionsRequest(event_type="ask.care-call"))
+    assert [one.decision_id for one in listed.decisions] == [answer.decision.decision_id]
+    why = await stub.ExplainDecision(
+        decision_pb2.ExplainDecisionRequest(decision_id=answer.decision.decision_id)
+    )
+    assert why.reproduced
+    assert not (await stub.Decide(asking(topic="bill"))).decision.actions
+    # another question, and another rule set's event, call for nothing here
+    assert not (await stub.Decide(asking(ask="app-open", screen="home"))).decision.actions
+    assert not (await stub.Decide(question())).decision.actions
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "suggestion"),
+    [
+        ({"ask": "care-cal"}, "ask", "did you mean care-call?"),
+        ({"topik": "calls"}, "ask_parameters.topik", "did you mean topic?"),
+        ({"topic": 3}, "ask_parameters.topic", "write it in quotes"),
+    ],
+)
+async def test_a_question_that_the_catalogue_lacks_is_told_what_is_right(
+    connection, change, field, suggestion
+):
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    code, info = await refused_with(stub.Decide(asking(**change)))
+    assert (code, info.metadata["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert suggestion in info.metadata["suggestion"]
+
+
+async def test_a_question_and_an_event_are_asked_in_calls_of_their_own(connection):
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+    both = question(ask="care-call")
+    alone = question()
+    alone.ask_parameters["topic"].text = "calls"
+    for asked in (both, alone):
+        code, info = await refused_with(stub.Decide(asked))
+        assert (code, info.metadata["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, "ask")
 
 
 async def test_rule_sets_over_grpc_answer_with_problems_and_pages(connection):

@@ -10,6 +10,7 @@ from rapport.channel.v1 import channel_pb2
 from rapport.decision.v1 import decision_pb2
 from rapport.types.v1 import vocabulary_pb2
 
+from services.cli.commands.ask import parameters_of
 from services.cli.commands.decisions import decision_json
 from services.cli.commands.ingest import _tell
 from services.cli.commands.messages import message_json
@@ -58,7 +59,7 @@ def test_every_command_and_option_says_what_it_does(name):
 def test_the_commands_of_the_road_are_there():
     assert set(COMMANDS) >= {
         *("up", "down", "status", "demo", "ingest", "profile", "consent"),
-        *("rules", "decisions", "messages", "inbox", "dead", "audit", "prune"),
+        *("ask", "rules", "decisions", "messages", "inbox", "dead", "audit", "prune"),
     }
 
 
@@ -67,6 +68,7 @@ def test_the_commands_of_the_road_are_there():
     [
         ("profile", "show", "crm:1"),
         ("decisions", "list"),
+        ("ask", "crm:1", "care-call", "--set", "topic=calls"),
         ("messages", "list"),
         ("inbox", "watch"),
         ("dead", "list"),
@@ -87,6 +89,22 @@ def test_wrong_use_ends_in_2():
     assert run("ingest", "no-such-file").exit_code == 2
     assert run("messages", "list", "--limit", "0").exit_code == 2
     assert run("nothing").exit_code == 2
+    assert "topic=calls" in run("ask", "crm:1", "care-call", "--set", "topic").output
+    assert run("ask", "crm:1", "care-call", "--set", "a=1", "--set", "a=2").exit_code == 2
+
+
+def test_parameters_of_a_question_are_typed_as_written():
+    found = parameters_of(("topic=calls", "n=3", "share=0.5", "open=true", 'code="3"', "note=a=b", "empty="))
+    assert {name: value.WhichOneof("kind") for name, value in found.items()} == {
+        "topic": "text",
+        "n": "int",
+        "share": "number",
+        "open": "bool",
+        "code": "text",
+        "note": "text",
+        "empty": "text",
+    }
+    assert (found["code"].text, found["note"].text, found["empty"].text) == ("3", "a=b", "")
 
 
 def test_the_shipped_rule_sets_are_without_errors_and_their_tests_pass():

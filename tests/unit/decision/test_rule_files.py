@@ -96,7 +96,7 @@ def test_arbitration_is_judged_where_it_is_given() -> None:
     assert program is not None
 
     def arbitrate(_case: object, _situation: Situation, outcome: Outcome) -> Arbitrated:
-        names = tuple(rule.rule for rule in outcome.rules)
+        names = tuple((rule.rule_set, rule.rule) for rule in outcome.rules)
         return Arbitrated(names, dict.fromkeys(names, RefusalReason.CAPPED))
 
     (result,) = run_tests(program, program.rule_sets[0], Oracle(), arbitrate)

@@ -2,10 +2,12 @@
 
 import math
 
+import orjson
 import pytest
 from rapport.types.v1 import stream_pb2, vocabulary_pb2
 
 from services.decision.adapters.situations import situation_of, unpack_activity
+from services.decision.domain.triggers import pack_happening
 from services.vocabulary.values import FieldError
 from services.vocabulary.words import Purpose
 from tests.unit.decision.generators import catalogue
@@ -30,6 +32,81 @@ def test_event_fields_are_typed_by_the_catalogue():
     assert (found.event_micros, found.accepted_micros, found.sequence, found.now_micros) == (5, 6, 7, 5)
     with pytest.raises(FieldError, match="data"):
         a_situation(stream_pb2.TakenEvent(type="topup.received", data=b'{"amount": "much"}'))
+
+
+def due(since=None, happening=""):
+    data = {"rule_set": "t", "run": "1", **({"since": since} if since else {})}
+    if happening:
+        data["data"] = happening
+    return stream_pb2.TakenEvent(type="trigger.due", time_micros=5, data=orjson.dumps(data))
+
+
+def test_what_happened_to_a_thing_is_the_event_of_whoever_it_concerns():
+    fields = {"cell": "FR-1", "incident": "INC7", "eta": "1970-01-01T00:00:01Z"}
+    found = a_situation(due(happening=pack_happening("network.outage_started", fields)))
+    assert (found.event_type, found.trigger) == ("network.outage_started", "trigger.due/t")
+    assert found.event == {"cell": "FR-1", "incident": "INC7", "eta": 1_000_000}
+
+
+def test_what_opened_a_pair_lends_its_fields_and_is_not_counted_again():
+    found = a_situation(due(happening=pack_happening("case.opened", {"case": "C1", "topic": "bill"})))
+    assert (found.event_type, found.trigger) == ("trigger.due", "trigger.due/t")
+    assert found.event == {"case": "C1", "topic": "bill"}
+
+
+def test_an_absence_says_since_when_and_a_schedule_nothing():
+    found = a_situation(due(since="1970-01-01T00:00:01Z"))
+    assert (found.event_type, found.trigger, found.event) == (
+        "trigger.due",
+        "trigger.due/t",
+        {"since": 1_000_000},
+    )
+    assert a_situation(due()).event == {}
+
+
+def test_a_question_has_parameters_and_no_event():
+    asked = stream_pb2.TakenEvent(type="ask.care-call", data=b'{"topic": "calls"}')
+    found = a_situation(asked)
+    assert (found.ask, found.event, found.trigger) == ({"topic": "calls"}, {}, "ask.care-call")
+    with pytest.raises(FieldError, match="topik"):
+        a_situation(stream_pb2.TakenEvent(type="ask.care-call", data=b'{"topik": "calls"}'))
+
+
+GRANTED, DENIED = vocabulary_pb2.CONSENT_STATE_GRANTED, vocabulary_pb2.CONSENT_STATE_DENIED
+PERSON, STAFF = vocabulary_pb2.CONSENT_BY_PERSON, vocabulary_pb2.CONSENT_BY_STAFF
+SMS, EMAIL = vocabulary_pb2.CHANNEL_SMS, vocabulary_pb2.CHANNEL_EMAIL
+
+
+@pytest.mark.parametrize(
+    ("entries", "agreed"),
+    [
+        ([], False),
+        ([(SMS, GRANTED, 1, PERSON, 0)], True),
+        ([(SMS, DENIED, 1, PERSON, 0), (EMAIL, GRANTED, 1, STAFF, 0)], True),
+        ([(0, GRANTED, 1, STAFF, 0), (SMS, DENIED, 2, PERSON, 0)], True),
+        ([(SMS, GRANTED, 1, PERSON, 0), (0, DENIED, 2, STAFF, 0)], False),
+        ([(SMS, GRANTED, 3, PERSON, 0), (0, DENIED, 2, PERSON, 0)], True),
+        ([(SMS, GRANTED, 3, STAFF, 0), (0, DENIED, 2, PERSON, 0)], False),
+        ([(0, GRANTED, 1, PERSON, 5)], False),
+        ([(0, GRANTED, 1, PERSON, 6)], True),
+        ([(0, GRANTED, 2, STAFF, 0), (SMS, DENIED, 2, STAFF, 0)], True),
+    ],
+)
+def test_consents_are_what_is_agreed_to_now_on_some_channel(entries, agreed):
+    consents = [
+        stream_pb2.ConsentEntry(
+            purpose=vocabulary_pb2.PURPOSE_MARKETING,
+            channel=channel,
+            state=state,
+            time_micros=time,
+            by=by,
+            expiry_micros=ends,
+        )
+        for channel, state, time, by, ends in entries
+    ]
+    for order in (consents, consents[::-1]):
+        traits = a_situation(consents=order).traits
+        assert traits.get("consents") == (("marketing",) if agreed else None)
 
 
 def test_traits_of_the_events_line_go_before_the_persons_and_withheld_ones_are_left_out():

@@ -3,7 +3,11 @@
 import pytest
 
 from services.decision.domain.audience import Clause, Superset, superset_of
+from services.decision.domain.explain import because_of
 from services.decision.domain.language.types import Kind
+from services.decision.domain.oracle import Oracle
+from services.decision.domain.run import run_program
+from services.decision.domain.situation import Situation
 from services.decision.domain.triggers import Absence, OpenPair, Schedule, ThingEvent
 from services.vocabulary.values import DAY, HOUR
 from services.vocabulary.words import Purpose
@@ -348,3 +352,39 @@ def test_dates_are_narrowed_with_room_for_the_zones():
         (">=", "2026-05-26"),
         ("<=", "2026-07-29"),
     ]
+
+
+# --- explanations ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trigger", "event", "sentence"),
+    [
+        ("{nothing: topup.received, for: 30d}", {}, "there was no topup.received for 30d"),
+        (
+            "{nothing: case.closed, after: case.opened, by: case, for: 72h}",
+            {"case": "C1"},
+            "there was no case.closed within 3d of case.opened (case C1)",
+        ),
+        (f"{{every: day at 09:00, {AUDIENCE}}}", {}, "it is said by schedule, at 09:00"),
+        ("{thing: network.outage_started, audience: []}", {}, "network.outage_started happened"),
+        ("topup.received", {}, ""),
+    ],
+)
+def test_what_called_stands_first_among_the_reasons(trigger, event, sentence):
+    program = program_of(text_of(trigger))
+    (rule_set,) = program.rule_sets
+    situation = Situation(
+        event_type="trigger.due",
+        event=event,
+        event_micros=NOW,
+        sequence=1,
+        accepted_micros=NOW,
+        now_micros=NOW,
+        traits={"prepaid": True},
+        trigger=rule_set.triggers[0],
+    )
+    outcome = run_program(program, Oracle(), situation)
+    reasons = because_of(program, outcome, situation, outcome.rules[0])
+    audience = ["profile.prepaid is true"] if "every" in trigger else []
+    assert list(reasons) == ([sentence] if sentence else []) + audience

@@ -52,25 +52,51 @@ class DecideRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AskParametersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _vocabulary_pb2.Value: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _vocabulary_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     ASK_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     CHANNEL_FIELD_NUMBER: _builtins.int
+    ASK_PARAMETERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Same id, same answer; another body with it is an error."""
     subject: _builtins.str
     """Any identity as kind:value, or customer:<id>."""
     ask: _builtins.str
-    """The question, for example "care-call" or "app-open"; empty: only the event."""
+    """The question, as the catalogue's questions.yaml names it, for example "care-call"; empty: the event."""
     mode: Global___DecideMode.ValueType
     """PEEK or PRESENT."""
     channel: _vocabulary_pb2.Channel.ValueType
     """Where the answer would be shown; unspecified: the care desk (a task)."""
     @_builtins.property
     def event(self) -> _event_pb2.Event:
-        """What happens right now; taken into account, not stored. Absent: only `ask`."""
+        """What happens right now; taken into account, not stored. Absent: `ask`; both together are an error."""
+
+    @_builtins.property
+    def ask_parameters(self) -> _containers.MessageMap[_builtins.str, _vocabulary_pb2.Value]:
+        """The question's parameters by name, typed as questions.yaml says; an enum is a text."""
 
     def __init__(
         self,
@@ -81,10 +107,11 @@ class DecideRequest(_message.Message):
         ask: _builtins.str = ...,
         mode: Global___DecideMode.ValueType = ...,
         channel: _vocabulary_pb2.Channel.ValueType = ...,
+        ask_parameters: _abc.Mapping[_builtins.str, _vocabulary_pb2.Value] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "channel", b"channel", "event", b"event", "mode", b"mode", "request_id", b"request_id", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "ask_parameters", b"ask_parameters", "channel", b"channel", "event", b"event", "mode", b"mode", "request_id", b"request_id", "subject", b"subject"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -285,7 +285,7 @@ class _TriggerReader:
             self._report.error(
                 block.get("for"),
                 f"{nothing.name} is kept for {format_duration(nothing.keep.each_micros)} only",
-                "window-longer-than-kept",
+                "window-too-long",
                 "write a shorter time, or keep it longer in events.yaml",
             )
         if nothing is None or after is None or length is None or not by:

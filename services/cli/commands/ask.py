@@ -1,0 +1,114 @@
+"""`rapport ask`: a question about one customer, answered at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import click
+import orjson
+from rapport.decision.v1 import decision_pb2
+from rapport.types.v1 import vocabulary_pb2
+
+from services.cli.commands.decisions import action_json, decision_json
+from services.cli.commands.support import folder_option, json_option, print_json, print_table, runs
+from services.cli.connections import connected
+from services.vocabulary import wire
+from services.vocabulary.values import to_json
+from services.vocabulary.words import Channel
+
+
+def parameters_of(written: Sequence[str]) -> dict[str, vocabulary_pb2.Value]:
+    """Values by name of `name=value`; raises BadParameter."""
+    found: dict[str, vocabulary_pb2.Value] = {}
+    for pair in written:
+        name, equals, text = pair.partition("=")
+        if not name or not equals:
+            raise click.BadParameter(f"`{pair}` has no value; write it as topic=calls", param_hint="--set")
+        if name in found:
+            raise click.BadParameter(f"`{name}` is given twice", param_hint="--set")
+        found[name] = wire.value_to_wire(_value(text))
+    return found
+
+
+def _value(text: str) -> str | int | float | bool:
+    """Numbers, true and false as such; everything else, and what stands in quotes, is a text."""
+    try:
+        value: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+@click.command("ask")
+@click.argument("subject", metavar="SUBJECT")
+@click.argument("question", metavar="QUESTION")
+@click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter: topic=calls.")
+@click.option(
+    "--present",
+    is_flag=True,
+    help="The answer is shown to the customer: reserve it at the gates and record it.",
+)
+@click.option(
+    "--channel",
+    type=click.Choice([word.value for word in Channel]),
+    help="With --present: where it is shown; left out: the care desk.",
+)
+@json_option
+@folder_option
+@runs
+async def ask(
+    subject: str,
+    question: str,
+    parameters: tuple[str, ...],
+    channel: str | None,
+    folder: Path,
+    *,
+    present: bool,
+    as_json: bool,
+) -> None:
+    """Ask what is best for one customer now. SUBJECT is any identity, such as msisdn:+33612345678.
+
+    QUESTION is one of the catalogue's questions, such as care-call. Without --present nothing is bound.
+    """
+    request = decision_pb2.DecideRequest(
+        request_id=str(uuid4()),
+        subject=subject,
+        ask=question,
+        ask_parameters=parameters_of(parameters),
+        mode=decision_pb2.DECIDE_MODE_PRESENT if present else decision_pb2.DECIDE_MODE_PEEK,
+        channel=wire.CHANNELS.to_wire(Channel(channel) if channel else None),
+    )
+    async with connected(folder) as connections:
+        answer = await connections.decision.Decide(request)
+    actions = [
+        {**action_json(action), "because": list(action.because), "parameters": _shown(action)}
+        for action in answer.decision.actions
+    ]
+    if as_json:
+        decided = {**decision_json(answer.decision, []), "actions": actions, "reserved": answer.reserved}
+        del decided["identities"]
+        print_json(decided)
+        return
+    print_table(
+        ("action", "what", "outcome", "because"),
+        [
+            (
+                f"{one['kind']} {one['name']}".strip(),
+                ", ".join(f"{name}: {value}" for name, value in one["parameters"].items()),
+                f"{one['outcome']} {one['reason'] or ''}".strip(),
+                "; ".join(one["because"]),
+            )
+            for one in actions
+        ],
+        empty="nothing to say",
+    )
+
+
+def _shown(action: decision_pb2.DecidedAction) -> dict[str, Any]:
+    found = {}
+    for name, value in action.parameters.items():
+        given = wire.value_from_wire(value)
+        if given is not None:
+            found[name] = to_json(given, wire.type_of_wire(value))
+    return found

@@ -73,3 +73,30 @@ def test_who_wins_is_judged_too(folder):
     done = run("test", file)
     assert done.exit_code == 1
     assert "expected to win: one-off-top-up; won: upgrade-plan" in done.output
+
+
+def test_a_file_is_laid_out_once_and_then_left(folder):
+    file = folder / "dropped-calls.yaml"
+    before = file.read_text()
+    file.write_text(
+        before.replace("  - id: goodwill\n    priority: 60\n", "  - priority: 60\n    id: goodwill\n")
+    )
+    checked = run("fmt", "--check", file)
+    assert checked.exit_code == 1
+    assert "+  - id: goodwill\n" in checked.output
+    assert "  - priority: 60\n    id: goodwill\n" in file.read_text()
+    done = run("fmt", file)
+    assert (done.exit_code, "laid out anew" in done.output) == (0, True)
+    assert "  - id: goodwill\n    priority: 60\n" in file.read_text()
+    again = run("fmt", "--check", file)
+    assert (again.exit_code, again.output) == (0, "1 looked at, 0 would change\n")
+    assert run("test", file).exit_code == 0
+
+
+def test_a_file_that_cannot_be_read_is_not_laid_out(folder):
+    file = folder / "bad.yaml"
+    file.write_text("title: one\ntitle: two\n")
+    done = run("fmt", file)
+    assert done.exit_code == 2
+    assert f"{file}:2:1: the key `title` is given twice" in done.output
+    assert file.read_text() == "title: one\ntitle: two\n"

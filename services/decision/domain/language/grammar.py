@@ -260,8 +260,8 @@ STEP = BlockOf(
     "a step",
     "One step of a journey",
     (
-        Key("do", "What to do: one action, or a list", OneOrList(Refer("action"))),
         Key("if", "Conditions without which the action is left out", Conditions()),
+        Key("do", "What to do: one action, or a list", OneOrList(Refer("action"))),
         Key("wait", "Goes on after that long", _LENGTH),
         Key("await", "Goes on when such an event comes", Known("event")),
         Key("within", "How long it is awaited", _LENGTH),

@@ -35,7 +35,7 @@ def read_yaml(text: str) -> Document:
         return Document(None, (_syntax_mistake(error, text),))
     except (YAMLError, ValueError) as error:
         return _unreadable(
-            0, 0, f"this is not YAML: {_first_line(str(error))}", "check for unusual characters"
+            0, 0, f"this is not YAML: {_first_line(str(error))}", "remove characters that cannot be seen"
         )
     except RecursionError:
         return _unreadable(0, 0, "it is nested too deeply", f"use at most {_DEEPEST} levels")
@@ -54,22 +54,45 @@ def _first_line(text: str) -> str:
     return text.strip().splitlines()[0] if text.strip() else "unreadable"
 
 
+# What the parser says, beginning with the first that fits: what an author is told, and what to write instead.
+_SYNTAX = (
+    (r"quoted scalar", "a quote is not closed", "close it, or write a quote within a text as \\\" or ''"),
+    (r"character '\\t'", "a line begins with a tab", "indent with spaces, not tabs"),
+    (r"character '>'", "a text cannot begin with >", "put it in quotes, or write `over`"),
+    (r"character", "a text cannot begin with this character", "put it in quotes"),
+    (
+        r"mapping values are not",
+        "a second colon stands in this line",
+        "put a text that has a colon in it in quotes",
+    ),
+    (
+        r"parsing a flow",
+        "a bracket { or [ is not closed, or a comma is missing",
+        "close the bracket; put a text that has brackets or commas in it in quotes",
+    ),
+    (
+        r"block (mapping|collection|sequence)",
+        "this line does not fit to those above",
+        "indent it like its neighbours; put a text that has brackets in it in quotes",
+    ),
+    (r"undefined alias|anchor", "a text cannot begin with * or &", "put it in quotes"),
+    (r"another document", "a second document begins here", "remove the line, or make two files"),
+    (r"could not find expected ':'", "a key without a colon and a value", "write key: value"),
+)
+
+
 def _syntax_mistake(error: MarkedYAMLError, text: str) -> Mistake:
-    mark = error.problem_mark or error.context_mark
+    what = " ".join(str(part) for part in (error.context, error.problem) if part)
+    unclosed = "end of stream" in what or "stream end" in what
+    mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     lines = text.splitlines()
     written = lines[line - 1].strip() if 0 < line <= len(lines) else ""
-    what = " ".join(str(part) for part in (error.context, error.problem) if part) or "unreadable"
-    suggestion = "check the indentation and the quotes of this line"
-    if "\t" in (lines[line - 1] if 0 < line <= len(lines) else ""):
-        suggestion = "indent with spaces, not tabs"
-    elif "character '>'" in what:
-        suggestion = "put a text that begins with > in quotes, or write `over`"
-    elif "{" in written:
-        suggestion = 'put a text that has {…} in it in quotes: "{profile.better_plan}"'
-    elif written.count(": ") > 1:
-        suggestion = "put a text that has a colon in it in quotes"
-    return Mistake(line, column, written[:60], f"this is not YAML: {what}", suggestion, "yaml")
+    message, suggestion = next(
+        ((message, suggestion) for pattern, message, suggestion in _SYNTAX if re.search(pattern, what)),
+        (f"this is not YAML: {what or 'unreadable'}", "check the indentation and the quotes of this line"),
+    )
+    return Mistake(line, column, written[:60], message, suggestion, "yaml")
 
 
 class _Builder:
@@ -87,7 +110,12 @@ class _Builder:
             return Scalar(line, column, "", None)
         if id(raw) in self._seen:
             self._add(
-                line, column, "*", "aliases are not part of the rule language", "write it out", "yaml-alias"
+                line,
+                column,
+                "*",
+                "`*` and `&` (YAML aliases) are not part of the language",
+                "write it out; or quotes, if it is a text",
+                "yaml-alias",
             )
             return Scalar(line, column, "", None)
         self._seen.add(id(raw))
@@ -102,7 +130,14 @@ class _Builder:
         text = str(raw.value)
         tag = str(raw.tag or "")
         if tag.startswith("!") or (tag.startswith("tag:") and tag not in _TAGS | {"tag:yaml.org,2002:merge"}):
-            self._add(line, column, tag, "tags are not part of the rule language", "leave it out", "yaml-tag")
+            self._add(
+                line,
+                column,
+                tag,
+                "`!` (a YAML tag) is not part of the language",
+                "leave it out; or quotes, if it is a text",
+                "yaml-tag",
+            )
         return Scalar(line, column, text, text if quoted else _resolve(text), quoted)
 
     def _block(self, raw: MappingNode, line: int, column: int, depth: int) -> Block:
@@ -133,7 +168,7 @@ class _Builder:
                     line,
                     column,
                     "{",
-                    "a key must be a word; YAML reads {…} as a block of keys",
+                    "a key must be one word; YAML reads { … } as keys with values",
                     'put a text that has {…} in it in quotes: "{profile.better_plan}"',
                     "unquoted-braces",
                 )
@@ -149,7 +184,7 @@ class _Builder:
                 line,
                 column,
                 f"{{{key.text}}}",
-                f"YAML reads {{{key.text}}} without quotes as a block of keys",
+                f"YAML reads {{{key.text}}} without quotes as keys with values",
                 f'put it in quotes: "{{{key.text}}}"',
                 "unquoted-braces",
             )

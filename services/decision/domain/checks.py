@@ -33,6 +33,7 @@ from services.vocabulary.values import micros_to_time, zone
 from services.vocabulary.words import ActionKind
 
 _MOST_ALTERNATIVES = 64
+_MEND = "change one of these lines, or remove the rule"
 
 
 def check_draft(draft: Draft, catalogue: Catalogue, shared_facts: Sequence[str]) -> None:
@@ -65,15 +66,13 @@ def _check_contradictions(rule: FactRule | ActionRule, draft: Draft, catalogue: 
     clashes = [_clash([part for part in way or [] if part is not None], catalogue) for way in ways]
     if ways and not all(clashes):
         return
-    message = next((clash for clash in clashes if clash), "no alternative is left")
+    message = next((clash for clash in clashes if clash), "the list under `any` is empty")
     what = (
         f"the rule `{rule.rule}`"
         if isinstance(rule, ActionRule)
         else f"the fact `{rule.fact.rpartition('/')[2]}`"
     )
-    draft.report.error(
-        draft.places[rule.key], f"{what} can never fire: {message}", "never-fires", "change one of them"
-    )
+    draft.report.error(draft.places[rule.key], f"{what} can never fire: {message}", "never-fires", _MEND)
 
 
 def _with_facts(condition: Condition, draft: Draft) -> Condition:
@@ -174,11 +173,11 @@ def _clash(parts: Sequence[Condition], catalogue: Catalogue) -> str:
             case ArmIs(experiment=experiment, arms=wanted, negated=False):
                 arms[experiment] = arms.get(experiment, wanted) & wanted
                 if not arms[experiment]:
-                    return "it asks for two arms at once"
+                    return "a customer is never in two arms at once"
             case TodayIs(days=wanted_days, negated=False):
                 days = wanted_days if days is None else days & wanted_days
                 if not days:
-                    return "it asks for two weekdays at once"
+                    return "no day is two weekdays at once"
             case _:
                 clash = _note(part, known)
                 if clash:
@@ -253,7 +252,7 @@ def _clash_of_types(parts: Sequence[Condition], known: dict[Expression, _Known],
                 if not any(
                     name in catalogue.events and leaf.name in catalogue.events[name].fields for name in types
                 ):
-                    return f"{' or '.join(sorted(types))} has no field `{leaf.name}`"
+                    return f"{' or '.join(sorted(types))}, which it asks for, has no field `{leaf.name}`"
     return ""
 
 
@@ -272,7 +271,7 @@ def _check_shadowed(draft: Draft) -> None:
                     draft.places[rule.key],
                     f"`{rule.rule}` is shadowed: whenever it could fire, `{earlier.rule}` fires first",
                     "shadowed",
-                    "change the priority, or add a condition to the other",
+                    f"give `{rule.rule}` a higher priority, or `{earlier.rule}` one more condition",
                 )
                 break
 

@@ -90,7 +90,7 @@ def _check_size(draft: Draft) -> None:
             draft.top,
             f"the rule set infers facts in {fixed} ways; at most {most} are possible",
             "too-many-facts",
-            "split the rule set",
+            "split it into several rule sets",
         )
 
 

@@ -40,3 +40,20 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A suggestion naming the closest known words; empty when none is close."""
     close = get_close_matches(word, list(known), n=2, cutoff=0.6)
     return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+_MOST_NAMED = 12
+
+
+def one_of(known: Iterable[str], otherwise: str = "") -> str:
+    """A suggestion that lists what is known, the first dozen of it; `otherwise` when nothing is."""
+    names = list(known)
+    if not names:
+        return otherwise
+    return "write one of " + ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+
+
+def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The closest known words; when none is close, what is known; when nothing is, `otherwise`."""
+    names = list(known)
+    return did_you_mean(word, names) or one_of(names, otherwise)

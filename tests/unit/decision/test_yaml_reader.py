@@ -31,14 +31,14 @@ def test_two_mistakes_of_different_kinds_are_both_found() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "suggestion"),
     [
-        ("a: [1, 2\nb: 3\n", 2, "check the indentation"),
+        ("a: [1, 2\nb: 3\n", 2, "close the bracket"),
         ("a: {windows.x} drops\n", 1, "in quotes"),
         ("a: [>= 5, {b: c}]\n", 1, "write `over`"),
         ("a: b: c: d\n", 1, "in quotes"),
         ("\ta: b\n", 1, "spaces, not tabs"),
         ("", 1, "ruleset"),
         ("a: \x00", 0, "characters"),
-        ("---\na: 1\n---\nb: 2\n", 3, "check"),
+        ("---\na: 1\n---\nb: 2\n", 3, "two files"),
         ("[" * 3000, 0, "levels"),
         ("a: b\n" * 300_000, 0, "split"),
     ],

@@ -19,8 +19,8 @@ from services.decision.domain.language.reading import (
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.templates_check import check_template
-from services.decision.domain.language.types import Kind, comparable, kind_of
-from services.decision.domain.problems import did_you_mean
+from services.decision.domain.language.types import IN_WORDS, Kind, comparable, kind_of
+from services.decision.domain.problems import did_you_mean, suggest
 from services.decision.domain.program import ActionSpec, ArmVariant, ChannelChoice
 from services.vocabulary.catalogue import EventType, Trait
 from services.vocabulary.values import ValueMistake, parse_duration
@@ -51,18 +51,20 @@ def read_actions(node: Node | None, scope: Scope, report: Report, rule: Node) ->
 
 def _read_action(node: Node, position: int, scope: Scope, report: Report) -> ReadAction | None:
     if not isinstance(node, Block):
-        report.error(node, "an action must be a block", "action", "{message: NAME, category: service}")
+        report.error(
+            node, "this is not an action", "action", "write it as {message: NAME, category: service}"
+        )
         return None
     kinds = [key for key, _ in node if key.text in _KINDS]
     if len(kinds) != 1:
         words = [key.text for key, _ in node]
         near = next((found for found in (did_you_mean(word, _KINDS) for word in words) if found), "")
-        report.error(
-            kinds[1] if kinds else node,
-            f"an action has exactly one of {', '.join(_KINDS)}",
-            "action",
-            near,
-        )
+        if kinds:
+            message = f"an action does one thing; here stand {' and '.join(f'`{key.text}`' for key in kinds)}"
+            report.error(kinds[1], message, "action", "write an action of its own for each, after a dash")
+        else:
+            near = near or f"add one of {', '.join(_KINDS)}"
+            report.error(node, "the action does not say what to do", "action", near)
         return None
     kind = ActionKind(kinds[0].text)
     report.check_keys(node, grammar.ACTIONS[kind].names, grammar.ACTIONS[kind].title)
@@ -133,11 +135,16 @@ class _ActionReader:
                 self._node, "a sales action must expire", "sales-without-expiry", "add expires: 72h"
             )
         if spec.due_micros is not None and spec.kind is not ActionKind.TASK:
-            self._report.error(self._node.get("due"), "only a task is due", "action", "use expires")
+            self._report.error(
+                self._node.get("due"),
+                "only a task has a time by which it is due",
+                "action",
+                "write `expires`",
+            )
         if (spec.unless or spec.keep) and spec.after_micros is None and not self._node.get("after"):
             self._report.error(
                 self._node.get("unless") or self._node.get("keep"),
-                "`unless` and `keep` are asked when a planned action falls due",
+                "`unless` and `keep` are asked when a planned action is due, and this one is not planned",
                 "action",
                 "add after: 48h, or move the condition to `when`",
             )
@@ -145,9 +152,9 @@ class _ActionReader:
         if waits and (spec.after_micros or 0) >= (spec.expires_micros or 0):
             self._report.error(
                 self._node.get("expires"),
-                "it expires before it falls due (both count from the event)",
+                "it expires before `after` has passed; both count from the event",
                 "never-fires",
-                "let it expire later",
+                "let it expire later, or shorten `after`",
             )
 
     def _category(self) -> Category | None:
@@ -166,7 +173,7 @@ class _ActionReader:
         topic = read_word(node, self._report, "topic")
         topics = self._scope.catalogue.topics
         if topic and topic not in topics:
-            suggestion = did_you_mean(topic, topics) or "known are " + ", ".join(topics)
+            suggestion = suggest(topic, topics)
             self._report.error(node, f"the catalogue has no topic `{topic}`", "unknown-topic", suggestion)
         return topic
 
@@ -192,12 +199,14 @@ class _ActionReader:
             items = plain(node)
             if isinstance(items, list) and all(isinstance(item, str) for item in items):
                 return Text((Literal(tuple(items), Kind.LIST, name),), name)
-            self._report.error(node, f"`{name}` must be a list of texts", "value")
+            self._report.error(node, f"`{name}` must be a list of texts", "value", 'write ["one", "two"]')
             return None
         if isinstance(node.value, str):
             return read_text(node, self._scope, self._report, name)
         if node.value is None:
-            self._report.error(node, f"`{name}` has no value", "value", "write one, or leave the key out")
+            self._report.error(
+                node, f"`{name}` has no value", "value", f"write a value, or leave `{name}` out"
+            )
             return None
         kinds = {bool: Kind.BOOL, int: Kind.INT, float: Kind.NUMBER}
         return Text((Literal(node.value, kinds[type(node.value)], node.text),), node.text)
@@ -217,9 +226,14 @@ class _ActionReader:
                 except ValueMistake as mistake:
                     self._report.error(item, f"`{rest[1]}` {mistake.message}", "value", mistake.suggestion)
             elif rest:
-                self._report.error(item, "a channel is one word", "value", "write sms, or sms after 2h")
+                self._report.error(
+                    item,
+                    "a channel is one word, and after it at most a wait",
+                    "value",
+                    "write sms, or sms after 2h",
+                )
             if word not in known:
-                suggestion = did_you_mean(word, known) or "known are " + ", ".join(known)
+                suggestion = did_you_mean(word, known) or "write one of " + ", ".join(known)
                 self._report.error(item, f"there is no channel `{word}`", "unknown-channel", suggestion)
                 continue
             choice = ChannelChoice(None if word == PREFERRED else Channel(word), wait)
@@ -234,12 +248,15 @@ class _ActionReader:
             words = item.text.split() if isinstance(item, Scalar) else []
             if len(words) != 2 or words[1] != "happened":
                 self._report.error(
-                    item, "`unless` says what must not happen", "unless", "write: complaint.opened happened"
+                    item,
+                    "`unless` names events that must not happen",
+                    "unless",
+                    "write: complaint.opened happened",
                 )
                 continue
             events = self._scope.catalogue.events
             if words[0] not in events or events[words[0]].thing:
-                suggestion = did_you_mean(words[0], events) or "events.yaml lists the known types"
+                suggestion = did_you_mean(words[0], events) or "the reference lists the event types"
                 message = f"the catalogue has no event type `{words[0]}` of customers"
                 self._report.error(item, message, "unknown-event", suggestion)
                 continue
@@ -254,14 +271,21 @@ class _ActionReader:
     def _arms(self, node: Node | None) -> dict[str, ArmVariant]:
         block = read_block(node, self._report, "arms")
         known = self._scope.arms
+        if known is None:
+            if block is not None:
+                self._report.error(
+                    block, "this rule set has no experiment", "unknown-arm", "add `experiment` with `arms`"
+                )
+            return {}
         found: dict[str, ArmVariant] = {}
         for key, value in block or ():
-            if known is None or key.text not in known:
-                suggestion = did_you_mean(key.text, known or ()) or "add it to the experiment's arms"
+            if key.text not in known:
+                suggestion = did_you_mean(key.text, known) or "add it to the experiment's arms"
                 self._report.error(key, f"the experiment has no arm `{key.text}`", "unknown-arm", suggestion)
                 continue
             variant = read_block(value, self._report, key.text)
             if variant is None:
+                found[key.text] = ArmVariant()
                 continue
             self._report.check_keys(variant, grammar.ARM.names, grammar.ARM.title)
             template = read_word(variant.get("template"), self._report, "template")
@@ -283,7 +307,7 @@ class _ActionReader:
         words = [choose(item, self._report, "avoid", known) for item in items]
         avoid = tuple(Category(word) for word in words if word)
         if not items:
-            self._report.error(main, "`avoid` names no category", "action", "avoid: [sales]")
+            self._report.error(main, "`avoid` names no category", "action", "write avoid: [sales]")
         return ActionSpec(self._position, self._kind, "", None, avoid=avoid) if avoid else None
 
     def _set(self, main: Node) -> ActionSpec | None:
@@ -301,7 +325,7 @@ class _ActionReader:
             )
             return None
         if to_node is None:
-            self._report.error(block, "`set` says no value", "action", "add to: true")
+            self._report.error(block, "`set` does not say to what", "action", "add to: true")
             return None
         lasting = read_duration(block.get("for"), self._report, "for")
         written = plain(to_node)
@@ -337,8 +361,15 @@ class _ActionReader:
         name = read_word(main, self._report, "emit")
         event = self._scope.catalogue.events.get(name)
         if event is None or event.thing or event.own:
-            suggestion = did_you_mean(name, self._scope.catalogue.events) or "add it to events.yaml"
-            message = f"`{name}` is no event type that a rule can emit"
+            ours = [
+                each.name for each in self._scope.catalogue.events.values() if not (each.thing or each.own)
+            ]
+            message = f"the catalogue has no event type `{name}`"
+            if event is not None:
+                message = f"a rule cannot emit {name}: " + (
+                    f"it is about a {event.thing}" if event.thing else "only Rapport itself sends it"
+                )
+            suggestion = (did_you_mean(name, ours) if event is None else "") or "name an event of a customer"
             self._report.error(main, message, "unknown-event", suggestion)
             return None
         parameters = self._parameters(self._node.get("with"))
@@ -349,7 +380,7 @@ class _ActionReader:
         for name, text in parameters.items():
             field = event.fields.get(name)
             if field is None:
-                suggestion = did_you_mean(name, event.fields) or "known are " + ", ".join(event.fields)
+                suggestion = did_you_mean(name, event.fields) or "it has " + ", ".join(event.fields)
                 self._report.error(main, f"{event.name} has no field `{name}`", "unknown-field", suggestion)
                 continue
             given, wanted = _kind_of_text(text), kind_of(field.type)
@@ -358,12 +389,13 @@ class _ActionReader:
                 or not comparable(given, wanted)
                 or (wanted is Kind.INT and given is Kind.NUMBER)
             ):
-                message = f"{event.name}.{name} is {field.type}, not {given}"
-                self._report.error(main, message, "unlike-types", "give a value of that type")
+                meant = IN_WORDS[wanted] if wanted else "a map"
+                message = f"{event.name}.{name} is {meant}; this is {IN_WORDS[given]}"
+                self._report.error(main, message, "unlike-types", f"give {meant}")
         for name, field in event.fields.items():
             if field.required and name not in parameters and field.default is None:
                 self._report.error(
-                    main, f"{event.name} requires `{name}`", "missing-field", f"add with: {{{name}: …}}"
+                    main, f"{event.name} needs `{name}`", "missing-field", f"add with: {{{name}: …}}"
                 )
 
 

@@ -5,7 +5,7 @@ import re
 from services.decision.domain.language.ast import Arithmetic, Expression, Literal
 from services.decision.domain.language.lexer import LineError, Token
 from services.decision.domain.language.scope import Named, Scope
-from services.decision.domain.language.types import Kind, arithmetic_kind, read_literal
+from services.decision.domain.language.types import IN_WORDS, Kind, arithmetic_kind, read_literal
 from services.vocabulary.values import ValueMistake, parse_duration
 
 SIGNS = ("+", "-", "/", "*")
@@ -56,7 +56,10 @@ class ArithmeticParser:
         if self._next >= len(self._tokens):
             last = self._tokens[-1]
             raise LineError(
-                "a value is missing at the end", "condition", "write a path or a number", last.offset
+                "a value is missing at the end of the line",
+                "condition",
+                "write a path or a number",
+                last.offset,
             )
         token = self._tokens[self._next]
         self._next += 1
@@ -66,9 +69,10 @@ class ArithmeticParser:
         token = self._take()
         if token.kind == "operator" and token.text == "(":
             inside = self._sum()
-            closing = self._take()
-            if closing.text != ")":
+            closing = self._tokens[min(self._next, len(self._tokens) - 1)]
+            if self._next >= len(self._tokens) or closing.text != ")":
                 raise LineError("a bracket is not closed", "condition", "add )", closing.offset)
+            self._next += 1
             return inside
         try:
             return self._word(token)
@@ -94,7 +98,7 @@ class ArithmeticParser:
         raise LineError(
             f"`{token.text}` is no path",
             "unknown-path",
-            "a path begins with event. profile. windows. or context.",
+            self._scope.nearest(token.text),
         )
 
     def _join(self, sign: Token, left: Named, right: Named) -> Named:
@@ -102,9 +106,10 @@ class ArithmeticParser:
         source = f"{left.expression.source} {sign.text} {right.expression.source}"
         if kind is None:
             raise LineError(
-                f"{left.expression.kind} {sign.text} {right.expression.kind} has no meaning",
+                f"`{source}` has no meaning: {IN_WORDS[left.expression.kind]} {sign.text} "
+                f"{IN_WORDS[right.expression.kind]}",
                 "unlike-types",
-                "calculate with numbers, money, durations and times",
+                "calculate with numbers, money, lengths of time and times",
                 sign.offset,
             )
         joined: Expression = Arithmetic(sign.text, left.expression, right.expression, kind, source)

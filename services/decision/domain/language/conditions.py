@@ -33,6 +33,7 @@ from services.decision.domain.language.nodes import Block, Listing, Node, Scalar
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Named, Scope
 from services.decision.domain.language.types import (
+    IN_WORDS,
     ORDERED,
     Check,
     Kind,
@@ -72,7 +73,7 @@ def _read_node(node: Node, scope: Scope, report: Report) -> Condition | None:
             node,
             "this is not a condition",
             "condition",
-            "write it as: windows.drops_24h >= 3, or fact bad_day",
+            "write it as windows.drops_24h >= 3, or as fact bad_day",
         )
         return None
     try:
@@ -87,16 +88,21 @@ def _read_node(node: Node, scope: Scope, report: Report) -> Condition | None:
 
 def _read_group(node: Block, scope: Scope, report: Report) -> Condition | None:
     if len(node.entries) != 1:
-        report.error(node, "a condition has one key: any, all or none", "condition", "any: [… , …]")
+        report.error(
+            node,
+            "each group of conditions stands alone",
+            "condition",
+            "write - any: [ … ] and - all: [ … ], each after a dash",
+        )
         return None
     key, inside = node.entries[0]
     group = _GROUPS.get(key.text)
     if group is None:
         report.error(
             key,
-            f"`{key.text}` is no group of conditions",
+            f"`{key.text}` with a colon is no condition",
             "condition",
-            did_you_mean(key.text, _GROUPS) or "use any, all or none; put texts with a colon in quotes",
+            did_you_mean(key.text, _GROUPS) or f"write {key.text} is …, without a colon; or any: [ … ]",
         )
         return None
     if not isinstance(inside, Listing):
@@ -132,7 +138,7 @@ class _Line:
             if rest and rest[0].is_word("fact"):
                 return self._fact(rest[1:], negated=True)
             raise LineError(
-                "`not` stands only before `fact`",
+                "`not` can only stand before `fact`",
                 "condition",
                 "use `is not`, `missing` or none: […]",
                 first.offset,
@@ -155,7 +161,9 @@ class _Line:
 
     def _fact(self, rest: Sequence[Token], *, negated: bool) -> FactIs:
         if len(rest) != 1:
-            raise LineError("`fact` takes one name", "condition", "write: fact bad_day")
+            raise LineError(
+                "after `fact` stands the name of one fact", "condition", "write fact bad_day, one fact a line"
+            )
         try:
             return FactIs(self._scope.fact(rest[0].text), negated, self._line)
         except LineError as error:
@@ -164,7 +172,9 @@ class _Line:
 
     def _now(self, rest: Sequence[Token]) -> NowBetween:
         if len(rest) != 4 or not rest[0].is_word("between") or not rest[2].is_word("and"):
-            raise LineError("`now` is asked in one way", "condition", "write: now between 11:00 and 14:00")
+            raise LineError(
+                "`now` can only be asked with `between`", "condition", "write now between 11:00 and 14:00"
+            )
         start, end = (_minute(token) for token in (rest[1], rest[3]))
         if start == end:
             raise LineError(
@@ -182,7 +192,7 @@ class _Line:
                 raise LineError(
                     f"`{token.text}` is no weekday",
                     "condition",
-                    did_you_mean(word, _DAYS) or "mon … sun",
+                    did_you_mean(word, _DAYS) or "write mon, tue, wed, thu, fri, sat or sun",
                     token.offset,
                 )
             days.add(found[0])
@@ -198,19 +208,19 @@ class _Line:
                 raise LineError(
                     f"the experiment has no arm `{token.text}`",
                     "unknown-arm",
-                    did_you_mean(token.text, arms) or "known are " + ", ".join(arms),
+                    did_you_mean(token.text, arms) or "write one of " + ", ".join(arms),
                     token.offset,
                 )
         return ArmIs(self._scope.experiment, frozenset(token.text for token in words), negated, self._line)
 
     def _choices(self, rest: Sequence[Token], example: str) -> tuple[bool, list[Token]]:
         if not rest or not rest[0].is_word("is"):
-            raise LineError("`is` is missing here", "condition", f"write: {example}")
+            raise LineError("`is` is missing here", "condition", f"write {example}")
         rest = rest[1:]
         negated = bool(rest) and rest[0].is_word("not")
         groups = _split(rest[1:] if negated else rest)
         if any(len(group) != 1 for group in groups):
-            raise LineError("the choices are joined by `or`", "condition", f"write: {example}")
+            raise LineError("several choices are joined by `or`", "condition", f"write {example}")
         return negated, [group[0] for group in groups]
 
     def _relation(self) -> Condition:
@@ -226,15 +236,26 @@ class _Line:
             raise self._no_relation()
         relation, rest = self._tokens[index], self._tokens[index + 1 :]
         if index == 0:
-            raise LineError(f"there is nothing before `{relation.text}`", "condition", "begin with a path")
+            raise LineError(
+                f"there is nothing before `{relation.text}`",
+                "condition",
+                "begin with a path, such as profile.plan",
+            )
+        if relation.text == "happened":
+            raise LineError(
+                "`happened` can only be asked under `unless`",
+                "condition",
+                "count it: windows: {seen: {count: TYPE, last: 30d}}, and write windows.seen > 0",
+                relation.offset,
+            )
         left = self._expression(self._tokens[:index])
         if self._scope.entry is not None and not any(
             isinstance(leaf, EntryField) for leaf in leaves_of(left.expression)
         ):
             raise LineError(
-                "`where` asks about the entries of the window, by their fields' bare names",
+                "`where` asks for fields of the counted events, by their bare names",
                 "condition",
-                "write: country is ES; a path of the event being decided may stand on the right",
+                "write country is ES; a path such as event.country may stand on the right",
             )
         if self._scope.audience and not any(isinstance(leaf, Trait) for leaf in leaves_of(left.expression)):
             raise LineError(
@@ -258,10 +279,6 @@ class _Line:
                 return self._crosses(left, rest)
             case "under":
                 raise LineError("`under` belongs to tables", "condition", "write <", relation.offset)
-            case "happened":
-                raise LineError(
-                    "`happened` belongs to `unless`", "condition", "use a window", relation.offset
-                )
             case operator:
                 return self._order(left, operator, rest)
 
@@ -283,7 +300,7 @@ class _Line:
         return LineError(
             "this is not a condition",
             "condition",
-            "write a path, an operator and a value, or fact and a name",
+            "write it as windows.drops_24h >= 3, or as fact bad_day",
         )
 
     def _nothing_after(self, relation: Token, rest: Sequence[Token]) -> None:
@@ -302,7 +319,12 @@ class _Line:
             raise LineError("there is nothing after `is`", "condition", "write a value")
         kind = left.expression.kind
         if kind is Kind.LIST:
-            raise LineError("a list is never one value", "unlike-types", "use `contains`", rest[0].offset)
+            raise LineError(
+                f"{left.expression.source} is a list, which is never one value",
+                "unlike-types",
+                f"write {left.expression.source} contains {rest[0].text}",
+                rest[0].offset,
+            )
         operator, groups = "is not" if negated else "is", _split(rest)
         paths = [group for group in groups if group and self._is_expression(left, group)]
         written = [self._literal(group, left) for group in groups if group not in paths]
@@ -337,7 +359,7 @@ class _Line:
             raise LineError(f"there is nothing after `{operator}`", "condition", "write a value")
         if kind not in ORDERED:
             raise LineError(
-                f"{left.expression.source} is {kind}, which has no order",
+                f"{left.expression.source} is {IN_WORDS[kind]}, which is never more or less",
                 "unlike-types",
                 "use `is` or `is not`",
                 rest[0].offset,
@@ -351,7 +373,7 @@ class _Line:
     def _contains(self, left: Named, rest: Sequence[Token]) -> Contains:
         if left.expression.kind is not Kind.LIST:
             raise LineError(
-                f"`contains` asks lists; {left.expression.source} is {left.expression.kind}",
+                f"`contains` is for lists; {left.expression.source} is {IN_WORDS[left.expression.kind]}",
                 "unlike-types",
                 "use `is`",
             )
@@ -363,10 +385,10 @@ class _Line:
 
     def _starts_with(self, left: Named, rest: Sequence[Token]) -> StartsWith:
         if not rest or not rest[0].is_word("with"):
-            raise LineError("`starts` is followed by `with`", "condition", "write: starts with abc")
+            raise LineError("after `starts` comes `with`", "condition", "write starts with abc")
         if left.expression.kind is not Kind.TEXT:
             raise LineError(
-                f"`starts with` asks texts; {left.expression.source} is {left.expression.kind}",
+                f"`starts with` is for texts; {left.expression.source} is {IN_WORDS[left.expression.kind]}",
                 "unlike-types",
                 "use `is`",
             )
@@ -395,23 +417,31 @@ class _Line:
 
     def _within(self, left: Named, rest: Sequence[Token]) -> Within:
         if left.expression.kind not in {Kind.TIME, Kind.DATE}:
+            kind = IN_WORDS[left.expression.kind]
             raise LineError(
-                f"`within` asks times and dates; {left.expression.source} is {left.expression.kind}",
+                f"`within` is for times and days; {left.expression.source} is {kind}",
                 "unlike-types",
                 "compare with <, <=, > or >=",
             )
         if len(rest) != 2 or not rest[0].is_word("next", "last"):
-            raise LineError("`within` is followed by next or last", "condition", "write: within next 60d")
+            raise LineError(
+                "after `within` comes `next` or `last` and a time", "condition", "write within next 60d"
+            )
         micros = _duration(rest[1])
         if left.expression.kind is Kind.DATE and micros % parse_duration("1d"):
-            raise LineError("a date is compared by whole days", "condition", "write days: 3d", rest[1].offset)
+            raise LineError(
+                "days are compared by whole days",
+                "condition",
+                "write a number of days, such as 3d",
+                rest[1].offset,
+            )
         return Within(left.expression, rest[0].text, micros, self._line)
 
     def _crosses(self, left: Named, rest: Sequence[Token]) -> Crosses:
         window = left.expression
         if not isinstance(window, WindowValue) or window.window.function not in {"count", "distinct", "sum"}:
             raise LineError(
-                "`crosses` asks a window that counts or sums", "unlike-types", "write: windows.mb crosses 800"
+                "`crosses` is for windows that count or sum", "unlike-types", "write windows.mb crosses 800"
             )
         if not window.window.this or window.window.before:
             raise LineError(
@@ -427,7 +457,7 @@ class _Line:
                 f"add {window.window.type} to `trigger`",
             )
         if not rest:
-            raise LineError("there is nothing after `crosses`", "condition", "write a threshold")
+            raise LineError("there is nothing after `crosses`", "condition", "write a number, or a path")
         if self._is_expression(left, rest):
             right = self._expression(rest)
             self._check_like(left, right, rest[0])
@@ -447,8 +477,8 @@ class _Line:
     def _check_like(self, left: Named, right: Named, at: Token) -> None:
         if not comparable(left.expression.kind, right.expression.kind):
             raise LineError(
-                f"{left.expression.source} is {left.expression.kind}, "
-                f"{right.expression.source} is {right.expression.kind}; they cannot be compared",
+                f"{left.expression.source} is {IN_WORDS[left.expression.kind]}, "
+                f"{right.expression.source} is {IN_WORDS[right.expression.kind]}; they cannot be compared",
                 "unlike-types",
                 "compare values of one type",
                 at.offset,
@@ -471,13 +501,18 @@ class _Line:
             )
         if not quoted and first.text in {"missing", "exists", "not"}:
             raise LineError(
-                f"`{first.text}` is a word of the language",
+                f"`{first.text}` has a meaning of its own",
                 "condition",
-                f"write `{left.expression.source} {first.text}`, or put it in quotes",
+                f"write {left.expression.source} {self._alone(first.text)}, or put it in quotes",
                 first.offset,
             )
         text = " ".join(token.text for token in tokens)
         return Literal(self._value(text, kind, left.check, first), kind, text)
+
+    def _alone(self, word: str) -> str:
+        """`missing` and `exists` without `is`; turned round after `is not`."""
+        turned = {"missing": "exists", "exists": "missing"}
+        return turned.get(word, word) if any(token.is_word("not") for token in self._tokens) else word
 
     def _value(self, text: str, kind: Kind, check: Check | None, at: Token) -> object:
         try:

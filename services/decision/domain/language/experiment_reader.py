@@ -3,7 +3,7 @@
 import re
 
 from services.decision.domain.language import grammar
-from services.decision.domain.language.nodes import Node, Scalar
+from services.decision.domain.language.nodes import Node, Scalar, brief
 from services.decision.domain.language.reading import read_block, read_duration, read_word
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Scope
@@ -49,7 +49,9 @@ def _share(node: Node | None, report: Report, what: str) -> int:
     match = _SHARE.fullmatch(node.text if isinstance(node, Scalar) else "")
     share = int(match[1]) * 100 + int((match[2] or "0").ljust(2, "0")) if match else -1
     if not 0 <= share <= 10_000:
-        report.error(node, f"`{what}` is no share", "experiment", "write it as 10%")
+        report.error(
+            node, f"`{what}: {brief(node) if node else ''}` is no share", "experiment", f"write {what}: 10%"
+        )
         return 0
     return share
 
@@ -62,11 +64,10 @@ def _measure(node: Node | None, scope: Scope, report: Report, what: str) -> Meas
     event = read_word(block.get("event"), report, "event")
     within = read_duration(block.get("within"), report, "within")
     if event not in scope.catalogue.events:
-        suggestion = did_you_mean(event, scope.catalogue.events) or "events.yaml lists the known types"
+        suggestion = did_you_mean(event, scope.catalogue.events) or "the reference lists the event types"
         message = f"the catalogue has no event type `{event}`"
         report.error(block.get("event") or block, message, "unknown-event", suggestion)
         return None
-    if within is None:
-        report.error(block, f"`{what}` says no time", "experiment", "add within: 60d")
-        return None
-    return Measure(event, within)
+    if within is None and block.get("within") is None:
+        report.error(block, f"`{what}` does not say how long after", "experiment", "add within: 60d")
+    return Measure(event, within) if within is not None else None

@@ -52,7 +52,12 @@ def cut(line: str) -> list[Token]:
         if match is None:
             rest = line[position:].strip()
             message = "a quote is not closed" if rest[:1] in "\"'" else f"`{rest[:1]}` has no meaning here"
-            raise LineError(message, "condition", "put texts in quotes", position)
+            suggestion = (
+                "close it with the same quote"
+                if rest[:1] in "\"'"
+                else "leave it out, or put the text in quotes"
+            )
+            raise LineError(message, "condition", suggestion, len(line.rstrip()) - len(rest))
         kind = match.lastgroup or "word"
         text = match.group(kind)
         offset = match.start(kind)

@@ -4,10 +4,10 @@ from datetime import date
 
 from services.decision.domain.language.ast import Expression, Text
 from services.decision.domain.language.lexer import LineError
-from services.decision.domain.language.nodes import Block, Listing, Node, Scalar
+from services.decision.domain.language.nodes import Block, Listing, Node, Scalar, brief
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Scope
-from services.decision.domain.problems import did_you_mean
+from services.decision.domain.problems import suggest
 from services.vocabulary.values import ValueMistake, parse_date, parse_duration
 
 
@@ -19,7 +19,9 @@ def read_word(node: Node | None, report: Report, what: str) -> str:
         return node.value.strip()
     if isinstance(node, Scalar) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         return node.text
-    report.error(node, f"`{what}` must be a word or a text", "value", "write it in quotes")
+    report.error(
+        node, f"`{what}` must be one word or one text", "value", "write it in quotes, without brackets"
+    )
     return ""
 
 
@@ -40,7 +42,7 @@ def read_duration(node: Node | None, report: Report, what: str) -> int | None:
     try:
         return parse_duration(node.text if isinstance(node, Scalar) else "")
     except ValueMistake as mistake:
-        report.error(node, f"`{what}` {mistake.message}", "value", mistake.suggestion)
+        report.error(node, f"`{what}: {brief(node)}` {mistake.message}", "value", mistake.suggestion)
         return None
 
 
@@ -52,7 +54,10 @@ def read_number(node: Node | None, report: Report, what: str, *, least: float, m
     if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:
         return float(value)
     report.error(
-        node, f"`{what}` must be a number from {least:g} to {most:g}", "value", "write it without quotes"
+        node,
+        f"`{what}` must be a number from {least:.10g} to {most:.10g}",
+        "value",
+        f"write {what}: 50, without quotes",
     )
     return None
 
@@ -64,7 +69,7 @@ def read_date(node: Node | None, report: Report, what: str) -> date | None:
     try:
         return parse_date(node.text if isinstance(node, Scalar) else "")
     except ValueMistake as mistake:
-        report.error(node, f"`{what}` {mistake.message}", "value", mistake.suggestion)
+        report.error(node, f"`{what}: {brief(node)}` {mistake.message}", "value", mistake.suggestion)
         return None
 
 
@@ -75,7 +80,9 @@ def read_words(node: Node | None, report: Report, what: str) -> tuple[Scalar, ..
     items = node.items if isinstance(node, Listing) else (node,)
     words = [item for item in items if isinstance(item, Scalar) and isinstance(item.value, str) and item.text]
     if len(words) < len(items) or not items:
-        report.error(node, f"`{what}` must be a word, or a list of words", "value")
+        report.error(
+            node, f"`{what}` must be a word, or a list of words", "value", f"write {what}: [one, two]"
+        )
     return tuple(words)
 
 
@@ -83,7 +90,10 @@ def read_block(node: Node | None, report: Report, what: str) -> Block | None:
     """Keys with values."""
     if node is None or isinstance(node, Block):
         return node
-    report.error(node, f"`{what}` must be a block of keys", "value", f"write {what}: {{key: value}}")
+    if " " in what:
+        report.error(node, f"{what} is written as keys with values", "value", "write {key: value}")
+    else:
+        report.error(node, f"`{what}` needs keys with values", "value", f"write {what}: {{key: value}}")
     return None
 
 
@@ -93,7 +103,7 @@ def read_items(node: Node | None, report: Report, what: str) -> tuple[Node, ...]
         return ()
     if isinstance(node, Listing):
         return node.items
-    report.error(node, f"`{what}` must be a list", "value", "begin each item with a dash")
+    report.error(node, f"`{what}` must be a list", "value", f"write {what}: [ … ], or each after a dash")
     return ()
 
 
@@ -101,8 +111,8 @@ def choose(node: Node | None, report: Report, what: str, known: tuple[str, ...])
     """One of several known words; empty when left out or wrong."""
     word = read_word(node, report, what)
     if word and word not in known:
-        suggestion = did_you_mean(word, known) or "known are " + ", ".join(known)
-        report.error(node, f"`{what}` has no value `{word}`", "value", suggestion)
+        suggestion = suggest(word, known)
+        report.error(node, f"`{what}` cannot be `{word}`", "value", suggestion)
         return ""
     return word
 
@@ -110,7 +120,7 @@ def choose(node: Node | None, report: Report, what: str, known: tuple[str, ...])
 def read_text(node: Node, scope: Scope, report: Report, what: str) -> Text | None:
     """A text with `{path}` places to fill; `{{` and `}}` stand for braces."""
     if not isinstance(node, Scalar) or node.value is None:
-        report.error(node, f"`{what}` must be a text", "value", "put it in quotes if it has {…} in it")
+        report.error(node, f"`{what}` must be one text", "value", f'write {what}: "…", in quotes')
         return None
     try:
         return Text(tuple(_pieces(node.text, scope)), node.text)
@@ -132,7 +142,9 @@ def _pieces(text: str, scope: Scope) -> list[str | Expression]:
         elif text[position] == "{":
             end = text.find("}", position)
             if end < 0:
-                raise LineError("a brace is not closed", "placeholder", "write {profile.better_plan}")
+                raise LineError(
+                    "a brace is not closed", "placeholder", "write {profile.better_plan}, or {{ for a brace"
+                )
             if literal:
                 pieces.append(literal)
                 literal = ""
@@ -153,6 +165,6 @@ def _place(path: str, scope: Scope) -> Expression:
         raise LineError(
             f"`{{{path}}}` is no path",
             "placeholder",
-            "a path begins with event. profile. windows. or context.",
+            scope.nearest(path),
         )
     return scope.name(path).expression

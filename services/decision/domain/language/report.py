@@ -15,6 +15,7 @@ class Report:
     def __init__(self, file: str) -> None:
         self._file = file
         self._problems: list[Problem] = []
+        self._unreadable: set[tuple[int, int]] = set()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -41,7 +42,9 @@ class Report:
         self.error(node, f"not yet understood: {word}", "not-yet-understood", "leave it out for now", word)
 
     def take(self, mistakes: Iterable[Mistake]) -> None:
-        """Adds what the reader found."""
+        """Adds what the reader found; of the same places nothing more is said."""
+        mistakes = tuple(mistakes)
+        self._unreadable |= {(mistake.line, mistake.column) for mistake in mistakes}
         self._problems += [
             Problem(
                 Severity.ERROR,
@@ -72,6 +75,8 @@ class Report:
         self, severity: Severity, node: Node | None, message: str, check: str, suggestion: str, text: str
     ) -> None:
         line, column = (node.line, node.column) if node else (0, 0)
+        if (line, column) in self._unreadable:
+            return
         written = text or (brief(node) if node else "")
         self._problems.append(
             Problem(severity, line, column, written, message, suggestion, check, self._file)

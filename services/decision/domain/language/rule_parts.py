@@ -20,7 +20,7 @@ def read_priority(node: Node | None, report: Report, default: int = DEFAULT_PRIO
     """A whole number from 0 to 999."""
     value = read_number(node, report, "priority", least=0, most=999)
     if value is not None and value != int(value):
-        report.error(node, "`priority` is a whole number", "value", "write 50")
+        report.error(node, "`priority` must be a whole number", "value", "write priority: 50")
     return default if value is None else int(value)
 
 
@@ -43,7 +43,7 @@ def read_once(node: Node | None, scope: Scope, report: Report) -> Once | None:
         )
     per = block.get("per")
     if not isinstance(per, Scalar):
-        report.error(per or block, "`once` says no time", "once", "add per: 7d, cycle or ever")
+        report.error(per or block, "`once` does not say in which time", "once", "add per: 7d, cycle or ever")
         return None
     return _period(per, _by(block.get("by"), scope, report), report)
 
@@ -58,7 +58,7 @@ def _period(node: Scalar, by: Expression | None, report: Report) -> Once | None:
     except ValueMistake:
         micros = 0
     if micros <= 0:
-        report.error(node, f"`once: {node.text}` is no time", "once", "write 30d, cycle or ever")
+        report.error(node, f"`once: {node.text}` is no length of time", "once", "write 30d, cycle or ever")
         return None
     return Once(micros, by=by)
 

@@ -78,7 +78,7 @@ def read_rule_set(
 ) -> Draft | None:
     """The rule set, or None when it cannot even be named. Everything wrong goes to the report."""
     if not isinstance(root, Block):
-        report.error(root, "a rule set is a block of keys", "value", "begin with `ruleset: a-name`")
+        report.error(root, "this is no rule set", "value", "begin with `ruleset: a-name`")
         return None
     return _RuleSetReader(source, root, catalogue, shared_facts, report).read()
 
@@ -164,7 +164,10 @@ class _RuleSetReader:
             self._report.error(self._root, "the rule set has no name", "name", "begin with `ruleset: a-name`")
         elif name and not RULE_NAME.fullmatch(name):
             self._report.error(
-                node, f"`{name}` is no name", "name", "use small letters, digits and -, at most 64"
+                node,
+                f"`{name}` cannot be the name of a rule set",
+                "name",
+                "use small letters, digits and -, at most 64",
             )
         return name
 
@@ -180,11 +183,17 @@ class _RuleSetReader:
             place = zone(tz)
         except ValueMistake as mistake:
             self._report.error(block.get("tz"), f"`{tz}` {mistake.message}", "value", mistake.suggestion)
-            place = zone(self._catalogue.default_zone)
+            tz = self._catalogue.default_zone
+            place = zone(tz)
         first = read_date(block.get("from"), self._report, "from")
         last = read_date(block.get("to"), self._report, "to")
         if first and last and last < first:
-            self._report.error(block.get("to"), "`to` is before `from`", "never-fires", "change one of them")
+            self._report.error(
+                block.get("to"),
+                "the last day (`to`) is before the first (`from`)",
+                "never-fires",
+                "change one of them",
+            )
 
         def midnight(day: date) -> int:
             return time_to_micros(datetime.combine(day, time(), place))
@@ -208,13 +217,15 @@ class _RuleSetReader:
             if not _FACT.fullmatch(name):
                 self._report.error(
                     block.get("fact") or block,
-                    f"`{name}` is no name for a fact",
+                    f"`{name}` cannot be the name of a fact" if name else "the fact has no name",
                     "name",
-                    "use letters, digits, _",
+                    "write fact: a_name, of small letters, digits and _",
                 )
                 continue
             if block.get("when") is None:
-                self._report.error(block, f"the fact `{name}` has no conditions", "condition", "add `when`")
+                self._report.error(
+                    block, f"the fact `{name}` has no conditions", "condition", "add when: [ … ]"
+                )
             because = block.get("because")
             key = f"{self._name}/infer.{order + 1}"
             self._places[key] = block
@@ -265,9 +276,9 @@ class _RuleSetReader:
         if not RULE_NAME.fullmatch(name):
             self._report.error(
                 block.get("id") or block,
-                f"`{name}` is no id for a rule",
+                f"`{name}` cannot be the name of a rule" if name else "the rule has no name",
                 "name",
-                "add id: a-name, small letters",
+                "write id: a-name, of small letters, digits and -",
             )
         actions = read_actions(block.get("do"), scope, self._report, block)
         key = f"{self._name}/{name}"

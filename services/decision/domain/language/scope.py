@@ -14,8 +14,8 @@ from services.decision.domain.language.ast import (
     WindowValue,
 )
 from services.decision.domain.language.lexer import LineError
-from services.decision.domain.language.types import Check, Kind, kind_of
-from services.decision.domain.problems import did_you_mean
+from services.decision.domain.language.types import IN_WORDS, Check, Kind, kind_of
+from services.decision.domain.problems import did_you_mean, suggest
 from services.decision.domain.triggers import ASK
 from services.vocabulary.catalogue import CONSENTS, Catalogue, EventType, Field, Question
 from services.vocabulary.values import ValueMistake
@@ -99,8 +99,18 @@ class Scope:
                 return self._parameter(path, rest)
             case _:
                 raise LineError(
-                    f"not yet understood: {root}.", "not-yet-understood", "leave the condition out for now"
+                    "households are not known to this version",
+                    "not-yet-understood",
+                    "leave the condition out for now",
                 )
+
+    def nearest(self, word: str) -> str:
+        """What to write instead of a word that is no path."""
+        paths = [f"event.{name}" for event in self.triggers for name in event.fields]
+        paths += [f"profile.{name}" for name in self.catalogue.traits]
+        paths += [f"windows.{name}" for name in self.windows]
+        meant = [path for path in dict.fromkeys(paths) if path.partition(".")[2] == word]
+        return f"did you mean {' or '.join(meant[:2])}?" if meant else _ROOTS
 
     def entry_field(self, name: str) -> Named:
         """A field of the entry that `where` looks at."""
@@ -116,7 +126,7 @@ class Scope:
             raise LineError(
                 f"the activity does not keep {self.entry.name}.{name}",
                 "field-not-kept",
-                f"kept are {', '.join(self.entry.keep.fields) or 'no fields'}; the catalogue says which",
+                f"use one that is kept: {', '.join(self.entry.keep.fields) or 'none is'}",
             )
         return Named(EntryField(name, _kind(known, name), name), known.check)
 
@@ -127,7 +137,7 @@ class Scope:
                 "an audience cannot ask for facts", "audience", "ask for traits and consents; facts in `when`"
             )
         if not self.facts_known:
-            raise LineError("a fact cannot be asked here", "fact", "ask for it in `when`")
+            raise LineError("a fact cannot be asked here", "fact", "ask for it under `when`")
         if name in self.local_facts and not self.shared:
             if not self.local_facts_known:
                 raise LineError(
@@ -175,16 +185,18 @@ class Scope:
                     "unknown-field",
                     f"its parameters are read as {ASK}{name}",
                 )
-            types = ", ".join(event.name for event in self.triggers) or "the trigger"
+            types = self.triggers[0].name if len(self.triggers) == 1 else "no trigger of this rule set"
+            has = "has no field" if len(self.triggers) == 1 else "has a field"
             raise LineError(
-                f"{types} has no field `{name}`",
+                f"{types} {has} `{name}`",
                 "unknown-field",
                 did_you_mean(name, fields) or _listed(fields),
             )
         kinds = {_kind(each, path) for each in known}
         if len(kinds) > 1:
+            meant = " or ".join(sorted(IN_WORDS[kind] for kind in kinds))
             raise LineError(
-                f"{path} is {' or '.join(sorted(kinds))}, depending on the event type",
+                f"{path} is {meant}, depending on the event type",
                 "unlike-types",
                 "write one rule set for each type",
             )
@@ -213,8 +225,9 @@ class Scope:
             )
         kinds = {_kind(each, path) for each in known}
         if len(kinds) > 1:
+            meant = " or ".join(sorted(IN_WORDS[kind] for kind in kinds))
             raise LineError(
-                f"{path} is {' or '.join(sorted(kinds))}, depending on the question",
+                f"{path} is {meant}, depending on the question",
                 "unlike-types",
                 "write one rule set for each question",
             )
@@ -238,7 +251,7 @@ class Scope:
                 "is no event type of the catalogue", did_you_mean(str(raw), {*self.catalogue.events, *asked})
             )
         if raw not in types:
-            raise ValueMistake("is not among the triggers of this rule set", "add it to `trigger`")
+            raise ValueMistake("does not trigger this rule set", "add it to `trigger`")
         return raw
 
     def _trait(self, path: str, name: str) -> Named:
@@ -249,7 +262,7 @@ class Scope:
             raise LineError(
                 f"the catalogue has no trait `{name}`",
                 "unknown-trait",
-                did_you_mean(name, self.catalogue.traits) or "traits.yaml lists the known ones",
+                did_you_mean(name, self.catalogue.traits) or "the reference lists the traits",
             )
         if trait.sensitive:
             raise LineError(
@@ -264,7 +277,7 @@ class Scope:
     def _window(self, path: str, name: str) -> Named:
         if not self.windows_known:
             raise LineError(
-                "a window cannot be asked inside a window", "condition", "use fields of the event"
+                "a window cannot be asked inside a window", "condition", "use a field of the event"
             )
         if name not in self.windows:
             raise LineError(
@@ -290,7 +303,7 @@ class Scope:
         value_type = thing.attributes.get(name)
         if value_type is None:
             raise LineError(
-                f"`{kind}` has no attribute `{name}`",
+                f"a {kind} has no attribute `{name}`",
                 "unknown-thing",
                 did_you_mean(name, thing.attributes) or _listed(thing.attributes),
             )
@@ -304,18 +317,23 @@ def _check_purpose(raw: object) -> str:
     if not isinstance(raw, str) or raw not in known:
         raise ValueMistake(
             "is nothing a customer agrees to",
-            did_you_mean(str(raw), known) or "known are " + ", ".join(known),
+            suggest(str(raw), known),
         )
     return raw
+
+
+_ROOTS = "a path begins with event. profile. windows. context. or ask."
 
 
 def _kind(known: Field, path: str) -> Kind:
     kind = kind_of(known.type)
     if kind is None:
-        raise LineError(f"{path} is a map; no condition can read it", "unlike-types", "use another field")
+        raise LineError(
+            f"{path} holds many values; no condition can read it", "unlike-types", "use another field"
+        )
     return kind
 
 
 def _listed(names: Collection[str]) -> str:
     shown = sorted(names)
-    return "known are " + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "") if shown else ""
+    return "write one of " + ", ".join(shown[:12]) + (", …" if len(shown) > 12 else "") if shown else ""

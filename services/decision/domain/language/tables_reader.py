@@ -89,7 +89,10 @@ class _TableReader:
         example = "columns: [event.country, profile.plan_data_mb, do]"
         if not isinstance(node, Listing) or not node.items:
             self._report.error(
-                node or self._block, "the table does not say what its columns are", "table", example
+                node or self._block,
+                "the table does not say what its columns are",
+                "table",
+                f"write {example}",
             )
             return ()
         columns: list[_Column] = []
@@ -99,7 +102,7 @@ class _TableReader:
                 self._report.error(item, f"the column `{word}` stands twice", "table", "keep one")
             columns.append(_Column(word, word in _OWN, not self._column_is_known(item, word)))
         if "do" not in {column.word for column in columns}:
-            self._report.error(node, "the table says nothing to do", "table", f"add a column do: {example}")
+            self._report.error(node, "the table says nothing to do", "table", f"add a column `do`: {example}")
         return tuple(columns)
 
     def _column_is_known(self, item: Node, word: str) -> bool:
@@ -174,7 +177,10 @@ class _TableReader:
             name = read_word(own["id"], report, "id")
             if not RULE_NAME.fullmatch(name):
                 report.error(
-                    own["id"], f"`{name}` is no id for a rule", "name", "write a-name, small letters"
+                    own["id"],
+                    f"`{name}` cannot be the name of a rule",
+                    "name",
+                    "write a-name, of small letters, digits and -",
                 )
         actions = read_actions(own.get("do"), scope, report, row)
         inner = [action.once for action in actions if action.once is not None]

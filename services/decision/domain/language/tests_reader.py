@@ -17,8 +17,8 @@ from services.decision.domain.language.reading import (
 )
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Scope
-from services.decision.domain.language.types import Check, Kind, kind_of, read_literal
-from services.decision.domain.problems import did_you_mean
+from services.decision.domain.language.types import IN_WORDS, Check, Kind, kind_of, read_literal
+from services.decision.domain.problems import did_you_mean, suggest
 from services.decision.domain.program import Case
 from services.decision.domain.triggers import ASK, TRIGGER_DUE
 from services.vocabulary.catalogue import CONSENTS, Field
@@ -100,16 +100,20 @@ class _CaseReader:
         name = read_word(written, self._report, "type")
         if scope.any_event:
             triggers = dict(scope.catalogue.events)
-        if not name and len(triggers) != 1:
-            what = "a shared rule set" if scope.any_event else "the rule set has several triggers"
+        if not triggers:
+            return "", {}, {}  # which is said where the triggers are read
+        if not name and len(triggers) > 1:
+            what = (
+                "a shared rule set runs on every event" if scope.any_event else "there are several triggers"
+            )
             self._report.error(
                 block, f"{what}: the test must say the type", "test", "add type: TYPE to `when`"
             )
             return "", {}, {}
         event = triggers.get(name) if name else next(iter(triggers.values()))
         if event is None:
-            suggestion = did_you_mean(name, triggers) or "triggers are " + ", ".join(triggers)
-            self._report.error(written, f"`{name}` is no trigger of this rule set", "test", suggestion)
+            suggestion = suggest(name, triggers)
+            self._report.error(written, f"`{name}` does not trigger this rule set", "test", suggestion)
             return "", {}, {}
         return event.name, self._fields(event.name, event.fields, block, ("type",)), {}
 
@@ -163,7 +167,7 @@ class _CaseReader:
                 continue
             field = known.get(key.text)
             if field is None:
-                suggestion = did_you_mean(key.text, known) or "known are " + ", ".join(known)
+                suggestion = suggest(key.text, known, f"leave it out: {name} has no {what}s")
                 self._report.error(key, f"{name} has no {what} `{key.text}`", "unknown-field", suggestion)
                 continue
             kind = kind_of(field.type)
@@ -193,7 +197,7 @@ class _CaseReader:
         for key, value in read_block(node, self._report, "profile") or ():
             trait = self._scope.catalogue.traits.get(key.text)
             if trait is None:
-                suggestion = did_you_mean(key.text, self._scope.catalogue.traits)
+                suggestion = suggest(key.text, self._scope.catalogue.traits)
                 if key.text == CONSENTS:
                     suggestion = "write consents: {marketing: granted} beside `profile`"
                 self._report.error(
@@ -212,7 +216,7 @@ class _CaseReader:
         for key, value in read_block(node, self._report, "context") or ():
             thing = self._scope.catalogue.things.get(key.text)
             if thing is None:
-                suggestion = did_you_mean(key.text, self._scope.catalogue.things)
+                suggestion = suggest(key.text, self._scope.catalogue.things)
                 self._report.error(
                     key, f"the catalogue has no thing `{key.text}`", "unknown-thing", suggestion
                 )
@@ -221,8 +225,8 @@ class _CaseReader:
             for name, written in read_block(value, self._report, key.text) or ():
                 value_type = thing.attributes.get(name.text)
                 if value_type is None:
-                    suggestion = did_you_mean(name.text, thing.attributes)
-                    message = f"`{key.text}` has no attribute `{name.text}`"
+                    suggestion = suggest(name.text, thing.attributes)
+                    message = f"a {key.text} has no attribute `{name.text}`"
                     self._report.error(name, message, "unknown-thing", suggestion)
                     continue
                 read = self._value(written, kind_of(value_type), value_check(value_type), name.text)
@@ -235,7 +239,7 @@ class _CaseReader:
         for key, value in read_block(node, self._report, "windows") or ():
             known = self._scope.windows
             if key.text not in known:
-                suggestion = did_you_mean(key.text, known)
+                suggestion = suggest(key.text, known, "add it under `windows`")
                 self._report.error(key, f"there is no window `{key.text}`", "unknown-window", suggestion)
                 continue
             window = known[key.text]
@@ -248,7 +252,8 @@ class _CaseReader:
         try:
             value = read_literal(text, window.kind, check, self._scope.catalogue.currency)
         except ValueMistake as mistake:
-            self._report.error(node, f"the window is {window.kind}: {mistake.message}", "unlike-types")
+            message = f"`{text}` {mistake.message}; the window is {IN_WORDS[window.kind]}"
+            self._report.error(node, message, "unlike-types", mistake.suggestion)
             return None
         return Decimal(value) if window.kind is Kind.MONEY else value
 
@@ -262,9 +267,8 @@ class _CaseReader:
                 keys.append(name)
             else:
                 known = {*self._scope.local_facts, *self._scope.shared_facts}
-                self._report.error(
-                    word, f"nobody infers the fact `{name}`", "unknown-fact", did_you_mean(name, known)
-                )
+                suggestion = suggest(name, sorted(known), "add it under `infer`")
+                self._report.error(word, f"nobody infers the fact `{name}`", "unknown-fact", suggestion)
         return tuple(keys)
 
     def _fact_names(self, node: Node | None) -> tuple[str, ...] | None:
@@ -277,7 +281,7 @@ class _CaseReader:
         for word in read_words(node, self._report, "withheld") if _not_empty(node) else ():
             purpose = names.get(word.text)
             if purpose is None:
-                suggestion = did_you_mean(word.text, names) or "known are " + ", ".join(names)
+                suggestion = suggest(word.text, names)
                 self._report.error(word, f"there is no purpose `{word.text}`", "test", suggestion)
             else:
                 purposes.add(purpose)
@@ -289,7 +293,7 @@ class _CaseReader:
         for key, value in read_block(node, self._report, "consents") or ():
             state = choose(value, self._report, key.text, grammar.CONSENT_STATES)
             if key.text not in purposes:
-                suggestion = did_you_mean(key.text, purposes) or "known are " + ", ".join(purposes)
+                suggestion = suggest(key.text, purposes)
                 self._report.error(key, f"there is no purpose `{key.text}`", "test", suggestion)
             elif state:
                 consents[purposes[key.text]] = ConsentState(state)
@@ -319,8 +323,13 @@ class _CaseReader:
     def _arm(self, node: Node | None) -> str:
         arm = read_word(node, self._report, "arm")
         if arm and arm not in (self._scope.arms or ()):
-            suggestion = did_you_mean(arm, self._scope.arms or ())
-            self._report.error(node, f"the experiment has no arm `{arm}`", "unknown-arm", suggestion)
+            suggestion = suggest(arm, self._scope.arms or (), "add `experiment` with `arms`")
+            message = (
+                f"the experiment has no arm `{arm}`"
+                if self._scope.arms
+                else "there is no experiment with arms"
+            )
+            self._report.error(node, message, "unknown-arm", suggestion)
         return arm
 
     def _names(self, node: Node | None, what: str) -> tuple[str, ...] | None:
@@ -328,8 +337,8 @@ class _CaseReader:
             return None
         words = read_words(node, self._report, what) if _not_empty(node) else ()
         for word in words:
-            if word.text not in self._rules:
-                suggestion = did_you_mean(word.text, self._rules) or "rules are " + ", ".join(self._rules)
+            if self._rules and word.text not in self._rules:
+                suggestion = suggest(word.text, self._rules)
                 self._report.error(word, f"there is no rule `{word.text}`", "unknown-rule", suggestion)
         return tuple(word.text for word in words)
 
@@ -340,7 +349,7 @@ class _CaseReader:
         for key, value in read_block(node, self._report, "refused") or ():
             reason = choose(value, self._report, key.text, grammar.REASONS)
             if key.text not in self._rules:
-                suggestion = did_you_mean(key.text, self._rules)
+                suggestion = suggest(key.text, self._rules, "add the rule")
                 self._report.error(key, f"there is no rule `{key.text}`", "unknown-rule", suggestion)
             elif reason:
                 found[key.text] = RefusalReason(reason)

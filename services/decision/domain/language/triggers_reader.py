@@ -9,7 +9,7 @@ from services.decision.domain.language.reading import read_duration, read_word
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.schedule_reader import read_schedule
 from services.decision.domain.language.scope import Scope
-from services.decision.domain.problems import did_you_mean
+from services.decision.domain.problems import did_you_mean, one_of
 from services.decision.domain.triggers import (
     ASK,
     JOURNEY_DUE,
@@ -140,7 +140,7 @@ class _TriggerReader:
         if found is None and name:
             known = self._catalogue.questions
             suggestion = did_you_mean(name, known) or (
-                "known are " + ", ".join(known) if known else "questions.yaml describes them"
+                one_of(known) if known else "questions.yaml describes them"
             )
             self._report.error(
                 node, f"the catalogue has no question `{name}`", "unknown-question", suggestion
@@ -172,7 +172,9 @@ class _TriggerReader:
             if name in self._catalogue.questions:
                 self._report.error(node, f"`{name}` is a question", "trigger", f"write {{ask: {name}}}")
             elif name:
-                suggestion = did_you_mean(name, self._catalogue.events) or "events.yaml lists the known types"
+                suggestion = (
+                    did_you_mean(name, self._catalogue.events) or "the reference lists the event types"
+                )
                 self._report.error(
                     node, f"the catalogue has no event type `{name}`", "unknown-event", suggestion
                 )

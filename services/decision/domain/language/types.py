@@ -1,6 +1,6 @@
 """The types of the rule language: which may meet, and how a written literal becomes a value."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -32,6 +32,19 @@ class Kind(StrEnum):
     DURATION = "duration"
     LIST = "list"
 
+
+IN_WORDS: Mapping[Kind, str] = {
+    Kind.TEXT: "a text",
+    Kind.INT: "a whole number",
+    Kind.NUMBER: "a number",
+    Kind.MONEY: "an amount of money",
+    Kind.BOOL: "true or false",
+    Kind.TIME: "a time",
+    Kind.DATE: "a day",
+    Kind.DURATION: "a length of time",
+    Kind.LIST: "a list",
+}
+"""Each kind as a sentence for an author names it."""
 
 NUMERIC = frozenset({Kind.INT, Kind.NUMBER})
 ORDERED = frozenset({Kind.INT, Kind.NUMBER, Kind.MONEY, Kind.TIME, Kind.DATE, Kind.DURATION})

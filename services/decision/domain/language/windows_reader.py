@@ -9,7 +9,7 @@ from services.decision.domain.language.nodes import Block, Node, Scalar
 from services.decision.domain.language.reading import read_block, read_duration
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Scope
-from services.decision.domain.language.types import NUMERIC, Check, Kind, kind_of
+from services.decision.domain.language.types import IN_WORDS, NUMERIC, Check, Kind, kind_of
 from services.decision.domain.problems import did_you_mean
 from services.vocabulary.catalogue import CYCLE_DAYS, EventType
 from services.vocabulary.values import DAY, ValueMistake, format_duration, parse_duration
@@ -47,7 +47,10 @@ class _WindowReader:
         """The window, or None when something is wrong with it."""
         if not isinstance(node, Block):
             self._report.error(
-                node, f"the window `{name.text}` must be a block", "window", "{count: TYPE, last: 24h}"
+                node,
+                f"the window `{name.text}` does not say what it counts",
+                "window",
+                "write {count: TYPE, last: 24h}",
             )
             return None
         self._report.check_keys(node, grammar.WINDOW_KEYS.names, grammar.WINDOW_KEYS.title)
@@ -55,9 +58,13 @@ class _WindowReader:
         if len(functions) != 1:
             self._report.error(
                 functions[1] if functions else name,
-                f"the window `{name.text}` must have exactly one of {', '.join(grammar.WINDOW_FUNCTIONS)}",
+                f"the window `{name.text}` measures two things"
+                if functions
+                else f"the window `{name.text}` does not say what it measures",
                 "window",
-                "{count: TYPE, last: 24h}",
+                "make a window of each"
+                if functions
+                else f"add one of {', '.join(grammar.WINDOW_FUNCTIONS)}: {{count: TYPE, last: 24h}}",
             )
             return None
         function = functions[0].text
@@ -102,7 +109,7 @@ class _WindowReader:
                 )
             else:
                 suggestion = (
-                    did_you_mean(name or written, catalogue.events) or "events.yaml lists the known types"
+                    did_you_mean(name or written, catalogue.events) or "the reference lists the event types"
                 )
                 self._report.error(
                     node, f"the catalogue has no event type `{name or written}`", "unknown-event", suggestion
@@ -111,9 +118,9 @@ class _WindowReader:
         if event.thing:
             self._report.error(
                 node,
-                f"{name} is about a {event.thing}; customers have no activity of it",
+                f"{name} happens to a {event.thing}, not to a customer",
                 "window",
-                "use context",
+                f"ask for context.{event.thing}. in a condition",
             )
             return None
         if not field_name:
@@ -128,7 +135,7 @@ class _WindowReader:
                 node,
                 f"{event.name} has no field `{name}`",
                 "unknown-field",
-                did_you_mean(name, event.fields) or "known are " + ", ".join(event.fields),
+                did_you_mean(name, event.fields) or "it has " + ", ".join(event.fields),
             )
             return None
         if name not in event.keep.fields:
@@ -136,7 +143,7 @@ class _WindowReader:
                 node,
                 f"the activity does not keep {event.name}.{name}",
                 "field-not-kept",
-                f"kept are {', '.join(event.keep.fields) or 'no fields'}; the catalogue says which",
+                f"use one that is kept: {', '.join(event.keep.fields) or 'none is'}",
             )
             return None
         kind = kind_of(field.type)
@@ -146,13 +153,18 @@ class _WindowReader:
         if function in {"sum", "avg", "min", "max"} and kind not in allowed:
             self._report.error(
                 node,
-                f"`{function}` needs numbers; {event.name}.{name} is {kind}",
+                f"`{function}` needs numbers; {event.name}.{name} is {IN_WORDS[kind] if kind else 'a map'}",
                 "unlike-types",
                 "use distinct or latest",
             )
             return None
         if kind is None or kind is Kind.LIST:
-            self._report.error(node, f"{event.name}.{name} cannot be used in a window", "unlike-types")
+            self._report.error(
+                node,
+                f"{event.name}.{name} holds several values; no window can measure it",
+                "unlike-types",
+                "use another field",
+            )
             return None
         self._kind_of_field = kind
         if function == "distinct":
@@ -165,11 +177,16 @@ class _WindowReader:
         last = node.get("last")
         if function == "since":
             if last is not None:
-                self._report.error(last, "`since` has no `last`", "window", "leave it out")
+                self._report.error(
+                    last, "`since` looks back as far as anything is kept", "window", "leave `last` out"
+                )
             return "ever", 0
         if last is None:
             self._report.error(
-                name, f"the window `{name.text}` has no `last`", "window", "last: 24h, 7 days, 6 cycles"
+                name,
+                f"the window `{name.text}` does not say how far back",
+                "window",
+                "add last: 24h, 7 days or 6 cycles",
             )
             return None
         written = last.text if isinstance(last, Scalar) else ""
@@ -182,7 +199,7 @@ class _WindowReader:
             micros = 0
         if micros <= 0:
             self._report.error(
-                last, f"`last: {written}` is no span of time", "window", "write 24h, 7d, 7 days or 6 cycles"
+                last, f"`last: {written}` is no length of time", "window", "write 24h, 7d, 7 days or 6 cycles"
             )
             return None
         return "rolling", micros
@@ -192,7 +209,9 @@ class _WindowReader:
             return True
         if isinstance(node, Scalar) and node.text in grammar.THIS:
             return node.text == "included"
-        self._report.error(node, "`this` is `excluded` or left out", "window", "this: excluded")
+        self._report.error(
+            node, "`this` can only be `excluded`, or be left out", "window", "write this: excluded"
+        )
         return True
 
     def _where(self, node: Node | None, event: EventType) -> All | None:
@@ -215,7 +234,7 @@ class _WindowReader:
         kept = max(keep.each_micros, keep.by_day_micros if by_day else 0)
         if span <= kept:
             return True
-        suggestion = f"at most {format_duration(kept)}"
+        suggestion = f"write at most {format_duration(kept)}"
         if window.over == "rolling" and span <= keep.by_day_micros and window.function in _BY_DAY:
             suggestion += f", or calendar days: last: {span // DAY} days"
         self._report.error(

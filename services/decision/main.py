@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.decision.adapters import engine_child
+from services.decision.adapters.audience_peer import AudiencePeer
 from services.decision.adapters.checker import ProcessChecker
 from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionStore
 from services.decision.adapters.engine_process import EngineProcess
@@ -19,11 +20,15 @@ from services.decision.adapters.progress import PlansProgress
 from services.decision.adapters.pruning import prunables
 from services.decision.adapters.replay import DecisionPart, DecisionsReplay
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
+from services.decision.adapters.run_store import PAIRS_CHANNEL, RUNS_CHANNEL, RunStore
 from services.decision.adapters.standings import StandingStore
 from services.decision.app.ask import Ask
+from services.decision.app.ask_audiences import AskAudiences
+from services.decision.app.check_pairs import CheckPairs
 from services.decision.app.decisions import LookBack
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
+from services.decision.app.open_runs import OpenRuns
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
 from services.decision.domain.errors import EngineDiedError
@@ -39,6 +44,7 @@ from services.runtime.credentials import CertificateFiles
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import UnavailableError
 from services.runtime.housekeeping import Housekeeping
+from services.runtime.lag import Lag
 from services.runtime.metrics import ENGINE_RESTARTS, ENGINE_SET_ASIDE, show
 from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
@@ -97,6 +103,7 @@ class Parts:
         self.rule_sets = RuleSetStore(self.database)
         self.standings = StandingStore()
         self.decisions = DecisionStore(self.database)
+        self.runs = RunStore(self.database)
         self.hand_over = OutboxHandOver(self.outbox, settings.partitions)
         self.follow = FollowProgram(self.database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
 
@@ -157,17 +164,46 @@ async def build_worker(role: Role) -> None:
         parts.decisions,
         parts.hand_over,
         EventSetAsides(parts.dead_letters),
+        parts.runs,
         parts.catalogue.conversation_micros,
     )
     consumer = StreamConsumer(parts.bus, EVENTS, EventsHandler(take_events), partitions=settings.partitions)
     role.supervise("events", consumer.run, stop=consumer.stop)
     due = FallDue(parts.database, parts.clock, parts.decisions, parts.hand_over, channel=PLANNED_CHANNEL)
     role.supervise("due", due.run)
+    _supervise_runs(role, parts)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=settings.partitions)
     role.supervise("relay", relay.run)
     role.supervise("replay", Replay(parts.database, DecisionsReplay(parts.hand_over)).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)
+
+
+def _supervise_runs(role: Role, parts: Parts) -> None:
+    """What calls for rule sets beside events: schedules, absences, things, and pairs that stay open."""
+    connection = connect(role.settings.profile_target, CertificateFiles.of(role.settings))
+    role.on_close(connection.close)
+    # without the profile's word nobody is called; events are decided all the same
+    depend_on_service(role, "profile", connection, needed=False)
+    audiences = AudiencePeer(connection, parts.catalogue.currency)
+    opening = OpenRuns(
+        parts.database, parts.clock, parts.runs, audiences, parts.follow, parts.catalogue.default_zone
+    )
+    asking = AskAudiences(
+        parts.database,
+        parts.clock,
+        parts.runs,
+        audiences,
+        parts.hand_over,
+        parts.follow,
+        Lag(parts.database, parts.bus, parts.clock),
+        parts.catalogue,
+        channel=RUNS_CHANNEL,
+    )
+    pairs = CheckPairs(parts.database, parts.clock, parts.runs, parts.hand_over, channel=PAIRS_CHANNEL)
+    role.supervise("times", opening.run)
+    role.supervise("runs", asking.run)
+    role.supervise("pairs", pairs.run)
 
 
 async def build_server_role(role: Role) -> None:
@@ -224,7 +260,7 @@ async def build_server_role(role: Role) -> None:
         bus=parts.bus,
         clock=parts.clock,
         dead_letters=parts.dead_letters,
-        source=PlansProgress(parts.decisions),
+        source=PlansProgress(parts.decisions, parts.runs),
         pruner=parts.pruner,
         errors=ERRORS,
     )

@@ -6,12 +6,13 @@ class ListeningFake:
 
     def __init__(self):
         self.types: tuple[str, ...] = ()
+        self.absences: tuple[str, ...] = ()
         self.away = False
 
-    async def set_listened(self, types, request_id):
+    async def set_listened(self, types, absences, request_id):
         from services.runtime.errors import UnavailableError
 
         assert request_id
         if self.away:
             raise UnavailableError("the profile service does not answer; try again")
-        self.types = tuple(types)
+        self.types, self.absences = tuple(types), tuple(absences)

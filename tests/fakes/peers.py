@@ -33,6 +33,7 @@ class ProfileFake(profile_pb2_grpc.ProfileServiceServicer):
     async def SetListenedTypes(self, request, context):  # noqa: N802 - the proto's name
         del context
         self.listened = tuple(request.types)
+        self.absences = tuple(request.absence_types)
         return profile_pb2.SetListenedTypesResponse(version=1)
 
 

@@ -61,6 +61,8 @@ def check_text(
         rule_set=_described(rule_set),
         listened=tuple(sorted(program.listened)),
         differences=tuple(_differences(program, rule_set, engine, generated)) if generated else (),
+        absences=tuple(sorted(program.absences)),
+        schedules=len(program.schedules) + sum(map(len, program.absences.values())),
     )
 
 

@@ -8,6 +8,7 @@ import orjson
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.material import unpack_material
+from services.decision.domain.triggers import TRIGGER_DUE
 from services.runtime.streams import ACTIONS, OUTCOMES
 from services.vocabulary.ids import own_event_id, partition_of
 from services.vocabulary.values import ValueType, format_time, to_json
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from services.decision.app.jobs import Evaluated, SetAside
     from services.decision.app.ports import Decided, DuePlan
+    from services.decision.app.run_ports import Call
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.runtime.database import Transaction
     from services.runtime.dead_letters import DeadLetters
@@ -78,6 +80,28 @@ class OutboxHandOver:
                     ),
                 )
                 for plan in due
+            ],
+        )
+
+    async def called(self, transaction: Transaction, calls: Sequence[Call]) -> None:
+        """`trigger.due` for each customer called; the same call again is the same event."""
+        await self._put_own(
+            transaction,
+            [
+                (
+                    partition_of(call.customer, self._partitions),
+                    stream_pb2.OwnEvent(
+                        id=own_event_id(TRIGGER_DUE, call.rule_set, call.run, call.customer),
+                        source=SOURCE,
+                        type=TRIGGER_DUE,
+                        time_micros=call.time_micros,
+                        customer=call.customer,
+                        data=_called_body(call),
+                        hops=call.hops,
+                        line=call.line,
+                    ),
+                )
+                for call in calls
             ],
         )
 
@@ -192,6 +216,15 @@ def own_event_of(one: Decided, action: DecidedAction) -> stream_pb2.OwnEvent | N
     if candidate.kind is ActionKind.EMIT:
         return _own_event(one, candidate.name, candidate, _plain(candidate))
     return None
+
+
+def _called_body(call: Call) -> bytes:
+    body = {"rule_set": call.rule_set, "run": call.run}
+    if call.data:
+        body["data"] = call.data
+    if call.since_micros:
+        body["since"] = format_time(call.since_micros)
+    return orjson.dumps(body)
 
 
 def _told(candidate: Candidate, reason: str) -> dict[str, Any]:

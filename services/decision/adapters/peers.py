@@ -65,11 +65,13 @@ class ProfilePeer:
             raise _told(error) from error
         return answer.customer
 
-    async def set_listened(self, types: Sequence[str], request_id: str) -> None:
-        """Replaces the list of types that travel with a snapshot."""
+    async def set_listened(self, types: Sequence[str], absences: Sequence[str], request_id: str) -> None:
+        """Replaces the lists of types that travel with a snapshot, and of which last times are kept."""
         try:
             await self._stub.SetListenedTypes(
-                profile_pb2.SetListenedTypesRequest(request_id=request_id, types=types)
+                profile_pb2.SetListenedTypesRequest(
+                    request_id=request_id, types=types, absence_types=absences
+                )
             )
         except grpc.aio.AioRpcError as error:
             raise _told(error) from error

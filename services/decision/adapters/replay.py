@@ -80,7 +80,9 @@ class DecisionPart:
         del transaction, gap
         live = await self._rule_sets.live()
         if live.version:
-            await self._listening.set_listened(live.listened, derived_id("listened", "recovery", request_id))
+            await self._listening.set_listened(
+                live.listened, live.absences, derived_id("listened", "recovery", request_id)
+            )
 
     async def held(self, transaction: Transaction) -> Held:
         """Nothing is held back here."""

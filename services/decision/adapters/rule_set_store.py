@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.decision.app.jobs import Described
+    from services.decision.app.rule_sets import ReadyToLive
     from services.runtime.database import Database, Transaction
 
 PROGRAM_CHANNEL = "program"
@@ -39,14 +40,14 @@ class RuleSetStore:
         """The same inside a transaction."""
         row = await transaction.row(
             """
-            SELECT version, names, versions, listened FROM program
+            SELECT version, names, versions, listened, absences FROM program
             WHERE %(version)s::bigint IS NULL OR version = %(version)s ORDER BY version DESC LIMIT 1
             """,
             {"version": version},
         )
         if row is None:
             return LiveProgram(0, (), ())
-        number, names, versions, listened = row
+        number, names, versions, listened, absences = row
         rows = await transaction.rows(
             """
             SELECT rule_set.name, rule_set.version, file, source
@@ -56,7 +57,8 @@ class RuleSetStore:
             """,
             {"names": list(names), "versions": list(versions)},
         )
-        return LiveProgram(number, tuple(Source(*source) for source in rows), tuple(listened))
+        sources = tuple(Source(*source) for source in rows)
+        return LiveProgram(number, sources, tuple(listened), tuple(absences))
 
     async def version(self) -> int:
         """The number of the program that is live; 0: none yet."""
@@ -154,15 +156,10 @@ class RuleSetStore:
         return row
 
     async def go_live(
-        self,
-        transaction: Transaction,
-        row: RuleSetRow,
-        after: LiveProgram,
-        listened: Sequence[str],
-        catalogue: str,
-        now_micros: int,
+        self, transaction: Transaction, ready: ReadyToLive, catalogue: str, now_micros: int
     ) -> RuleSetRow | None:
-        """Makes a version live beside the others of ``after``; None: another activation came in between."""
+        """Makes a version live beside those it was tried beside; None: another activation came in between."""
+        row, after = ready.row, ready.after
         await transaction.execute("LOCK TABLE program IN EXCLUSIVE MODE")
         newest = await transaction.row("SELECT coalesce(max(version), 0) FROM program")
         if newest is None or newest[0] != after.version:
@@ -180,13 +177,17 @@ class RuleSetStore:
         members = {source.name: source.version for source in after.sources} | {row.name: row.version}
         ((program,),) = await transaction.rows(
             """
-            INSERT INTO program (names, versions, listened, catalogue, activated_micros)
-            VALUES (%(names)s, %(versions)s, %(listened)s, %(catalogue)s, %(now)s) RETURNING version
+            INSERT INTO program (names, versions, listened, absences, schedules, catalogue, activated_micros)
+            VALUES (%(names)s, %(versions)s, %(listened)s, %(absences)s, %(schedules)s, %(catalogue)s,
+                %(now)s)
+            RETURNING version
             """,
             {
                 "names": list(members),
                 "versions": list(members.values()),
-                "listened": sorted(listened),
+                "listened": sorted(ready.listened),
+                "absences": sorted(ready.absences),
+                "schedules": ready.schedules,
                 "catalogue": catalogue,
                 "now": now_micros,
             },

@@ -9,7 +9,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.checking import check_text
 from services.decision.adapters.material import pack_material, unpack_material
-from services.decision.adapters.situations import situation_of, trigger_key
+from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key
 from services.decision.app.jobs import (
     Answered,
     Batch,
@@ -19,16 +19,20 @@ from services.decision.app.jobs import (
     GivenBack,
     Item,
     Loaded,
+    PairOpened,
     Replayed,
     SetAside,
+    ThingHappened,
 )
 from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import Question, evaluate, evaluation_of
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.experiments import arms_for
 from services.decision.domain.explain import because_of, steps_of
+from services.decision.domain.occasions import Called, by_value, pair_run, still_calls
 from services.decision.domain.program import RuleSet, RuleSetText
 from services.decision.domain.run import run_if_asked
+from services.decision.domain.triggers import TRIGGER_DUE, OpenPair, pack_happening
 from services.vocabulary.ids import decision_id
 
 if TYPE_CHECKING:
@@ -106,7 +110,12 @@ class Workbench:
         self._engine.keep_only(
             [*program.shared, *(shard for shards in program.shards.values() for shard in shards)]
         )
-        return Loaded(compilation.problems, tuple(sorted(program.listened)), tuple(sorted(program.triggers)))
+        return Loaded(
+            compilation.problems,
+            tuple(sorted(program.listened)),
+            tuple(sorted(program.triggers)),
+            tuple(called for each in program.occasions if (called := Called.of(each)) is not None),
+        )
 
     def evaluate(
         self,
@@ -129,6 +138,7 @@ class Workbench:
             for item, event in enumerate(batch.events, start=first):
                 self._progress.at(item)
                 try:
+                    items.extend(self._called(item, event))
                     found = self._one(item, event, batch, snapshots, stored_arms or {})
                 except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
                     found = set_aside(item, event, batch, f"{type(error).__name__}: {error}")
@@ -218,6 +228,58 @@ class Workbench:
             self._past = (version, program)
         return self._past[1]
 
+    def _called(self, item: int, event: stream_pb2.TakenEvent) -> Iterator[Item]:
+        """What an event calls for later or of others: checks of pairs it opens, those a thing concerns."""
+        assert self._program is not None
+        if event.history:
+            return
+        if event.thing:
+            live = self._program.thing_events.get(event.type, ())
+        else:
+            live = self._program.opens_pairs.get(event.type, ())
+        called = [
+            one
+            for each in live
+            if (one := Called.of(each)) is not None
+            and event.accepted_micros - event.time_micros <= one.late_micros
+        ]
+        if not called:
+            return
+        fields = orjson.loads(event.data) if event.data else {}
+        data = pack_happening(event.type, fields)
+        if event.thing:
+            rule_sets = tuple(
+                (one.rule_set, one.version) for one in called if one.active_at(event.time_micros)
+            )
+            if rule_sets:
+                yield ThingHappened(
+                    item, event.id, event.source, event.time_micros, event.hops, data, rule_sets
+                )
+            return
+        for one in called:
+            assert isinstance(one.occasion, OpenPair)
+            by = by_value(one.occasion, fields)
+            if by and event.customer:
+                yield PairOpened(
+                    item=item,
+                    customer=event.customer,
+                    rule_set=one.rule_set,
+                    run=pair_run(by, event.time_micros),
+                    opened_micros=event.time_micros,
+                    due_micros=event.time_micros + one.occasion.for_micros,
+                    line=event.line,
+                    hops=event.hops,
+                    data=data,
+                )
+
+    def _still_calls(self, event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot) -> bool:
+        """Whether there is still reason for what was to be decided by now."""
+        assert self._program is not None
+        due = self._catalogue.event_type(TRIGGER_DUE).coerce(orjson.loads(event.data))
+        rule_set = self._program.rule_set(str(due["rule_set"]))
+        occasion = None if rule_set is None else rule_set.occasion
+        return still_calls(occasion, due, LazyActivity(snapshot.activity))
+
     def _one(
         self,
         item: int,
@@ -245,6 +307,8 @@ class Workbench:
         snapshot = snapshots.get(event.snapshot)
         if snapshot is None:
             snapshot = snapshots[event.snapshot] = stream_pb2.Snapshot.FromString(raw)
+        if event.type == TRIGGER_DUE and not self._still_calls(event, snapshot):
+            return None
         arms = self._arms(event, stored_arms)
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
         outcome = run_if_asked(self._program, self._engine, situation)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services.decision.app.ports import Evaluator, RuleSets
+    from services.decision.domain.occasions import Called
     from services.runtime.database import Database
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +36,15 @@ class FollowProgram:
         self._sweep_seconds = sweep_seconds
         self._tried = -1
         self._lock = asyncio.Lock()
+        self._told: list[Callable[[], None]] = []
         self.version = 0
+        self.occasions: tuple[Called, ...] = ()
+        """The rule sets of that version that something other than events of the customer calls for."""
+
+    def on_load(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever another program was loaded."""
+        if tell not in self._told:
+            self._told.append(tell)
 
     async def refresh(self) -> bool:
         """Loads the newest program unless it was tried already; whether it is the one that now runs."""
@@ -51,7 +62,9 @@ class FollowProgram:
         if errors:
             _log.error("program_not_loaded", version=newest, still_live=self.version, problems=errors[:5])
             return False
-        self.version = newest
+        self.version, self.occasions = newest, loaded.occasions
+        for tell in self._told:
+            tell()
         _log.info("program_loaded", version=newest, rule_sets=len(live.sources))
         return True
 

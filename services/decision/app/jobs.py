@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.explain import Step
+    from services.decision.domain.occasions import Called
     from services.decision.domain.problems import Problem
     from services.decision.domain.trial import TestResult
 
@@ -79,7 +80,41 @@ class SetAside:
     killed_engine: bool = False
 
 
-Item = Evaluated | FellDue | GivenBack | SetAside
+@dataclass(frozen=True)
+class ThingHappened:
+    """Something happened to a thing, which calls for rule sets (with their versions). Times in micros.
+
+    ``data``: what happened, as ``triggers.pack_happening`` packs it.
+    """
+
+    item: int
+    event_id: str
+    source: str
+    event_micros: int
+    hops: int
+    data: str
+    rule_sets: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class PairOpened:
+    """An event that another is to follow, or a rule set is called: `run` names the check. Times in micros.
+
+    ``data``: what happened, as ``triggers.pack_happening`` packs it.
+    """
+
+    item: int
+    customer: int
+    rule_set: str
+    run: str
+    opened_micros: int
+    due_micros: int
+    line: str
+    hops: int
+    data: str
+
+
+Item = Evaluated | FellDue | GivenBack | SetAside | ThingHappened | PairOpened
 
 
 @dataclass(frozen=True)
@@ -111,11 +146,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What compiling came to. ``listened`` and ``triggers`` are empty when there are errors."""
+    """What compiling came to. All but the problems is empty when there are errors.
+
+    ``occasions``: the rule sets that something other than events of the customer calls for.
+    """
 
     problems: tuple[Problem, ...]
     listened: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
+    occasions: tuple[Called, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,13 +171,19 @@ class Described:
 
 @dataclass(frozen=True)
 class Checked:
-    """What checking one text, beside the rule sets that are live, came to."""
+    """What checking one text, beside the rule sets that are live, came to.
+
+    ``absences``: event types whose absence is looked for; ``schedules``: how many rule sets are called at
+    times.
+    """
 
     problems: tuple[Problem, ...]
     tests: tuple[TestResult, ...] = ()
     rule_set: Described | None = None
     listened: tuple[str, ...] = ()
     differences: tuple[str, ...] = field(default=())
+    absences: tuple[str, ...] = ()
+    schedules: int = 0
 
 
 @dataclass(frozen=True)

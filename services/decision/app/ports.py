@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SetAside,
         Source,
     )
+    from services.decision.app.rule_sets import ReadyToLive
     from services.decision.domain.arbitration import Arbitration, DecidedAction, Standing
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.ledger import Ledger
@@ -138,6 +139,7 @@ class LiveProgram:
     version: int
     sources: tuple[Source, ...]
     listened: tuple[str, ...]
+    absences: tuple[str, ...] = ()
 
 
 class RuleSets(Protocol):
@@ -176,15 +178,9 @@ class RuleSets(Protocol):
         ...
 
     async def go_live(
-        self,
-        transaction: Transaction,
-        row: RuleSetRow,
-        after: LiveProgram,
-        listened: Sequence[str],
-        catalogue: str,
-        now_micros: int,
+        self, transaction: Transaction, ready: ReadyToLive, catalogue: str, now_micros: int
     ) -> RuleSetRow | None:
-        """Makes a version live beside the others of ``after``; None: another activation came in between."""
+        """Makes a version live beside those it was tried beside; None: another activation came in between."""
         ...
 
 
@@ -203,8 +199,11 @@ class Checker(Protocol):
 class Listening(Protocol):
     """The profile service's list of event types that travel with a snapshot."""
 
-    async def set_listened(self, types: Sequence[str], request_id: str) -> None:
-        """Replaces the list; in force when this returns. Raises UnavailableError."""
+    async def set_listened(self, types: Sequence[str], absences: Sequence[str], request_id: str) -> None:
+        """Replaces the list, and that of types whose absence is looked for; in force when this returns.
+
+        Raises UnavailableError.
+        """
         ...
 
 

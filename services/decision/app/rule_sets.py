@@ -30,6 +30,8 @@ class ReadyToLive:
     row: RuleSetRow
     after: LiveProgram
     listened: tuple[str, ...]
+    absences: tuple[str, ...] = ()
+    schedules: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +110,19 @@ class ManageRuleSets:
         if _errors(problems) or checked.rule_set is None:
             return Tried(None, tuple(problems), checked.tests)
         listened = tuple(sorted({*checked.listened, *after.listened}))
+        absences = tuple(sorted({*checked.absences, *after.absences}))
         await self._listening.set_listened(
-            listened, derived_id("listened", after.version, row.name, row.version, *listened)
+            listened,
+            absences,
+            derived_id("listened", after.version, row.name, row.version, *listened, "absences", *absences),
         )
-        return Tried(ReadyToLive(row, after, tuple(checked.listened)), tuple(problems), checked.tests)
+        ready = ReadyToLive(row, after, tuple(checked.listened), checked.absences, checked.schedules)
+        return Tried(ready, tuple(problems), checked.tests)
 
     async def activate(self, transaction: Transaction, ready: ReadyToLive) -> RuleSetRow:
         """Makes a version that passed its trial live; every worker hears of it with the commit."""
         row = await self._rule_sets.go_live(
-            transaction,
-            ready.row,
-            ready.after,
-            ready.listened,
-            self._catalogue_version,
-            self._clock.now_micros(),
+            transaction, ready, self._catalogue_version, self._clock.now_micros()
         )
         if row is None:
             raise UnavailableError(

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from services.decision.app.jobs import Batch, DueQuestion, Evaluated, FellDue, GivenBack, Item, SetAside
+from services.decision.app.jobs import (
+    Batch,
+    DueQuestion,
+    Evaluated,
+    FellDue,
+    GivenBack,
+    Item,
+    PairOpened,
+    SetAside,
+    ThingHappened,
+)
 from services.decision.app.ports import Decided
 from services.decision.app.totals import counted, measure
 from services.decision.domain.decide import Planned, assumed_wrongly, decide, standing_that_counts
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.decision.app.ports import Decisions, Evaluator, HandOver, Plan, SetAsides, Standings
+    from services.decision.app.run_ports import Runs
     from services.decision.domain.arbitration import Standing
     from services.decision.domain.ledger import Ledger
     from services.runtime.clock import Clock
@@ -51,6 +62,7 @@ class TakeEvents:
         decisions: Decisions,
         hand_over: HandOver,
         set_asides: SetAsides,
+        runs: Runs,
         conversation_micros: int,
     ) -> None:
         self._database = database
@@ -60,6 +72,7 @@ class TakeEvents:
         self._decisions = decisions
         self._hand_over = hand_over
         self._set_asides = set_asides
+        self._runs = runs
         self._conversation = conversation_micros
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
@@ -122,6 +135,8 @@ class TakeEvents:
                 fresh.extend(item for item in items if first <= item.item < first + count)
             first += count
         counts: Counter[str] = Counter({"events.seen": seen})
+        await self._open(transaction, fresh, counts)
+        fresh = [item for item in fresh if not isinstance(item, PairOpened | ThingHappened)]
         if fresh and singly:
             await self._lock(transaction, fresh)
             for item in fresh:
@@ -131,6 +146,15 @@ class TakeEvents:
         counts["events.nothing"] = seen - counts["decisions"] - counts["events.set_aside"]
         await add_totals(transaction, counts)
         measure(transaction, (), nothing=counts["events.nothing"])
+
+    async def _open(self, transaction: Transaction, items: Sequence[Item], counts: Counter[str]) -> None:
+        """Plans checks of pairs, and opens runs for those whom a thing concerns."""
+        opened = [item for item in items if isinstance(item, PairOpened)]
+        if opened:
+            counts["pairs.opened"] += await self._runs.open_pairs(transaction, opened)
+        happened = [item for item in items if isinstance(item, ThingHappened)]
+        if happened:
+            counts["runs.opened"] += await self._runs.open_things(transaction, happened)
 
     async def _write_alone(
         self, transaction: Transaction, item: Item, program: int, plans: Mapping[str, Plan]

@@ -15,13 +15,14 @@ from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
+from services.decision.adapters.run_store import RunStore
 from services.decision.adapters.standings import StandingStore
 from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.app.decisions import LookBack
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.ports import Wanted
-from services.decision.app.rule_sets import ManageRuleSets
+from services.decision.app.rule_sets import ManageRuleSets, ReadyToLive
 from services.decision.app.take_events import TakeEvents
 from services.decision.domain.oracle import Oracle
 from services.decision.main import MIGRATIONS
@@ -69,6 +70,7 @@ class Worker:
         self.rule_sets = RuleSetStore(database)
         self.decisions = DecisionStore(database)
         self.hand_over = OutboxHandOver(self.outbox, 64)
+        self.runs = RunStore(database)
         self.listening = ListeningFake()
         self.manage = ManageRuleSets(
             self.rule_sets,
@@ -86,6 +88,7 @@ class Worker:
             self.decisions,
             self.hand_over,
             EventSetAsides(self.dead_letters),
+            self.runs,
             self.catalogue.conversation_micros,
         )
         self.due = FallDue(database, self.clock, self.decisions, self.hand_over, channel=PLANNED_CHANNEL)
@@ -122,9 +125,8 @@ class Worker:
                 row = await self.rule_sets.add(
                     transaction, checked.rule_set, text, f"{checked.rule_set.name}.yaml", "tested", NOON
                 )
-                await self.rule_sets.go_live(
-                    transaction, row, live, checked.listened, self.catalogue.version, NOON
-                )
+                ready = ReadyToLive(row, live, checked.listened, checked.absences, checked.schedules)
+                await self.rule_sets.go_live(transaction, ready, self.catalogue.version, NOON)
         await self.follow.refresh()
 
     async def go_live(self, *texts):

@@ -448,6 +448,7 @@ async def test_no_event_is_set_aside_for_a_full_disk_or_a_deadlock(worker, state
         worker.decisions,
         failing,
         take._set_asides,
+        worker.runs,
         DAY,
     )
     delivery = worker.delivery(batch_of((exhausted(event_id="unlucky", customer=TREATED), snapshot(TREATED))))
@@ -469,6 +470,7 @@ async def test_an_event_that_cannot_be_written_is_set_aside_alone(worker):
         worker.decisions,
         failing,
         take._set_asides,
+        worker.runs,
         DAY,
     )
     names = ("a", "bad", "b")

@@ -1,0 +1,177 @@
+"""Asks the audiences of open runs, page by page: everyone in it is called once, and decided about afresh."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from services.decision.app.run_ports import AudienceRun, Call, Page
+from services.decision.domain.audience import Superset, superset_of
+from services.decision.domain.triggers import Schedule, ThingEvent, unpack_happening
+from services.runtime.totals import add_totals
+from services.vocabulary.values import FieldError, format_time
+
+if TYPE_CHECKING:
+    from services.decision.app.follow_program import FollowProgram
+    from services.decision.app.run_ports import Audiences, CallHandOver, Lag, Runs
+    from services.decision.domain.occasions import Called
+    from services.runtime.clock import Clock
+    from services.runtime.database import Database
+    from services.vocabulary.catalogue import Catalogue
+
+MOST = 2_000
+"""Customers of one page, and so of one transaction."""
+_PAUSE_SECONDS = 0.25
+_log = structlog.get_logger(__name__)
+
+
+class AskAudiences:
+    """The loop that works on open runs; several workers may run it."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        runs: Runs,
+        audiences: Audiences,
+        hand_over: CallHandOver,
+        follow: FollowProgram,
+        lag: Lag,
+        catalogue: Catalogue,
+        *,
+        channel: str,
+        most: int = MOST,
+        sweep_seconds: float = 2.0,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._runs = runs
+        self._audiences = audiences
+        self._hand_over = hand_over
+        self._follow = follow
+        self._lag = lag
+        self._catalogue = catalogue
+        self._channel = channel
+        self._most = most
+        self._sweep_seconds = sweep_seconds
+
+    async def step(self) -> bool:
+        """One page of one run; False: none is due, or another worker has it."""
+        run = await self._runs.claim(self._clock.now_micros())
+        if run is None:
+            return False
+        called = self._called(run)
+        if called is None:
+            await self._end(run, "stopped")
+            return True
+        now = self._clock.now_micros()
+        if now - run.next_micros > called.late_micros:
+            if run.kind != "absence":
+                await self._end(run, "missed")
+                return True
+            # no later run finds these customers: what is silence still is told now
+            run = replace(run, next_micros=now)
+        wanted = self._wanted(run, called)
+        page = Page()
+        if wanted is not None:
+            page = await self._audiences.page(run, called, wanted, self._size(called))
+        if page.filling:
+            await self._runs.postpone(run)
+            return True
+        await self._call(run, called, page)
+        return True
+
+    async def _call(self, run: AudienceRun, called: Called, page: Page) -> None:
+        calls = [_call_of(run, customer, last) for customer, last in page.members]
+        after = replace(
+            run,
+            page_token=page.token,
+            state="open" if page.token else "done",
+            asked=run.asked + len(calls),
+            pages=run.pages + 1,
+            next_micros=run.next_micros + _takes(called, len(calls)),
+        )
+        async with self._database.transaction() as transaction:
+            if not await self._runs.move(transaction, run, after):
+                return
+            await self._hand_over.called(transaction, calls)
+            done = int(after.state == "done")
+            await add_totals(transaction, {"runs.asked": len(calls), "runs.done": done})
+        if done:
+            _log.info("run_done", rule_set=run.rule_set, run=run.name, zone=run.zone, asked=after.asked)
+
+    async def _end(self, run: AudienceRun, state: str) -> None:
+        """Ends a run before its end, unless this worker is not up to date."""
+        async with self._database.transaction() as transaction:
+            if not await self._runs.lock_times(transaction, self._follow.version):
+                return
+            if await self._runs.move(transaction, run, replace(run, state=state)):
+                await add_totals(transaction, {f"runs.{state}": 1})
+                _log.warning("run_ended_early", rule_set=run.rule_set, run=run.name, why=state)
+
+    def _called(self, run: AudienceRun) -> Called | None:
+        found = next((each for each in self._follow.occasions if each.rule_set == run.rule_set), None)
+        return found if found is not None and found.kind == run.kind else None
+
+    def _wanted(self, run: AudienceRun, called: Called) -> Superset | None:
+        """Whom to ask the profile for; None: nobody can be concerned."""
+        if not isinstance(called.occasion, Schedule | ThingEvent):
+            return Superset()
+        event_type, raw = unpack_happening(run.data)
+        event = {}
+        if event_type:
+            try:
+                event = self._catalogue.event_type(event_type).coerce(raw)
+            except FieldError:
+                return None  # no longer in the catalogue: no rule set can know it
+        return superset_of(called.occasion.audience, event, run.next_micros, self._catalogue.currency)
+
+    def _size(self, called: Called) -> int:
+        """What may be asked in a second, or all that fits a page."""
+        if called.per_second is None:
+            return self._most
+        return max(1, min(self._most, int(called.per_second)))
+
+    async def run(self) -> None:
+        """Works until cancelled; while events that happen now wait, audiences do."""
+        wake = asyncio.Event()
+        self._follow.on_load(wake.set)
+        listener = asyncio.create_task(self._listen(wake), name="runs-listen")
+        try:
+            while True:
+                wake.clear()
+                following = await self._runs.next_page()
+                if following is None:
+                    await wake.wait()
+                elif following > self._clock.now_micros():
+                    await self._clock.wait_until(following, wake)
+                elif await self._lag.behind() or not await self.step():
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            listener.cancel()
+
+    async def _listen(self, wake: asyncio.Event) -> None:
+        async for _ in self._database.listen(self._channel, sweep_seconds=self._sweep_seconds):
+            wake.set()
+
+
+def _call_of(run: AudienceRun, customer: int, last_micros: int) -> Call:
+    # a silence is named by its beginning: whoever finds it again finds the same
+    name = format_time(last_micros) if last_micros else run.name
+    return Call(
+        customer=customer,
+        rule_set=run.rule_set,
+        run=name,
+        time_micros=run.next_micros,
+        since_micros=last_micros,
+        data=run.data,
+        hops=run.hops,
+    )
+
+
+def _takes(called: Called, calls: int) -> int:
+    """How long the rule set's pace gives these calls."""
+    return 0 if called.per_second is None else int(calls / called.per_second * 1_000_000)

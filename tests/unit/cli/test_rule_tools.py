@@ -1,6 +1,7 @@
 """The author's tools on rule files: what they print and how they end."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +10,7 @@ from services.cli.main import main
 from services.cli.stack.layout import CHECKOUT
 
 RULES = CHECKOUT / "rules"
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def run(*arguments):
@@ -100,3 +102,27 @@ def test_a_file_that_cannot_be_read_is_not_laid_out(folder):
     assert done.exit_code == 2
     assert f"{file}:2:1: the key `title` is given twice" in done.output
     assert file.read_text() == "title: one\ntitle: two\n"
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.txt")), ids=lambda path: path.stem)
+def test_a_shipped_rule_set_in_plain_english(golden):
+    done = run("explain", RULES / f"{golden.stem}.yaml")
+    assert done.exit_code == 0, done.output
+    # Where the rule set has changed: rapport rules explain FILE > golden/NAME.txt, and read it.
+    assert done.output == golden.read_text()
+
+
+def test_the_sentences_as_json(folder):
+    done = run("explain", folder / "quota-notices.yaml", "--as", "json")
+    told = json.loads(done.output)
+    assert told["rule_set"] == "quota-notices"
+    assert [section["heading"] for section in told["sections"]] == [
+        *("", "What it looks at", "What it does", "Tests", "Words"),
+    ]
+
+
+def test_what_does_not_compile_is_not_explained(folder):
+    (folder / "bill-shock.yaml").write_text("ruleset: bill-shock\n")
+    done = run("explain", folder / "bill-shock.yaml")
+    assert done.exit_code == 1
+    assert "the rule set has no trigger" in done.output

@@ -129,7 +129,7 @@ def unchanged(text):
     assert meaning(once) == meaning(text)
 
 
-@settings(max_examples=10, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)
 @given(rule_sets(), st.integers(0, 10**9))
 def test_meaning_and_comments_stay_and_a_second_time_changes_nothing(written, seed):
     for number in range(4):

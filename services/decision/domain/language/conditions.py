@@ -497,7 +497,7 @@ class _Line:
                 "several words stand where one value belongs",
                 "condition",
                 "join choices by `or`" if comma else "put texts with spaces in quotes; one condition a line",
-                tokens[1].offset if len(tokens) > 1 else first.offset,
+                tokens[1].offset if comma and len(tokens) > 1 else first.offset,
             )
         if not quoted and first.text in {"missing", "exists", "not"}:
             raise LineError(

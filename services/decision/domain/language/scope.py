@@ -168,6 +168,8 @@ class Scope:
                 "unknown-field",
                 "ask for traits, windows or context" if not self.triggers else "leave the condition out",
             )
+        if not (self.triggers or self.questions or self.any_event):
+            raise LineError("", "reported")  # that nothing calls for the rule set
         if name == "type":
             return Named(EventField("type", Kind.TEXT, path), self._check_type)
         if self.any_event:

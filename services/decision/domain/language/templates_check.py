@@ -32,7 +32,9 @@ def check_template(node: Block, spec: ActionSpec, catalogue: Catalogue, report: 
     wrong = [name for name in missing if name in named] or ([] if known else missing[:1])
     for name in wrong:
         suggestion = did_you_mean(name, catalogue.templates) or f"add templates/{name}/"
-        report.error(node, f"there is no template `{name}`", "missing-template", suggestion, text=name)
+        named_by = node.get("template") if name == spec.template else node.get(spec.kind.value)
+        at = node if name not in {spec.template, spec.name} or named_by is None else named_by
+        report.error(at, f"there is no template `{name}`", "missing-template", suggestion, text=name)
     for template in known:
         _check_one(node, spec, template, report)
     if offer is not None and not spec.template:

@@ -38,7 +38,7 @@ def test_a_problem_is_shown_with_its_line_a_mark_and_what_to_write(tmp_path: Pat
     assert done.exit_code == 1
     assert done.output.splitlines() == [
         f"{file}:4:20: error [unknown-trait]",
-        "    4 │   - {id: r, when: [profile.bettr_plan > 3], do: {task: call-back, category: ser…",
+        "    4 │   - {id: r, when: [profile.bettr_plan > 3], do: {task: call-back, categ…",
         "      │                    ^^^^^^^^^^^^^^^^^^",
         "  the catalogue has no trait `bettr_plan`",
         "  → did you mean better_plan?",
@@ -119,5 +119,5 @@ def test_nothing_is_wider_than_80_columns_and_the_mark_stands_under_its_word(col
 
 def test_long_words_and_short_lines_are_marked_as_far_as_they_go() -> None:
     assert max(map(len, problem("x" * 500, 1, text="x" * 500))) <= WIDTH
-    assert problem("", 1)[2].endswith("^")
+    assert problem(" ", 1)[2].endswith("^")
     assert problem("a: [b", 9)[2].endswith("^")

@@ -39,7 +39,7 @@ def test_a_problem_is_shown_with_its_line_a_mark_and_what_to_write(tmp_path: Pat
     assert done.output.splitlines() == [
         f"{file}:4:20: error [unknown-trait]",
         "    4 │   - {id: r, when: [profile.bettr_plan > 3], do: {task: call-back, categ…",
-        "      │                    ^^^^^^^^^^^^^^^^^^",
+        "      │                    ^^^^^^^^^^^^^^^^^^^^^^",
         "  the catalogue has no trait `bettr_plan`",
         "  → did you mean better_plan?",
         "",

@@ -85,7 +85,14 @@ class DecisionStore:
             },
         )
         await self._write_plans(transaction, actions)
-        done = [_uuid(one.planned.candidate.action_id) for one in decided if one.planned is not None]
+        again = {
+            action.candidate.action_id for _, action in actions if action.outcome is ActionOutcome.PLANNED
+        }
+        done = [
+            _uuid(one.planned.candidate.action_id)
+            for one in decided
+            if one.planned is not None and one.planned.candidate.action_id not in again
+        ]
         if done:
             await transaction.execute(
                 "UPDATE planned_action SET state = 'done' WHERE action_id = ANY(%(ids)s::uuid[])",
@@ -192,21 +199,27 @@ class DecisionStore:
     async def _write_plans(
         self, transaction: Transaction, actions: Iterable[tuple[Decided, DecidedAction]]
     ) -> None:
+        planned = [(one, action) for one, action in actions if action.outcome is ActionOutcome.PLANNED]
+        again = [_uuid(one.planned.candidate.action_id) for one, action in planned if one.planned is not None]
+        if again:
+            # its turn under a pace comes later still: the plan is made anew
+            await transaction.execute(
+                "DELETE FROM planned_action WHERE action_id = ANY(%(ids)s::uuid[])", {"ids": again}
+            )
         rows = [
             (
                 one.customer,
                 _uuid(action.candidate.action_id),
                 _uuid(one.decision_id),
                 action.candidate.planned_micros,
-                one.event_micros,
-                one.sequence,
+                one.event_micros if one.planned is None else one.planned.since_micros,
+                one.sequence if one.planned is None else one.planned.since_sequence,
                 "planned",
                 one.line,
                 one.hops,
                 pack_candidate(action.candidate),
             )
-            for one, action in actions
-            if action.outcome is ActionOutcome.PLANNED
+            for one, action in planned
         ]
         if rows:
             await transaction.copy_rows(

@@ -69,7 +69,7 @@ class OutboxHandOver:
                 (
                     partition_of(plan.customer, self._partitions),
                     stream_pb2.OwnEvent(
-                        id=own_event_id("action.due", plan.action_id),
+                        id=own_event_id("action.due", plan.action_id, plan.due_micros),
                         source=SOURCE,
                         type="action.due",
                         time_micros=plan.due_micros,

@@ -80,6 +80,11 @@ async def _delete(transaction: Transaction, decisions: list[tuple[int, str]]) ->
         f"DELETE FROM decision_lookup USING {wanted} WHERE decision_lookup.id = gone.decision_id",  # noqa: S608  our own words
         keys,
     )
+    rows["limit_use"] = await transaction.execute(
+        "DELETE FROM limit_use USING decision_action AS action, "  # noqa: S608  our own words
+        f"{wanted} WHERE limit_use.action_id = action.action_id {of_action.format('action')}",
+        keys,
+    )
     for table in ("decision_action", "decision"):
         rows[table] = await transaction.execute(
             f"DELETE FROM {table} USING {wanted} WHERE {table}.customer = gone.customer "  # noqa: S608  our own words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,6 +17,7 @@ from services.decision.domain.arbitration import (
     Won,
 )
 from services.decision.domain.decide import Evaluation, Planned
+from services.decision.domain.limits import Limits, Room
 from services.decision.domain.once import Slot, Taken
 from services.decision.domain.program import ChannelChoice
 from services.vocabulary.values import ValueType, to_json, value_check
@@ -130,6 +132,7 @@ def _standing_to_json(standing: Standing) -> dict[str, Any]:
         "slots": [[*name, taken.taken_micros, list(taken.holders)] for name, taken in standing.slots.items()],
         "won": [[won.action_id, won.time_micros] for won in standing.won],
         "arms": dict(standing.arms),
+        "rooms": {name: _room_to_json(room) for name, room in standing.rooms.items()},
     }
 
 
@@ -141,6 +144,36 @@ def _standing_from_json(body: Mapping[str, Any]) -> Standing:
         },
         won=tuple(Won(action, micros) for action, micros in body["won"]),
         arms=body["arms"],
+        rooms={name: _room_from_json(room) for name, room in body.get("rooms", {}).items()},
+    )
+
+
+def _room_to_json(room: Room) -> dict[str, Any]:
+    limits = room.limits
+    return {
+        "per_second": limits.per_second,
+        "per_day": limits.per_day,
+        "budget": None if limits.budget is None else str(limits.budget),
+        "zone": limits.zone,
+        "now": room.now_micros,
+        "spent": str(room.spent),
+        "free": room.free_micros,
+        "days": list(room.days.items()),
+        "holders": sorted(room.holders),
+    }
+
+
+def _room_from_json(body: Mapping[str, Any]) -> Room:
+    budget = body["budget"]
+    return Room(
+        Limits(
+            body["per_second"], body["per_day"], None if budget is None else Decimal(budget), body["zone"]
+        ),
+        body["now"],
+        Decimal(body["spent"]),
+        body["free"],
+        dict(body["days"]),
+        frozenset(body["holders"]),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.decision.domain.ledger import Account, Ledger
+from services.decision.domain.ledger import Account, Ledger, LimitAccount
+from services.decision.domain.limits import Use
 from services.decision.domain.once import Taken
+from services.vocabulary.values import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from services.runtime.database import Transaction
 
@@ -68,10 +70,73 @@ class StandingStore:
             accounts[customer].arms[experiment] = arm
         return Ledger(accounts)
 
+    async def lock_limits(
+        self,
+        transaction: Transaction,
+        ledger: Ledger,
+        rule_sets: Iterable[str],
+        action_ids: Sequence[str],
+        now_micros: int,
+    ) -> None:
+        """Locks the rule sets' rows in name order, after the customers, then reads them."""
+        # an action is looked at under its customer's lock: what it has taken changes meanwhile for nobody
+        taken = await self._uses(transaction, action_ids) if action_ids else {}
+        names = sorted({*rule_sets, *(use.rule_set for use in taken.values())})
+        if not names:
+            return
+        await transaction.execute(
+            """
+            INSERT INTO rule_set_limit (rule_set) SELECT unnest(%(names)s::text[]) ORDER BY 1
+            ON CONFLICT DO NOTHING
+            """,
+            {"names": names},
+        )
+        await transaction.execute(
+            """
+            SELECT 1 FROM rule_set_limit WHERE rule_set = ANY(%(names)s::text[])
+            ORDER BY rule_set FOR UPDATE
+            """,
+            {"names": names},
+        )
+        # merged customers aside; with the rule set's row locked nobody gives back twice
+        ledger.uses = await self._uses(transaction, action_ids) if action_ids else {}
+        await self.read_limits(transaction, ledger, names, now_micros)
+
+    async def read_limits(
+        self, transaction: Transaction, ledger: Ledger, rule_sets: Iterable[str], now_micros: int
+    ) -> None:
+        """Reads what they have used as it stands; days that are over in every zone are of no account."""
+        names = {"names": sorted(rule_sets), "from": now_micros // DAY - 1}
+        for name, spent, free in await transaction.rows(
+            "SELECT rule_set, spent, free_micros FROM rule_set_limit WHERE rule_set = ANY(%(names)s::text[])",
+            names,
+        ):
+            ledger.limits[name] = LimitAccount(spent, free)
+        for name, day, actions in await transaction.rows(
+            """
+            SELECT rule_set, day, actions FROM rule_set_day
+            WHERE rule_set = ANY(%(names)s::text[]) AND day >= %(from)s
+            """,
+            names,
+        ):
+            ledger.limits.setdefault(name, LimitAccount()).days[day] = actions
+
+    async def _uses(self, transaction: Transaction, action_ids: Sequence[str]) -> dict[str, Use]:
+        rows = await transaction.rows(
+            """
+            SELECT action_id::text, rule_set, day, cost FROM limit_use
+            WHERE action_id = ANY(%(ids)s::text[]::uuid[])
+            """,
+            {"ids": list(action_ids)},
+        )
+        return {action_id: Use(rule_set, day, cost) for action_id, rule_set, day, cost in rows}
+
     async def write(self, transaction: Transaction, ledger: Ledger, now_micros: int) -> None:
         """Writes what has changed: slots taken or freed, conversations won or freed, new assignments."""
         await self._write_slots(transaction, ledger)
         await self._write_won(transaction, ledger)
+        if ledger.limits:
+            await self._write_limits(transaction, ledger)
         if ledger.arms_written:
             await transaction.execute(
                 """
@@ -129,6 +194,56 @@ class StandingStore:
                     "rules": [name[1] for _, name in freed],
                     "keys": [name[2] for _, name in freed],
                 },
+            )
+
+    async def _write_limits(self, transaction: Transaction, ledger: Ledger) -> None:
+        await transaction.execute(
+            """
+            UPDATE rule_set_limit SET spent = row.spent, free_micros = row.free
+            FROM unnest(%(names)s::text[], %(spent)s::numeric[], %(free)s::bigint[])
+                AS row (name, spent, free)
+            WHERE rule_set = row.name
+            """,
+            {
+                "names": list(ledger.limits),
+                "spent": [account.spent for account in ledger.limits.values()],
+                "free": [account.free_micros for account in ledger.limits.values()],
+            },
+        )
+        days = [(*key, added) for key, added in sorted(ledger.actions_added.items()) if added]
+        if days:
+            await transaction.execute(
+                """
+                INSERT INTO rule_set_day (rule_set, day, actions)
+                SELECT * FROM unnest(%(names)s::text[], %(days)s::integer[], %(actions)s::integer[])
+                ON CONFLICT (rule_set, day)
+                DO UPDATE SET actions = rule_set_day.actions + excluded.actions
+                """,
+                {
+                    "names": [name for name, _, _ in days],
+                    "days": [day for _, day, _ in days],
+                    "actions": [actions for _, _, actions in days],
+                },
+            )
+        taken = [(action, use) for action, use in ledger.uses_written.items() if use is not None]
+        freed = [action for action, use in ledger.uses_written.items() if use is None]
+        if taken:
+            await transaction.execute(
+                """
+                INSERT INTO limit_use (action_id, rule_set, day, cost)
+                SELECT action::uuid, rule_set, day, cost FROM unnest(%(actions)s::text[], %(names)s::text[],
+                    %(days)s::integer[], %(costs)s::numeric[]) AS row (action, rule_set, day, cost)
+                """,
+                {
+                    "actions": [action for action, _ in taken],
+                    "names": [use.rule_set for _, use in taken],
+                    "days": [use.day for _, use in taken],
+                    "costs": [use.cost for _, use in taken],
+                },
+            )
+        if freed:
+            await transaction.execute(
+                "DELETE FROM limit_use WHERE action_id = ANY(%(ids)s::text[]::uuid[])", {"ids": freed}
             )
 
     async def _write_won(self, transaction: Transaction, ledger: Ledger) -> None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
         HandOver,
         Standings,
     )
+    from services.decision.domain.arbitration import Standing
+    from services.decision.domain.decide import Evaluation
     from services.decision.domain.ledger import Ledger
     from services.runtime.clock import Clock
     from services.runtime.database import Database, Transaction
@@ -81,6 +83,7 @@ class Ask:
         async with self._database.transaction() as transaction:
             ledger = await self._ledger(transaction, snapshot, lock=False)
         answered = await self._evaluated(event, snapshot, ledger)
+        await self._read_limits(answered.evaluated.evaluation, ledger)
         return Answer(self._decide(answered, ledger, {}), answered.because, reserved=False)
 
     async def prepare(
@@ -93,6 +96,7 @@ class Ask:
         async with self._database.transaction() as transaction:
             ledger = await self._ledger(transaction, snapshot, lock=False)
         answered = await self._evaluated(event, snapshot, ledger)
+        await self._read_limits(answered.evaluated.evaluation, ledger)
         refusals: dict[str, tuple[RefusalReason, str]] = {}
         passed: set[str] = set()
         for number in range(_ROUNDS):
@@ -127,9 +131,12 @@ class Ask:
             raise ConflictError(
                 "this event was decided before", field="event.id", suggestion="list the decision, or ask anew"
             )
+        await self._standings.lock_limits(
+            transaction, ledger, before.evaluation.limits, (), self._clock.now_micros()
+        )
         whole = ledger.standing(snapshot.people)
-        standing = standing_that_counts(whole, before.evaluation)
         evaluation = with_gates(before.evaluation, before.gates)
+        standing = self._standing(whole, evaluation, ledger)
         arbitration = decide(evaluation, standing, self._conversation)
         if arbitration.actions != before.arbitration.actions:
             raise ConflictError(
@@ -156,13 +163,25 @@ class Ask:
         arms = ledger.standing(snapshot.people).arms
         return await self._asker.ask(event, snapshot.raw, arms)
 
+    async def _read_limits(self, evaluation: Evaluation, ledger: Ledger) -> None:
+        if evaluation.limits:
+            async with self._database.transaction() as transaction:
+                await self._standings.read_limits(
+                    transaction, ledger, evaluation.limits, self._clock.now_micros()
+                )
+
+    def _standing(self, whole: Standing, evaluation: Evaluation, ledger: Ledger) -> Standing:
+        """What counts; an answer is there at once, so that no pace spreads it."""
+        rooms = ledger.rooms(evaluation.limits, self._clock.now_micros(), (), paced=False)
+        return replace(standing_that_counts(whole, evaluation), rooms=rooms)
+
     def _decide(
         self, answered: Answered, ledger: Ledger, refusals: Mapping[str, tuple[RefusalReason, str]]
     ) -> Decided:
         item = answered.evaluated
         whole = ledger.standing(item.people)
         assert not assumed_wrongly(item.evaluation, whole)
-        standing = standing_that_counts(whole, item.evaluation)
+        standing = self._standing(whole, item.evaluation, ledger)
         arbitration = decide(with_gates(item.evaluation, refusals), standing, self._conversation)
         return Decided(
             decision_id=item.decision_id,

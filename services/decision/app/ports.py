@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from services.decision.app.jobs import (
         Answered,
@@ -290,6 +290,26 @@ class Standings(Protocol):
     async def read(
         self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
     ) -> Ledger:
+        """The same without locks, for an answer that binds nobody."""
+        ...
+
+    async def lock_limits(
+        self,
+        transaction: Transaction,
+        ledger: Ledger,
+        rule_sets: Iterable[str],
+        action_ids: Sequence[str],
+        now_micros: int,
+    ) -> None:
+        """Locks, after the customers, what rule sets have used of their limits, in name order.
+
+        Reads it into the ledger, with what these actions have taken, and that of their rule sets.
+        """
+        ...
+
+    async def read_limits(
+        self, transaction: Transaction, ledger: Ledger, rule_sets: Iterable[str], now_micros: int
+    ) -> None:
         """The same without locks, for an answer that binds nobody."""
         ...
 

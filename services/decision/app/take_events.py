@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -217,7 +218,10 @@ class TakeEvents:
     def _decide(
         self, item: Evaluated, whole: Standing, ledger: Ledger, program: int, plans: Mapping[str, Plan]
     ) -> Decided:
-        standing = standing_that_counts(whole, item.evaluation)
+        evaluation, now = item.evaluation, self._clock.now_micros()
+        ids = [candidate.action_id for candidate in evaluation.candidates]
+        rooms = ledger.rooms(evaluation.limits, now, ids)
+        standing = replace(standing_that_counts(whole, evaluation), rooms=rooms)
         arbitration = decide(item.evaluation, standing, self._conversation)
         ledger.enter(item.customer, arbitration, dict(item.evaluation.arms))
         planned: Planned | None = plans[item.planned].planned if item.planned else None
@@ -231,7 +235,7 @@ class TakeEvents:
             event_type=item.event_type,
             event_micros=item.event_micros,
             sequence=item.sequence,
-            decided_micros=self._clock.now_micros(),
+            decided_micros=now,
             program=program,
             line=item.line,
             hops=item.hops,
@@ -251,6 +255,11 @@ class TakeEvents:
                 times.append(item.evaluation.circumstances.time_micros)
             elif isinstance(item, GivenBack):
                 people.add(item.customer)
+        limits = {name for item in items if isinstance(item, Evaluated) for name in item.evaluation.limits}
+        actions = [item.action_id for item in items if isinstance(item, GivenBack)]
+        actions += [item.planned for item in items if isinstance(item, Evaluated) and item.planned]
         from_micros = min(times, default=0) - self._conversation
         to_micros = max(times, default=0) + self._conversation
-        return await self._standings.lock(transaction, sorted(people), from_micros, to_micros)
+        ledger = await self._standings.lock(transaction, sorted(people), from_micros, to_micros)
+        await self._standings.lock_limits(transaction, ledger, limits, actions, self._clock.now_micros())
+        return ledger

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from services.decision.domain.experiments import HOLDOUT
+from services.decision.domain.limits import Room, Turns, Use
 from services.decision.domain.once import Slot, Taken, is_free
 from services.vocabulary.values import DAY, HOUR
 from services.vocabulary.words import (
@@ -107,11 +108,15 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What earlier decisions of this customer left: slots of `once`, conversations won, arms assigned."""
+    """What earlier decisions of this customer left: slots of `once`, conversations won, arms assigned.
+
+    ``rooms``: what the rule sets with `limits` have used of them, for whomever, by rule set.
+    """
 
     slots: Mapping[tuple[str, str, str], Taken] = field(default_factory=dict)
     won: tuple[Won, ...] = ()
     arms: Mapping[str, str] = field(default_factory=dict)
+    rooms: Mapping[str, Room] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +133,17 @@ class DecidedAction:
 
 @dataclass(frozen=True, slots=True)
 class Arbitration:
-    """All candidates with their outcomes, in the order asked for, and what those that passed used up."""
+    """All candidates with their outcomes, in the order asked for, and what those that passed used up.
+
+    ``uses``: of the limits of their rule sets, by action. ``free``: when the next action of a rule set with a
+    pace may follow.
+    """
 
     actions: tuple[DecidedAction, ...]
     taken: Mapping[tuple[str, str, str], Taken]
     won: tuple[Won, ...]
+    uses: Mapping[str, Use] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict)
 
 
 def score_of(candidate: Candidate, circumstances: Circumstances) -> float:
@@ -188,9 +199,11 @@ def arbitrate(
 
     Mandatory and service actions all pass; of sales and retention at most one passes within a conversation
     (``conversation_micros`` around the event), retention before sales, then the higher score, then the higher
-    priority, then the order asked for.
+    priority, then the order asked for. What passes takes its turn under the limits of its rule set; whoever
+    has none leaves the conversation to the next.
     """
     outcomes: dict[int, DecidedAction] = {}
+    limited = _Limited(standing)
     rivals: list[tuple[tuple[float, ...], int, float]] = []
     for position, candidate in enumerate(candidates):
         against = refusal_of(candidate, circumstances, standing)
@@ -207,9 +220,7 @@ def arbitrate(
             tier = CATEGORY_FACTS[candidate.category].tier
             rivals.append(((tier, -score, -candidate.priority, position), position, score))
         else:
-            done = candidate.kind not in DISPATCHED_KINDS
-            outcome = ActionOutcome.DONE if done else ActionOutcome.DISPATCHED
-            outcomes[position] = DecidedAction(candidate, outcome, None, score)
+            outcomes[position] = limited.passed(candidate, score)
     winner = _winner_of(standing, circumstances.time_micros, conversation_micros)
     won: list[Won] = []
     for _, position, score in sorted(rivals):
@@ -219,11 +230,42 @@ def arbitrate(
                 candidate, ActionOutcome.REFUSED, RefusalReason.OUTRANKED, score, outranked_by=winner
             )
             continue
-        winner = candidate.action_id
-        won.append(Won(winner, circumstances.time_micros))
-        outcomes[position] = DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score)
+        outcomes[position] = limited.passed(candidate, score)
+        if outcomes[position].outcome is not ActionOutcome.REFUSED:
+            winner = candidate.action_id
+            won.append(Won(winner, circumstances.time_micros))
     actions = tuple(outcomes[position] for position in range(len(candidates)))
-    return Arbitration(actions, _slots_taken(actions, standing, circumstances.time_micros), tuple(won))
+    taken = _slots_taken(actions, standing, circumstances.time_micros)
+    return Arbitration(actions, taken, tuple(won), limited.uses, limited.free())
+
+
+class _Limited:
+    """The limits of the rule sets whose actions pass."""
+
+    def __init__(self, standing: Standing) -> None:
+        self._turns = {name: Turns(name, room) for name, room in standing.rooms.items()}
+        self.uses: dict[str, Use] = {}
+
+    def passed(self, candidate: Candidate, score: float) -> DecidedAction:
+        """What becomes of an action that nothing else stands against."""
+        if candidate.kind not in DISPATCHED_KINDS:
+            return DecidedAction(candidate, ActionOutcome.DONE, None, score)
+        turns = self._turns.get(candidate.rule_set)
+        if turns is None or candidate.category is Category.MANDATORY:
+            return DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score)
+        turn = turns.take(candidate.action_id, candidate.cost, candidate.expires_micros)
+        if isinstance(turn, tuple):
+            return DecidedAction(candidate, ActionOutcome.REFUSED, turn[0], score, detail=turn[1])
+        if turn.use is not None:
+            self.uses[candidate.action_id] = turn.use
+        if turn.planned:
+            waiting = replace(candidate, planned_micros=turn.at_micros)
+            return DecidedAction(waiting, ActionOutcome.PLANNED, None, score)
+        return DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score)
+
+    def free(self) -> dict[str, int]:
+        """When the next action of each may follow."""
+        return {name: turns.free_micros for name, turns in self._turns.items()}
 
 
 def _winner_of(standing: Standing, time_micros: int, conversation_micros: int) -> str:

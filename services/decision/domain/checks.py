@@ -43,6 +43,7 @@ def check_draft(draft: Draft, catalogue: Catalogue, shared_facts: Sequence[str])
     _check_shadowed(draft)
     _check_arms(draft)
     _check_offers(draft, catalogue)
+    _check_budget(draft)
     _check_tests(draft)
     if not draft.rule_set.shared:
         for fact in draft.rule_set.facts:
@@ -334,6 +335,18 @@ def _check_offers(draft: Draft, catalogue: Catalogue) -> None:
                     "end the rule set then, or prolong the offer",
                     text=offer.name,
                 )
+
+
+def _check_budget(draft: Draft) -> None:
+    if draft.rule_set.limits.budget is None:
+        return
+    if not any(action.cost for rule in draft.rule_set.rules for action in rule.actions):
+        draft.report.warn(
+            _child(draft.top, "limits"),
+            "no action of the rule set costs anything, so that its budget is never used",
+            "unused-budget",
+            "add cost: 1.20 to its actions, or leave the budget out",
+        )
 
 
 def _check_tests(draft: Draft) -> None:

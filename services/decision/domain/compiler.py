@@ -203,7 +203,8 @@ def _noticed(rule_sets: Sequence[RuleSet]) -> frozenset[str]:
 
 
 def _awaited(rule_sets: Sequence[RuleSet]) -> frozenset[str]:
-    planned = any(
+    paced = any(rule_set.limits.per_second is not None for rule_set in rule_sets)
+    planned = paced or any(
         action.after_micros is not None
         for rule_set in rule_sets
         for rule in rule_set.rules

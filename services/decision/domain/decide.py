@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from services.decision.domain.eligibility import Eligibility
     from services.decision.domain.engine import RulesEngine
+    from services.decision.domain.limits import Limits
     from services.decision.domain.program import ActionRule, ActionSpec, Program, RuleSet
     from services.decision.domain.situation import Situation
     from services.vocabulary.catalogue import Trait
@@ -59,12 +60,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the rules came to for one question. ``arms``: the arm assumed for each experiment looked at."""
+    """What the rules came to for one question. ``arms``: the arm assumed for each experiment looked at.
+
+    ``limits``: of the rule sets that ask for something, where they have any.
+    """
 
     facts: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     circumstances: Circumstances
     arms: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
 
 def evaluate(
@@ -85,11 +90,13 @@ def evaluation_of(
     situation = question.situation
     if not outcome.rules and not outcome.withheld:
         return Evaluation(outcome.facts, (), Circumstances(situation.now_micros))
+    candidates = tuple(_candidates(program, eligibility, question, outcome))
     return Evaluation(
         facts=outcome.facts,
-        candidates=tuple(_candidates(program, eligibility, question, outcome)),
+        candidates=candidates,
         circumstances=_circumstances(situation, outcome.facts, was_planned=False),
         arms=dict(situation.arms),
+        limits=_limits(program, candidates),
     )
 
 
@@ -99,7 +106,7 @@ def decide(evaluation: Evaluation, standing: Standing, conversation_micros: int 
     return arbitrate(
         evaluation.candidates,
         evaluation.circumstances,
-        Standing(standing.slots, standing.won, arms),
+        Standing(standing.slots, standing.won, arms, standing.rooms),
         conversation_micros,
     )
 
@@ -118,7 +125,18 @@ def standing_that_counts(standing: Standing, evaluation: Evaluation) -> Standing
         slots={name: taken for name, taken in standing.slots.items() if name in names},
         won=standing.won if commercial else (),
         arms={experiment: arm for experiment, arm in standing.arms.items() if experiment in experiments},
+        rooms=standing.rooms,
     )
+
+
+def _limits(program: Program, candidates: tuple[Candidate, ...]) -> dict[str, Limits]:
+    """The limits of the candidates' rule sets."""
+    found = {name: program.rule_set(name) for name in {candidate.rule_set for candidate in candidates}}
+    return {
+        name: rule_set.limits
+        for name, rule_set in sorted(found.items())
+        if rule_set is not None and rule_set.limits.any
+    }
 
 
 def find_action(
@@ -263,4 +281,10 @@ def _evaluate_planned(
         if candidate.experiment
         else {}
     )
-    return Evaluation(facts, (candidate,), _circumstances(situation, facts, was_planned=True), arms)
+    return Evaluation(
+        facts,
+        (candidate,),
+        _circumstances(situation, facts, was_planned=True),
+        arms,
+        _limits(program, (candidate,)),
+    )

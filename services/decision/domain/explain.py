@@ -28,6 +28,7 @@ _REASONS = {
     RefusalReason.NOT_ELIGIBLE: "the customer may not have it",
     RefusalReason.SERVICE_FIRST: "service goes before sales",
     RefusalReason.VULNERABLE: "the customer is marked as vulnerable",
+    RefusalReason.BUDGET: "its rule set has done what it may",
     RefusalReason.HOLDOUT: "the customer is in the group left alone",
     RefusalReason.ONCE: "it was done already",
     RefusalReason.OUTRANKED: "another action won this conversation",

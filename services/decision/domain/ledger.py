@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from services.decision.domain.arbitration import Standing, Won
+from services.decision.domain.limits import Room
 from services.vocabulary.words import Category
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from services.decision.domain.arbitration import Arbitration
+    from services.decision.domain.limits import Limits, Use
     from services.decision.domain.once import Taken
 
 SlotName = tuple[str, str, str]
@@ -27,11 +30,28 @@ class Account:
     arms: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class LimitAccount:
+    """What a rule set has used of its limits, whatever they are; see `limits.Room`."""
+
+    spent: Decimal = Decimal(0)
+    free_micros: int = 0
+    days: dict[int, int] = field(default_factory=dict)
+
+
 class Ledger:
-    """Accounts by customer, and what has changed in them since they were read."""
+    """Accounts by customer, and what has changed in them since they were read.
+
+    ``limits``: accounts by rule set. ``uses``: what the actions now looked at have taken of them.
+    ``actions_added``: by rule set and day, how many more actions there are now.
+    """
 
     def __init__(self, accounts: dict[int, Account]) -> None:
         self._accounts = accounts
+        self.limits: dict[str, LimitAccount] = {}
+        self.uses: dict[str, Use] = {}
+        self.uses_written: dict[str, Use | None] = {}
+        self.actions_added: dict[tuple[str, int], int] = {}
         self.slots_written: dict[tuple[int, SlotName], Taken | None] = {}
         self.won_written: dict[tuple[int, str], int | None] = {}
         self.arms_written: dict[tuple[int, str], str] = {}
@@ -57,11 +77,31 @@ class Ledger:
             arms = {**account.arms, **arms}
         return Standing(slots, tuple(won), arms)
 
+    def rooms(
+        self, limits: Mapping[str, Limits], now_micros: int, action_ids: Iterable[str], *, paced: bool = True
+    ) -> dict[str, Room]:
+        """What is left for these actions; without ``paced`` they are answers, which nothing spreads."""
+        if not limits:
+            return {}
+        holders = frozenset(action_id for action_id in action_ids if action_id in self.uses)
+        found: dict[str, Room] = {}
+        for name, limit in limits.items():
+            account = self._limit(name)
+            counted = limit if paced else replace(limit, per_second=None)
+            found[name] = Room(
+                counted, now_micros, account.spent, account.free_micros, dict(account.days), holders
+            )
+        return found
+
     def enter(self, customer: int, arbitration: Arbitration, arms: dict[str, str]) -> None:
         """Enters what a decision used up, and the arms of the experiments that now count."""
         account = self._account(customer)
         for name, taken in arbitration.taken.items():
             account.slots[name] = self.slots_written[customer, name] = taken
+        for action_id, use in arbitration.uses.items():
+            self._use(action_id, use)
+        for rule_set, free in arbitration.free.items():
+            self._limit(rule_set).free_micros = free
         for won in arbitration.won:
             account.won[won.action_id] = self.won_written[customer, won.action_id] = won.time_micros
         for action in arbitration.actions:
@@ -76,7 +116,13 @@ class Ledger:
                 account.arms[experiment] = self.arms_written[customer, experiment] = arms[experiment]
 
     def give_back(self, people: Iterable[int], action_id: str) -> None:
-        """Frees what an action had used up that was not said after all."""
+        """Frees what an action had used up that was not said after all; its turn under a pace has passed."""
+        use = self.uses.pop(action_id, None)
+        if use is not None:
+            limit = self._limit(use.rule_set)
+            limit.spent -= use.cost
+            self._count(limit, use, -1)
+            self.uses_written[action_id] = None
         for person in people:
             account = self._account(person)
             # it may have won a conversation outside the times that were read
@@ -91,6 +137,20 @@ class Ledger:
                 else:
                     del account.slots[name]
                     self.slots_written[person, name] = None
+
+    def _use(self, action_id: str, use: Use) -> None:
+        limit = self._limit(use.rule_set)
+        limit.spent += use.cost
+        self._count(limit, use, 1)
+        self.uses[action_id] = self.uses_written[action_id] = use
+
+    def _count(self, limit: LimitAccount, use: Use, added: int) -> None:
+        limit.days[use.day] = limit.days.get(use.day, 0) + added
+        key = (use.rule_set, use.day)
+        self.actions_added[key] = self.actions_added.get(key, 0) + added
+
+    def _limit(self, rule_set: str) -> LimitAccount:
+        return self.limits.setdefault(rule_set, LimitAccount())
 
     def _account(self, customer: int) -> Account:
         return self._accounts.setdefault(customer, Account())

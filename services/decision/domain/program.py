@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from services.decision.domain.language.ast import All, Condition, Expression, Text, Window
+from services.decision.domain.limits import NO_LIMITS, Limits
 from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.situation import Situation
 from services.decision.domain.triggers import Absence, Occasion, OpenPair, Schedule, ThingEvent
@@ -211,15 +211,6 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a rule set may do: actions a second, actions a day (operator's zone), cost in all."""
-
-    per_second: float | None = None
-    per_day: int | None = None
-    budget: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class RuleSet:
     """One compiled rule set. `from_micros` to `to_micros` (end-exclusive, by event time) it is active.
 
@@ -250,7 +241,7 @@ class RuleSet:
     source: str
     file: str
     occasion: Occasion | None = None
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
 
     @property
     def all_rules(self) -> "tuple[FactRule | ActionRule, ...]":

@@ -118,7 +118,6 @@ rules:
     ("part", "word"),
     [
         ("journey: {key: event.order}", "journey"),
-        ("limits: {pace: 50/s}", "limits"),
     ],
 )
 def test_what_is_not_built_is_refused(part: str, word: str) -> None:

@@ -151,7 +151,7 @@ class _RuleSetReader:
             source=self._source.text,
             file=self._source.file,
             occasion=occasion,
-            limits=read_limits(root.get("limits"), report),
+            limits=read_limits(root.get("limits"), self._catalogue, report, shared=shared),
         )
         return Draft(rule_set, scope, report, self._places, root) if self._name else None
 

@@ -43,7 +43,6 @@ SPEAKING = (
 AWAITED = frozenset(
     {
         "journey_reader.py",
-        "limits_reader.py",
     }
 )
 # Messages that no rule set can call for, each with its reason.
@@ -166,6 +165,7 @@ def test_the_frames_are_good_rule_sets() -> None:
         "head": "trigger: usage.data_used",
         "experiment": "{id: e, arms: {one: 10%}}",
         "test": "{name: two, then: {fires: []}}",
+        "limits": "{pace: 50/s, per day: 20000, budget: 15000 EUR}",
         "table": "{columns: [event.mb, do], rows: [[any, {task: call-back, category: service}]]}",
     }
     assert fillings.keys() == FRAMES.keys()

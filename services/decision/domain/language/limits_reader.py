@@ -69,8 +69,8 @@ def _budget(node: Node | None, currency: str, report: Report) -> Decimal | None:
     text = node.text if isinstance(node, Scalar) else ""
     try:
         money = parse_money(text if " " in text.strip() else f"{text} {currency}")
-    except ValueMistake as mistake:
-        report.error(node, f"`budget` {mistake.message}", "limits", f"write 15000 {currency}")
+    except ValueMistake:
+        report.error(node, "`budget` is an amount of money", "limits", f"write 15000 {currency}")
         return None
     if money.currency != currency:
         report.error(node, f"`{text}` is in another currency", "limits", f"write it in {currency}")

@@ -16,6 +16,8 @@ CHECKS: Mapping[str, str] = {
     "value": "a value of the wrong form: a word, a number, a length of time, a list",
     "trigger": "what calls for the rule set is missing or malformed",
     "audience": "an audience that asks for more than traits and consents",
+    "limits": "limits that are malformed",
+    "unused-budget": "a budget that no action uses",
     "table": "a table, or a row of one, that is malformed",
     "condition": "a line that is no condition",
     "unlike-types": "values of types that cannot meet",

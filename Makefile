@@ -85,12 +85,19 @@ images: setup ## build the image of all services (TAG, BASE, BUILD_BASE, WHEELS)
 soak: setup ## break everything at random for MINUTES from SEED on, and give an account (CASE: kills, stalls, cuts)
 	$(BIN)/python -m tests.system.soak --case $(CASE) --minutes $(MINUTES) --seed $(SEED)
 
-bench: setup ## measure, beside references in the same run
+bench: setup $(VENV)/.bench ## measure, beside references in the same run
+	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.road
+
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.ready
+	@echo "installing the rule engines to measure beside"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
 
 lock: ## resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet pyproject.toml --extra local --extra dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock -o requirements-image.lock
+	uv pip compile --quiet pyproject.toml --extra bench --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock -o requirements-bench.lock
 
 clean: ## remove what can be made again (not var/)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

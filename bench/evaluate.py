@@ -28,6 +28,7 @@ from bench.traffic import PLANS
 from services.cli.stack.layout import CHECKOUT
 from services.decision.adapters.engine import DurableEngine
 from services.decision.adapters.engine_child import Progress, keep_memory
+from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.situations import situation_of
 from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
@@ -195,7 +196,7 @@ def make_workbench(catalogue: Catalogue) -> Workbench:
     keep_memory()
     with tempfile.TemporaryFile() as file:
         file.truncate(mmap.PAGESIZE)
-        workbench = Workbench(DurableEngine(), catalogue, read_yaml, Progress(file.fileno()))
+        workbench = Workbench(SievingEngine(), catalogue, read_yaml, Progress(file.fileno()))
     loaded = workbench.load(1, rule_sets())
     if TYPE not in loaded.triggers:
         mistakes = [problem for problem in loaded.problems if problem.severity is Severity.ERROR]

@@ -1,10 +1,13 @@
 """One suite for both RulesEngines, the one in C and the oracle; then one against the other."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from services.decision.adapters.engine import DurableEngine
+from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.domain.engine import Fired
 from services.decision.domain.generated import generated_runs
 from services.decision.domain.oracle import Oracle
@@ -19,7 +22,7 @@ _THOROUGH = settings(
 )
 
 
-@pytest.fixture(params=[DurableEngine, Oracle], ids=["engine", "oracle"])
+@pytest.fixture(params=[DurableEngine, SievingEngine, Oracle], ids=["durable", "sieving", "oracle"])
 def engine(request):
     return request.param()
 
@@ -83,12 +86,15 @@ def test_given_facts_count_and_are_not_inferred_again(engine):
 def test_engine_and_oracle_agree_on_facts_rules_and_order(text, moments):
     program = compiled(text).program
     assume(program is not None)
-    engine, oracle = DurableEngine(), Oracle()
+    engine, sieving, oracle = DurableEngine(), SievingEngine(), Oracle()
     for situation in moments:
         for one in program.shards_for(situation.event_type):
             properties = one.properties_of(situation)
-            assert engine.run(one, properties, ()) == oracle.run(one, properties, ()), text
+            expected = oracle.run(one, properties, ())
+            assert engine.run(one, properties, ()) == expected, text
+            assert sieving.run(one, one.lazily(replace(situation, cache={})), ()) == expected, text
     engine.close()
+    sieving.close()
 
 
 @_THOROUGH
@@ -97,10 +103,13 @@ def test_whole_programs_with_shared_facts_come_to_the_same(shared, data):
     text, facts = shared
     program = compiled(text, data.draw(rule_sets(shared_facts=facts))).program
     assume(program is not None)
-    engine, oracle = DurableEngine(), Oracle()
+    engine, sieving, oracle = DurableEngine(), SievingEngine(), Oracle()
     for situation in data.draw(st.lists(situations(), min_size=1, max_size=4)):
-        assert run_program(program, engine, situation) == run_program(program, oracle, situation)
+        expected = run_program(program, oracle, situation)
+        assert run_program(program, engine, situation) == expected
+        assert run_program(program, sieving, situation) == expected
     engine.close()
+    sieving.close()
 
 
 @_THOROUGH
@@ -108,9 +117,12 @@ def test_whole_programs_with_shared_facts_come_to_the_same(shared, data):
 def test_they_agree_on_the_snapshots_that_a_trial_makes_up(text):
     program = compiled(text).program
     assume(program is not None)
-    engine, oracle = DurableEngine(), Oracle()
+    engine, sieving, oracle = DurableEngine(), SievingEngine(), Oracle()
     for shards in program.shards.values():
         for one in shards:
             for properties, facts in generated_runs(one, 20):
-                assert engine.run(one, properties, facts) == oracle.run(one, properties, facts), properties
+                expected = oracle.run(one, properties, facts)
+                assert engine.run(one, properties, facts) == expected, properties
+                assert sieving.run(one, properties, facts) == expected, properties
     engine.close()
+    sieving.close()

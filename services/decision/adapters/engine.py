@@ -15,6 +15,7 @@ import orjson
 
 from services.decision.domain.engine import Fired
 from services.decision.domain.errors import EngineRefusedError, RunawayRulesError
+from services.decision.domain.program import LazyProperties
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -51,17 +52,26 @@ class DurableEngine:
         Raises EngineRefusedError when the engine does not take the shard or the snapshot, and
         RunawayRulesError when more activations fire than a sound shard can have.
         """
+        snapshot = properties.whole() if isinstance(properties, LazyProperties) else properties
+        facts = [{"fact": fact} for fact in sorted(given_facts)]
+        gates = [{"gate": stratum} for stratum in range(shard.strata)]
+        return self.post(shard, [{"kind": "snap", **snapshot}, *facts, *gates], given_facts)
+
+    def post(
+        self, shard: Shard, messages: Iterable[Mapping[str, Property]], known: Collection[str] = ()
+    ) -> Fired:
+        """Asserts these messages one after the other, each to its fixpoint; facts known are not new.
+
+        Raises what `run` raises.
+        """
         loaded = self._loaded.get(shard.key)
         if loaded is None or loaded.shard is not shard:
             loaded = self._load(shard)
         session = f"{next(self._sessions):x}"
-        run = _Run(loaded, session, given_facts, self._firing_limit)
+        run = _Run(loaded, session, known, self._firing_limit)
         try:
-            run.post({"kind": "snap", **properties})
-            for fact in sorted(given_facts):
-                run.post({"fact": fact})
-            for stratum in range(shard.strata):
-                run.post({"gate": stratum})
+            for message in messages:
+                run.post(message)
         finally:
             if run.began:
                 durable_rules_engine.delete_state(loaded.handle, session)
@@ -147,7 +157,7 @@ class _Run:
         self.facts: list[str] = []
         self.fired: dict[str, None] = {}
 
-    def post(self, message: dict[str, Any]) -> None:
+    def post(self, message: Mapping[str, Any]) -> None:
         """Asserts one fact and fires what it makes fire."""
         offset = self._assert(message)
         started = durable_rules_engine.start_action_for_state(self._handle, offset)
@@ -177,7 +187,7 @@ class _Run:
             self.facts.append(infers.fact)
             self._assert({"fact": infers.fact})
 
-    def _assert(self, message: dict[str, Any]) -> int:
+    def _assert(self, message: Mapping[str, Any]) -> int:
         """Asserts one fact in this run's session and returns the state's offset."""
         text = orjson.dumps({"sid": self._session, **message}).decode()
         try:

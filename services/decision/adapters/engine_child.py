@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from services.decision.adapters.engine import DurableEngine
 from services.decision.adapters.engine_process import HEADER, ITEM, PING
+from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
 from services.vocabulary.catalogue import load_catalogue
@@ -82,7 +82,7 @@ def make_jobs(rules_folder: Path) -> Callable[[Progress], Mapping[str, Callable[
     """The jobs of the product, for a rules folder."""
 
     def make(progress: Progress) -> Mapping[str, Callable[..., Any]]:
-        bench = Workbench(DurableEngine(), load_catalogue(rules_folder), read_yaml, progress)
+        bench = Workbench(SievingEngine(), load_catalogue(rules_folder), read_yaml, progress)
         return bench.jobs()
 
     return make

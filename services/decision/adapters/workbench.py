@@ -38,8 +38,8 @@ from services.vocabulary.ids import decision_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from services.decision.adapters.engine import DurableEngine
     from services.decision.adapters.engine_child import Progress
+    from services.decision.adapters.sieving_engine import SievingEngine
     from services.decision.app.jobs import DueQuestion, Source
     from services.decision.domain.arbitration import Candidate
     from services.decision.domain.decide import Evaluation, Planned
@@ -60,7 +60,7 @@ class Workbench:
 
     def __init__(
         self,
-        engine: DurableEngine,
+        engine: SievingEngine,
         catalogue: Catalogue,
         read_yaml: Callable[[str], Any],
         progress: Progress,

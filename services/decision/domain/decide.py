@@ -156,7 +156,7 @@ def shared_facts(program: Program, engine: RulesEngine, situation: Situation) ->
     facts: dict[str, None] = {}
     for shard in program.shared:
         given = [fact for fact in facts if fact in shard.uses]
-        facts.update(dict.fromkeys(engine.run(shard, shard.properties_of(situation), given).facts))
+        facts.update(dict.fromkeys(engine.run(shard, shard.lazily(situation), given).facts))
     return tuple(facts)
 
 
@@ -164,7 +164,7 @@ def _candidates(
     program: Program, eligibility: Eligibility, question: Question, outcome: Outcome
 ) -> Iterator[Candidate]:
     """Every action of every rule that fired, then of those that lack withheld data."""
-    sets = {rule_set.name: rule_set for rule_set in program.rule_sets}
+    sets = program.by_name
     traits = program.catalogue.traits
     for rule in outcome.rules:
         for spec in rule.actions:

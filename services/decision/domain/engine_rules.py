@@ -183,7 +183,7 @@ def _property(expression: Expression, texts: frozenset[str]) -> Compute:
 
     def number(situation: Situation) -> float | None:
         value = read(situation)
-        return None if value is None else printable(value)
+        return None if value is None else float(value) if 1e-4 <= value <= 9.1e15 else printable(value)
 
     return number
 

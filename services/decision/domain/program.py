@@ -263,7 +263,33 @@ class RuleSet:
 class Properties(dict[str, bool | int | float | str]):
     """The properties of one situation for one shard; the oracle looks at the situation itself."""
 
+    __slots__ = ("situation",)
     situation: Situation
+
+    def __missing__(self, name: str) -> Any:
+        """A property that is not there, or is none of the shard's: None."""
+        return None
+
+
+class LazyProperties(Properties):
+    """The same, each computed when it is first looked up: an event that triggers little reads little."""
+
+    __slots__ = ("_computed_by", "_shard")
+
+    def __init__(self, shard: "Shard", situation: Situation) -> None:
+        self.situation = situation
+        self._shard = shard
+        self._computed_by = shard.properties
+
+    def __missing__(self, name: str) -> Any:
+        """Computes it; None when it has no value."""
+        value: Any = self._computed_by[name](self.situation)
+        self[name] = value
+        return value
+
+    def whole(self) -> Properties:
+        """All of them that have a value, computed now."""
+        return self._shard.properties_of(self.situation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +341,10 @@ class Shard:
         )
         found.situation = situation
         return found
+
+    def lazily(self, situation: Situation) -> LazyProperties:
+        """The same properties, each computed when it is looked up."""
+        return LazyProperties(self, situation)
 
 
 @dataclass(frozen=True)
@@ -369,9 +399,14 @@ class Program:
         """The rule sets that run at a time of day."""
         return tuple(each for each in self.occasions if isinstance(each.occasion, Schedule))
 
+    @cached_property
+    def by_name(self) -> Mapping[str, RuleSet]:
+        """The rule sets by name."""
+        return {rule_set.name: rule_set for rule_set in self.rule_sets}
+
     def rule_set(self, name: str) -> RuleSet | None:
         """The rule set of that name."""
-        return next((rule_set for rule_set in self.rule_sets if rule_set.name == name), None)
+        return self.by_name.get(name)
 
     def shards_for(self, key: str) -> tuple[Shard, ...]:
         """Shards for a trigger's key, the shared ones first; none when nothing can fire."""

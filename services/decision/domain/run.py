@@ -76,7 +76,7 @@ class _Run:
         if not shard.applies(situation):
             return
         given = [key for key in known if key in shard.uses or key in shard.infers]
-        fired = self._engine.run(shard, shard.properties_of(situation), given)
+        fired = self._engine.run(shard, shard.lazily(situation), given)
         if fired.facts:
             new = [key for key in fired.facts if key not in known]
             known += new

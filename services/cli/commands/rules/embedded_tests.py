@@ -14,7 +14,7 @@ from services.cli.commands.rules.sources import (
 )
 from services.cli.commands.support import json_option, print_json, print_table
 from services.decision.adapters.checking import arbitrator
-from services.decision.adapters.engine import DurableEngine
+from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.domain.coverage import Coverage, coverage_of
 from services.decision.domain.engine import RulesEngine
 from services.decision.domain.program import Program, RuleSet
@@ -48,7 +48,7 @@ def run_embedded_tests(
         tell_problems(compilation.errors, as_json=as_json)
         sys.exit(1)
     names = {str(file) for file in files}
-    engine = DurableEngine()
+    engine = SievingEngine()
     try:
         passed, failed, reached = _run(compilation.program, names, engine, as_json=as_json)
     finally:

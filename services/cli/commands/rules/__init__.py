@@ -4,6 +4,7 @@ import click
 
 from services.cli.commands.rules.embedded_tests import run_embedded_tests
 from services.cli.commands.rules.explain import explain
+from services.cli.commands.rules.graph import graph
 from services.cli.commands.rules.layout import lay_out_files
 from services.cli.commands.rules.lint import lint
 from services.cli.commands.rules.live import activate, activate_files, list_rule_sets
@@ -17,5 +18,5 @@ def rules() -> None:
     """Check, test and activate rule sets."""
 
 
-for command in (lint, run_embedded_tests, lay_out_files, explain, activate, list_rule_sets, schema):
+for command in (lint, run_embedded_tests, lay_out_files, explain, graph, activate, list_rule_sets, schema):
     rules.add_command(command)

@@ -8,6 +8,7 @@ from services.cli.commands.rules.graph import graph
 from services.cli.commands.rules.layout import lay_out_files
 from services.cli.commands.rules.lint import lint
 from services.cli.commands.rules.live import activate, activate_files, list_rule_sets
+from services.cli.commands.rules.new import new
 from services.cli.commands.rules.schema import schema
 
 __all__ = ["activate_files", "rules"]
@@ -18,5 +19,15 @@ def rules() -> None:
     """Check, test and activate rule sets."""
 
 
-for command in (lint, run_embedded_tests, lay_out_files, explain, graph, activate, list_rule_sets, schema):
+for command in (
+    lint,
+    run_embedded_tests,
+    lay_out_files,
+    explain,
+    graph,
+    new,
+    activate,
+    list_rule_sets,
+    schema,
+):
     rules.add_command(command)

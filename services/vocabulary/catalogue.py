@@ -81,6 +81,8 @@ class Field:
     purpose: Purpose = Purpose.SERVICE
     default: Value | None = None
     format: str = ""
+    least: float | None = None
+    most: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class Trait:
     shown: bool = False
     enum: tuple[str, ...] = ()
     format: str = ""
+    least: float | None = None
+    most: float | None = None
 
     def coerce(self, raw: object) -> Value:
         """The value of its JSON form; raises FieldError."""

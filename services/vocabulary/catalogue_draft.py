@@ -68,6 +68,8 @@ class TypeExpression:
             ) from None
         inside = match["inside"]
         self.required = match["required"] is not None
+        self.least: float | None = None
+        self.most: float | None = None
         self.enum: tuple[str, ...] = ()
         if self.type is ValueType.ENUM:
             self.enum = tuple(word.strip() for word in (inside or "").split(",") if word.strip())
@@ -109,6 +111,7 @@ def read_check(section: Section, expression: TypeExpression) -> tuple[Check, str
     }:
         section.wrong("type", f"is {expression.type}, which has no least and most", "write int or number")
         least = most = None
+    expression.least, expression.most = least, most
     check = value_check(
         expression.type, enum=expression.enum, text_format=text_format, least=least, most=most
     )

@@ -164,6 +164,8 @@ class _Reader:
                 shown=section.flag("shown"),
                 enum=expression.enum,
                 format=text_format,
+                least=expression.least,
+                most=expression.most,
             )
             section.done()
 

@@ -142,6 +142,8 @@ class EventReader:
             purpose=section.word("purpose", Purpose) or purpose,
             default=default,
             format=text_format,
+            least=expression.least,
+            most=expression.most,
         )
         section.done()
         return made

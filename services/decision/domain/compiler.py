@@ -11,6 +11,7 @@ from services.decision.domain.language.rule_set_reader import Draft, read_rule_s
 from services.decision.domain.needs import fact_needs, leaf_needs, with_needs
 from services.decision.domain.problems import Severity
 from services.decision.domain.program import Compilation, FactRule, Program, RuleSet, RuleSetText, Shard
+from services.decision.domain.reach import check_reach
 from services.decision.domain.shards import MOST_ENGINE_RULES, Piece, count_engine_rules, pack, pieces_of
 from services.decision.domain.strata import NegationCycle, strata_of
 from services.decision.domain.triggers import ASK, OpenPair, ThingEvent, type_of_key
@@ -38,6 +39,7 @@ def compile_program(sources: Sequence[RuleSetText], catalogue: Catalogue, read_y
         _check_size(draft)
     _check_shared_size(drafts)
     strata = _strata(drafts)
+    check_reach(drafts, catalogue)
     problems = tuple(problem for report in reports for problem in report.problems)
     if strata is None or any(problem.severity is Severity.ERROR for problem in problems):
         return Compilation(None, problems)

@@ -178,7 +178,7 @@ def test_priorities_then_file_order_and_choose_first() -> None:
     rules = f"""rules:
   - {{id: low, priority: 1, when: [event.mb > 1], do: {DO}}}
   - {{id: tie-one, priority: 7, when: [event.mb > 2], do: {DO}}}
-  - {{id: tie-two, priority: 7, when: [event.mb > 3], do: {DO}}}
+  - {{id: tie-two, priority: 7, when: [profile.prepaid is true], do: {DO}}}
   - {{id: high, priority: 999, when: [event.mb > 4], do: {DO}}}
 """
     outcome = run(program_of(HEAD + rules), make_situation())

@@ -216,11 +216,24 @@ def test_calendar_days_are_suggested_for_a_window_over_what_is_kept_by_day() -> 
         "[profile.prepaid is true, profile.prepaid is false]",
         "[profile.prepaid is true, {any: [profile.prepaid is false, {all: [event.mb > 3, event.mb < 2]}]}]",
         "[today is sat, today is sun]",
+        "[{none: [event.mb > 3]}, event.mb > 3]",
+        "[now between 9:00 and 10:00, now between 11:00 and 12:00]".replace("9:", "09:"),
+        "[windows.drops < 0]",
+        "[windows.drops missing]",
+        "[profile.churn_risk > 1]",
+        "[profile.plan starts with m, profile.plan starts with l]",
+        "[profile.contract_end within next 5d, none: [profile.contract_end within next 9d]]",
+        "[profile.balance > profile.usual_bill, profile.balance <= profile.usual_bill]",
+        "[{any: [event.topic is calls, event.topic is coverage]}, event.mb > 3]",
+        "[not fact a, event.mb > 6]",
+        "[fact b, event.mb > 8]",
+        "[not fact b, event.mb > 5, event.mb < 6]",
     ],
 )
 def test_rule_that_can_never_fire_is_refused(lines: str) -> None:
     text = (
-        f"{HEAD}infer: [{{fact: a, when: [event.mb > 5]}}]\nrules:\n  - {{id: r, when: {lines}, do: {DO}}}\n"
+        f"{HEAD}infer: [{{fact: a, when: [event.mb > 5]}}, {{fact: b, when: [fact a, event.mb < 7]}},\n"
+        f"  {{fact: b, when: [event.mb < 2]}}]\nrules:\n  - {{id: r, when: {lines}, do: {DO}}}\n"
     )
     assert only_error(text).check == "never-fires"
 
@@ -230,9 +243,16 @@ def test_rule_that_can_never_fire_is_refused(lines: str) -> None:
     [
         "[event.mb >= 3, event.mb <= 3]",
         "[{any: [event.mb > 5, event.mb < 3]}, event.mb < 4]",
-        "[{none: [event.mb > 3]}, event.mb > 3]",
+        "[{none: [event.mb > 3]}, event.mb > 2]",
         "[event.type is complaint.opened, event.mb missing]",
         "[today is sat or sun, today is sun]",
+        "[profile.churn_risk >= 1]",
+        "[windows.drops < 1]",
+        "[profile.plan starts with m, profile.plan starts with m-2]",
+        "[profile.balance >= profile.usual_bill, profile.balance <= profile.usual_bill]",
+        "[profile.contract_end within next 5d, profile.contract_end within last 5d]",
+        "[profile.plan missing, profile.plan is not m-20gb]",
+        "[event.mb is not 3, event.mb >= 3, event.mb <= 3.5]",
     ],
 )
 def test_rule_that_may_fire_is_not_refused(lines: str) -> None:

@@ -55,6 +55,8 @@ CHECKS: Mapping[str, str] = {
     "unknown-arm": "an arm that the experiment lacks",
     "unused-arm": "an arm that no rule uses",
     "never-fires": "conditions that exclude each other, or can never come about",
+    "table-gap": "customers for whom a table has no row (a warning)",
+    "table-overlap": "customers for whom a table has two rows that both fire (a warning)",
     "shadowed": "a rule that another always precedes",
     "test": "a test that is malformed",
     "unknown-rule": "a test names a rule that the rule set lacks",

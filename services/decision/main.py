@@ -15,6 +15,7 @@ from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionS
 from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
+from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.progress import PlansProgress
 from services.decision.adapters.pruning import prunables
@@ -101,7 +102,8 @@ class Parts:
         self.process = EngineProcess(self.command, deadline=ENGINE_SECONDS)
         self.evaluator = ProcessEvaluator(self.process)
         self.rule_sets = RuleSetStore(self.database)
-        self.standings = StandingStore()
+        self.journeys = JourneyStore(database)
+        self.standings = StandingStore(self.journeys)
         self.decisions = DecisionStore(self.database)
         self.runs = RunStore(self.database)
         self.hand_over = OutboxHandOver(self.outbox, settings.partitions)
@@ -169,12 +171,18 @@ async def build_worker(role: Role) -> None:
     )
     consumer = StreamConsumer(parts.bus, EVENTS, EventsHandler(take_events), partitions=settings.partitions)
     role.supervise("events", consumer.run, stop=consumer.stop)
-    due = FallDue(parts.database, parts.clock, parts.decisions, parts.hand_over, channel=PLANNED_CHANNEL)
+    due = FallDue(
+        parts.database, parts.clock, parts.decisions, parts.hand_over.fell_due, channel=PLANNED_CHANNEL
+    )
     role.supervise("due", due.run)
     _supervise_runs(role, parts)
+    steps = FallDue(
+        parts.database, parts.clock, parts.journeys, parts.hand_over.steps_fell_due, channel=JOURNEYS_CHANNEL
+    )
+    role.supervise("journeys", steps.run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=settings.partitions)
     role.supervise("relay", relay.run)
-    role.supervise("replay", Replay(parts.database, DecisionsReplay(parts.hand_over)).run)
+    role.supervise("replay", Replay(parts.database, DecisionsReplay(parts.hand_over, parts.journeys)).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)
 
@@ -260,7 +268,7 @@ async def build_server_role(role: Role) -> None:
         bus=parts.bus,
         clock=parts.clock,
         dead_letters=parts.dead_letters,
-        source=PlansProgress(parts.decisions, parts.runs),
+        source=PlansProgress(parts.decisions, parts.runs, parts.journeys),
         pruner=parts.pruner,
         errors=ERRORS,
     )

@@ -30,6 +30,9 @@ RETENTION_CLASSES: Mapping[str, RetentionClass] = {
     "once_slots": RetentionClass(
         "decision", OLDEST_EVENT_DAYS, "an event that old is still taken, and must not do twice what is once"
     ),
+    "journeys": RetentionClass(
+        "decision", OLDEST_EVENT_DAYS, "an event that old is still taken, and must not begin it a second time"
+    ),
     "messages": RetentionClass("channel", 35, _IN_STREAMS),
     "message_texts": RetentionClass("channel", 7, "a message may wait and be tried again for days"),
     "contacts": RetentionClass("channel", 35, _IN_STREAMS),

@@ -10,10 +10,11 @@ from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import Question, decide, evaluation_of
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.generated import generated_runs
+from services.decision.domain.journeys import standing_where_asked
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.program import RuleSetText
 from services.decision.domain.trial import Arbitrated, run_tests
-from services.vocabulary.words import ActionOutcome
+from services.vocabulary.words import ActionKind, ActionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,12 +73,18 @@ def arbitrator(program: Program, catalogue: Catalogue) -> Callable[[Case, Situat
 
     def arbitrate(case: Case, situation: Situation, outcome: Outcome) -> Arbitrated:
         evaluation = evaluation_of(program, eligibility, Question(case.name, situation), outcome)
-        actions = decide(evaluation, Standing(), catalogue.conversation_micros).actions
+        positions = standing_where_asked(evaluation.candidates, situation.now_micros)
+        standing = Standing(positions=positions)
+        actions = decide(evaluation, standing, catalogue.conversation_micros).actions
 
         def name(action: DecidedAction) -> tuple[str, str]:
             return action.candidate.rule_set, action.candidate.rule
 
-        wins = [name(action) for action in actions if action.outcome is not ActionOutcome.REFUSED]
+        wins = [
+            name(action)
+            for action in actions
+            if action.outcome is not ActionOutcome.REFUSED and action.candidate.kind is not ActionKind.STEP
+        ]
         return Arbitrated(
             tuple(dict.fromkeys(wins)),
             {name(action): action.reason for action in actions if action.reason is not None},

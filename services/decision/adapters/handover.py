@@ -8,7 +8,8 @@ import orjson
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.material import unpack_material
-from services.decision.domain.triggers import TRIGGER_DUE
+from services.decision.adapters.situations import pack_due
+from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE
 from services.runtime.streams import ACTIONS, OUTCOMES
 from services.vocabulary.ids import own_event_id, partition_of
 from services.vocabulary.values import ValueType, format_time, to_json
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from services.decision.app.jobs import Evaluated, SetAside
-    from services.decision.app.ports import Decided, DuePlan
+    from services.decision.app.ports import Decided, DuePlan, DueStep
     from services.decision.app.run_ports import Call
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.runtime.database import Transaction
@@ -102,6 +103,36 @@ class OutboxHandOver:
                     ),
                 )
                 for call in calls
+            ],
+        )
+
+    async def steps_fell_due(self, transaction: Transaction, due: Sequence[DueStep]) -> None:
+        """`journey.due` for each step, at its due time: an id for each time that somebody reached a step."""
+        await self._put_own(
+            transaction,
+            [
+                (
+                    partition_of(step.customer, self._partitions),
+                    stream_pb2.OwnEvent(
+                        id=own_event_id(
+                            JOURNEY_DUE,
+                            step.due.rule_set,
+                            step.due.key,
+                            step.customer,
+                            step.due.step,
+                            step.due.reached_micros,
+                            step.position.started_sequence,
+                        ),
+                        source=SOURCE,
+                        type=JOURNEY_DUE,
+                        time_micros=step.position.due_micros,
+                        customer=step.customer,
+                        data=pack_due(step),
+                        hops=step.position.hops,
+                        line=step.position.line,
+                    ),
+                )
+                for step in due
             ],
         )
 

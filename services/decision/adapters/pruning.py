@@ -102,5 +102,6 @@ def prunables(conversation_micros: int) -> list[Prunable]:
             "conversations", "conversation", "won_micros < %(before)s", least=lambda: conversation_micros
         ),
         ByPages("once_slots", "once_slot", "ends_micros BETWEEN 1 AND %(before)s"),
+        ByPages("journeys", "journey_position", "state = 'ended' AND reached_micros < %(before)s"),
         DEAD_LETTERS,
     ]

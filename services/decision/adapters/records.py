@@ -17,6 +17,7 @@ from services.decision.domain.arbitration import (
     Won,
 )
 from services.decision.domain.decide import Evaluation, Planned
+from services.decision.domain.journeys import Passage, Position
 from services.decision.domain.limits import Limits, Room
 from services.decision.domain.once import Slot, Taken
 from services.decision.domain.program import ChannelChoice
@@ -133,6 +134,7 @@ def _standing_to_json(standing: Standing) -> dict[str, Any]:
         "won": [[won.action_id, won.time_micros] for won in standing.won],
         "arms": dict(standing.arms),
         "rooms": {name: _room_to_json(room) for name, room in standing.rooms.items()},
+        "positions": [[*name, position] for name, position in standing.positions.items()],
     }
 
 
@@ -145,6 +147,9 @@ def _standing_from_json(body: Mapping[str, Any]) -> Standing:
         won=tuple(Won(action, micros) for action, micros in body["won"]),
         arms=body["arms"],
         rooms={name: _room_from_json(room) for name, room in body.get("rooms", {}).items()},
+        positions={
+            (rule_set, key): Position(**position) for rule_set, key, position in body.get("positions", ())
+        },
     )
 
 
@@ -251,4 +256,8 @@ def _candidate_from_json(body: dict[str, Any]) -> Candidate:
         name: (ValueType(value_type), value_check(ValueType(value_type))(value))
         for name, (value_type, value) in given.get("parameters", {}).items()
     }
+    passage = given.get("journey")
+    if passage is not None:
+        exited = passage["exited"]
+        given["journey"] = Passage(**{**passage, "exited": None if exited is None else tuple(exited)})
     return Candidate(**given)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
+
 from services.decision.adapters.records import unpack_record
 from services.decision.app.ports import Decided, DuePlan
 from services.decision.domain.arbitration import Arbitration
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from services.decision.adapters.journey_store import JourneyStore
     from services.decision.app.ports import HandOver, Listening, RuleSets
     from services.runtime.database import Transaction
     from services.runtime.recovery import Gap
@@ -23,6 +26,7 @@ _ROWS = 200
 _EARLIER_MICROS = 600_000_000
 """Decisions get their numbers nearly, not wholly, in the order of their times."""
 _PLANS = "plans"
+_STEPS = "steps"
 _DECISIONS = """
     SELECT number, customer, decision_id, event_id, event_source, event_type, event_micros, decided_micros,
         program, record
@@ -36,16 +40,19 @@ _NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class DecisionsReplay:
-    """First the decisions since the replay's start, by number, then all plans whose time came and that wait.
+    """First the decisions since the replay's start, by number, then all plans and journeys' steps that wait.
 
     What the others have of it they know by its ids: the channel its actions, the profile its own events.
     """
 
-    def __init__(self, hand_over: HandOver) -> None:
+    def __init__(self, hand_over: HandOver, journeys: JourneyStore) -> None:
         self._hand_over = hand_over
+        self._journeys = journeys
 
     async def step(self, transaction: Transaction, gap: Gap, position: str) -> Step:
-        """The next few hundred decisions, or plans."""
+        """The next few hundred decisions, plans, or steps of journeys."""
+        if position.startswith(_STEPS):
+            return await self._steps(transaction, position)
         if position.startswith(_PLANS):
             return await self._plans(transaction, position)
         since = gap.replay_start_micros
@@ -64,8 +71,18 @@ class DecisionsReplay:
         plans = [DuePlan(row[0], str(row[1]), str(row[2]), row[3], row[4], row[5]) for row in rows]
         await self._hand_over.fell_due(transaction, plans)
         done = len(plans) < _ROWS
-        following = "" if done else f"{_PLANS} {plans[-1].due_micros} {plans[-1].action_id}"
+        following = _STEPS if done else f"{_PLANS} {plans[-1].due_micros} {plans[-1].action_id}"
         return Step(following, {"plans": len(plans)})
+
+    async def _steps(self, transaction: Transaction, position: str) -> Step:
+        after = orjson.loads(position.removeprefix(_STEPS) or '[0, "", ""]')
+        steps = await self._journeys.asked(transaction, (after[0], after[1], after[2]), _ROWS)
+        await self._hand_over.steps_fell_due(transaction, steps)
+        following = ""
+        if len(steps) == _ROWS:
+            last = steps[-1]
+            following = _STEPS + orjson.dumps([last.customer, last.due.rule_set, last.due.key]).decode()
+        return Step(following, {"steps": len(steps)})
 
 
 class DecisionPart:

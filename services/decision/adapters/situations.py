@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,18 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from services.decision.domain.activity import Activity
+from services.decision.domain.journeys import CAME, KEY, REACHED, STEP, StepDue
 from services.decision.domain.situation import Situation
-from services.decision.domain.triggers import ASK, JOURNEY_DUE, TRIGGER_DUE, key_of, unpack_happening
+from services.decision.domain.triggers import (
+    ASK,
+    JOURNEY_DUE,
+    TRIGGER_DUE,
+    due_key,
+    key_of,
+    unpack_happening,
+)
 from services.vocabulary.catalogue import CONSENTS
+from services.vocabulary.values import ValueMistake
 from services.vocabulary.wire import CONSENT_BY, CONSENT_STATES, PURPOSES, value_from_wire
 from services.vocabulary.words import CONSENT_STRICTNESS, ConsentBy, ConsentState
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
     from rapport.types.v1 import stream_pb2
 
+    from services.decision.app.ports import DueStep
     from services.vocabulary.catalogue import Catalogue
     from services.vocabulary.words import Purpose
 
@@ -46,8 +57,12 @@ def situation_of(
     known = catalogue.events.get(event.type)
     fields: Mapping[str, Any] = {}
     asked: Mapping[str, Any] = {}
+    accepted_micros = event.accepted_micros
     name, trigger = event.type, ""
-    if known is not None and event.data:
+    if name == JOURNEY_DUE:
+        trigger, fields = _of_step(event, catalogue)
+        accepted_micros = event.time_micros  # what we planned ourselves is never late
+    elif known is not None and event.data:
         fields = known.coerce(orjson.loads(event.data))
         if name == TRIGGER_DUE:
             trigger = key_of(name, fields)
@@ -62,7 +77,7 @@ def situation_of(
         event=fields,
         event_micros=event.time_micros,
         sequence=event.sequence,
-        accepted_micros=event.accepted_micros,
+        accepted_micros=accepted_micros,
         now_micros=event.time_micros,
         traits=traits,
         things=_things(snapshot.things, event.things),
@@ -97,6 +112,47 @@ def _happening(due: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, Mappi
     happened = catalogue.event_type(name)
     fields = {**happened.coerce(raw), **since}
     return (name if happened.thing else TRIGGER_DUE), fields
+
+
+def pack_due(step: DueStep) -> bytes:
+    """The data of `journey.due`."""
+    position = step.position
+    rest = {
+        "start": position.start,
+        "fields": orjson.Fragment(position.fields),
+        "reached": step.due.reached_micros,
+    }
+    return orjson.dumps(
+        {
+            "rule_set": step.due.rule_set,
+            "key": step.due.key,
+            "step": step.due.step,
+            "data": orjson.dumps(rest).decode(),
+        }
+    )
+
+
+def unpack_due(data: bytes) -> StepDue:
+    """The step that a `journey.due` is about."""
+    told = orjson.loads(data)
+    return StepDue(told["rule_set"], told["key"], told["step"], orjson.loads(told["data"])["reached"])
+
+
+def _of_step(event: stream_pb2.TakenEvent, catalogue: Catalogue) -> tuple[str, dict[str, Any]]:
+    """The key that finds the journey, and what its steps look at: the fields of the start event.
+
+    Those that no longer fit the catalogue are missing.
+    """
+    due = unpack_due(event.data)
+    rest = orjson.loads(orjson.loads(event.data)["data"])
+    start = catalogue.events.get(rest["start"])
+    fields: dict[str, Any] = {}
+    for name, written in rest["fields"].items():
+        if start is not None and name in start.fields:
+            with suppress(ValueMistake):
+                fields[name] = start.fields[name].check(written)
+    fields |= {STEP: due.step, KEY: due.key, REACHED: due.reached_micros, CAME: event.accepted_micros}
+    return due_key(JOURNEY_DUE, due.rule_set), fields
 
 
 def withheld_purposes(snapshot: stream_pb2.Snapshot) -> frozenset[Purpose]:

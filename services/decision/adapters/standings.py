@@ -12,14 +12,24 @@ from services.vocabulary.values import DAY
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from services.decision.adapters.journey_store import JourneyStore
     from services.runtime.database import Transaction
 
 
 class StandingStore:
     """The Standings port on PostgreSQL."""
 
+    def __init__(self, journeys: JourneyStore) -> None:
+        self._journeys = journeys
+
     async def lock(
-        self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
+        self,
+        transaction: Transaction,
+        customers: Sequence[int],
+        from_micros: int,
+        to_micros: int,
+        *,
+        journeys: bool = False,
     ) -> Ledger:
         """Locks the customers in id order, then reads: so no other transaction can come in between."""
         if not customers:
@@ -39,10 +49,16 @@ class StandingStore:
             """,
             ids,
         )
-        return await self.read(transaction, customers, from_micros, to_micros)
+        return await self.read(transaction, customers, from_micros, to_micros, journeys=journeys)
 
     async def read(
-        self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
+        self,
+        transaction: Transaction,
+        customers: Sequence[int],
+        from_micros: int,
+        to_micros: int,
+        *,
+        journeys: bool = False,
     ) -> Ledger:
         """Reads the accounts as they stand."""
         ids = {"customers": list(customers)}
@@ -68,6 +84,10 @@ class StandingStore:
             ids,
         ):
             accounts[customer].arms[experiment] = arm
+        for customer, place, position in (
+            await self._journeys.read(transaction, customers) if journeys else ()
+        ):
+            accounts[customer].positions[place] = position
         return Ledger(accounts)
 
     async def lock_limits(
@@ -137,6 +157,7 @@ class StandingStore:
         await self._write_won(transaction, ledger)
         if ledger.limits:
             await self._write_limits(transaction, ledger)
+        await self._journeys.write(transaction, ledger.positions_written)
         if ledger.arms_written:
             await transaction.execute(
                 """

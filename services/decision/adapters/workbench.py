@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -9,7 +10,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.checking import check_text
 from services.decision.adapters.material import pack_material, unpack_material
-from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key
+from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key, unpack_due
 from services.decision.app.jobs import (
     Answered,
     Batch,
@@ -18,6 +19,7 @@ from services.decision.app.jobs import (
     FellDue,
     GivenBack,
     Item,
+    Left,
     Loaded,
     PairOpened,
     Replayed,
@@ -32,7 +34,7 @@ from services.decision.domain.explain import because_of, steps_of
 from services.decision.domain.occasions import Called, by_value, pair_run, still_calls
 from services.decision.domain.program import RuleSet, RuleSetText
 from services.decision.domain.run import run_if_asked
-from services.decision.domain.triggers import TRIGGER_DUE, OpenPair, pack_happening
+from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE, OpenPair, pack_happening
 from services.vocabulary.ids import decision_id
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from services.decision.app.jobs import DueQuestion, Source
     from services.decision.domain.arbitration import Candidate
     from services.decision.domain.decide import Evaluation, Planned
+    from services.decision.domain.journeys import StepDue
     from services.decision.domain.program import Program
     from services.decision.domain.run import Outcome
     from services.decision.domain.situation import Situation
@@ -295,6 +298,9 @@ class Workbench:
             given_back = _given_back(item, event)
             if given_back is not None:
                 return given_back
+        due = unpack_due(event.data) if event.type == JOURNEY_DUE and event.source == "decision" else None
+        if due is not None:
+            return self._step_due(item, event, batch, due, stored_arms)
         if not event.snapshot:
             return None
         raw = batch.snapshots[event.snapshot - 1]
@@ -319,6 +325,24 @@ class Workbench:
         if not evaluation.candidates:
             return None
         return _evaluated(item, event, question, evaluation, b"", raw, snapshot)
+
+    def _step_due(
+        self,
+        item: int,
+        event: stream_pb2.TakenEvent,
+        batch: stream_pb2.EventBatch,
+        due: StepDue,
+        stored_arms: Mapping[int, Mapping[str, str]],
+    ) -> Item:
+        """A journey's step whose time has come. Where no rule goes on from it, the customer leaves."""
+        if not event.snapshot:
+            return Left(item, event.customer, (event.customer,), due)
+        raw = batch.snapshots[event.snapshot - 1]
+        snapshot = stream_pb2.Snapshot.FromString(raw)
+        evaluated, _, _ = self._evaluated(item, event, b"", raw, snapshot, stored_arms, None)
+        if not evaluated.evaluation.candidates:
+            return Left(item, event.customer, evaluated.people, due)
+        return replace(evaluated, due=due)
 
     def _evaluated(
         self,

@@ -143,6 +143,7 @@ class Ask:
                 "another decision about this customer came in between", suggestion="ask again"
             )
         ledger.enter(before.customer, arbitration, dict(evaluation.arms))
+        ledger.move(snapshot.people, arbitration.moves, before.line, before.hops)
         decided = replace(before, standing=standing, arbitration=arbitration, presented=True)
         await self._standings.write(transaction, ledger, self._clock.now_micros())
         if decided.arbitration.actions:
@@ -156,7 +157,11 @@ class Ask:
         now = self._clock.now_micros()
         read = self._standings.lock if lock else self._standings.read
         return await read(
-            transaction, sorted(snapshot.people), now - 2 * self._conversation, now + 2 * self._conversation
+            transaction,
+            sorted(snapshot.people),
+            now - 2 * self._conversation,
+            now + 2 * self._conversation,
+            journeys=True,
         )
 
     async def _evaluated(self, event: bytes, snapshot: FreshSnapshot, ledger: Ledger) -> Answered:

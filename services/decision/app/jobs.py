@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.explain import Step
+    from services.decision.domain.journeys import StepDue
     from services.decision.domain.occasions import Called
     from services.decision.domain.problems import Problem
     from services.decision.domain.trial import TestResult
@@ -25,7 +26,7 @@ class Evaluated:
     ``item``: its position among all events of the batch. ``material``: event and snapshot, compressed, as
     kept
     with the decision. ``planned``: the action id, when it is a planned action that fell due. ``people``: the
-    customer and those merged into it.
+    customer and those merged into it. ``due``: the step, when it is one of a journey.
     """
 
     item: int
@@ -42,6 +43,17 @@ class Evaluated:
     evaluation: Evaluation
     material: bytes
     planned: str = ""
+    due: StepDue | None = None
+
+
+@dataclass(frozen=True)
+class Left:
+    """A journey's step that was due, from which nothing leads on: the rule set or its step is gone."""
+
+    item: int
+    customer: int
+    people: tuple[int, ...]
+    due: StepDue
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ class PairOpened:
     data: str
 
 
-Item = Evaluated | FellDue | GivenBack | SetAside | ThingHappened | PairOpened
+Item = Evaluated | FellDue | GivenBack | Left | SetAside | ThingHappened | PairOpened
 
 
 @dataclass(frozen=True)

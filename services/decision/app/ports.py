@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.decision.app.rule_sets import ReadyToLive
     from services.decision.domain.arbitration import Arbitration, DecidedAction, Standing
     from services.decision.domain.decide import Evaluation, Planned
+    from services.decision.domain.journeys import Position, StepDue
     from services.decision.domain.ledger import Ledger
     from services.runtime.database import Transaction
     from services.vocabulary.words import Channel, RefusalReason
@@ -282,13 +283,28 @@ class Standings(Protocol):
     """What decisions leave behind, in a transaction that holds the customers' locks."""
 
     async def lock(
-        self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
+        self,
+        transaction: Transaction,
+        customers: Sequence[int],
+        from_micros: int,
+        to_micros: int,
+        *,
+        journeys: bool = False,
     ) -> Ledger:
-        """Locks the customers in id order and reads their accounts; conversations won within the times."""
+        """Locks the customers in id order and reads their accounts; conversations won within the times.
+
+        ``journeys``: also where they stand in journeys.
+        """
         ...
 
     async def read(
-        self, transaction: Transaction, customers: Sequence[int], from_micros: int, to_micros: int
+        self,
+        transaction: Transaction,
+        customers: Sequence[int],
+        from_micros: int,
+        to_micros: int,
+        *,
+        journeys: bool = False,
     ) -> Ledger:
         """The same without locks, for an answer that binds nobody."""
         ...
@@ -342,6 +358,27 @@ class Decisions(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DueStep:
+    """Where a customer stands in a journey, at a step whose time has come."""
+
+    customer: int
+    due: StepDue
+    position: Position
+
+
+class Steps(Protocol):
+    """Where customers stand in journeys, by what is due."""
+
+    async def take_due(self, transaction: Transaction, now_micros: int, most: int) -> list[DueStep]:
+        """Claims steps whose time has come."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """When the next step falls due; None: nobody waits."""
+        ...
+
+
 class Journal(Protocol):
     """Decisions as they were recorded."""
 
@@ -363,6 +400,10 @@ class HandOver(Protocol):
 
     async def fell_due(self, transaction: Transaction, due: Sequence[DuePlan]) -> None:
         """`action.due` for each plan."""
+        ...
+
+    async def steps_fell_due(self, transaction: Transaction, due: Sequence[DueStep]) -> None:
+        """`journey.due` for each step."""
         ...
 
 

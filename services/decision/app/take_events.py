@@ -16,6 +16,7 @@ from services.decision.app.jobs import (
     FellDue,
     GivenBack,
     Item,
+    Left,
     PairOpened,
     SetAside,
     ThingHappened,
@@ -202,7 +203,11 @@ class TakeEvents:
                     if assumed_wrongly(item.evaluation, standing):
                         differ[item.customer] = dict(standing.arms)
                     else:
-                        decided.append(self._decide(item, standing, ledger, program, plans))
+                        one = self._decide(item, standing, ledger, program, plans)
+                        # nothing is left of what was asked for by journeys the customer is not in
+                        decided += [one] if one.arbitration.actions else []
+                case Left():
+                    ledger.leave(item.people, item.due)
                 case _:
                     pass
         if differ:
@@ -224,6 +229,9 @@ class TakeEvents:
         standing = replace(standing_that_counts(whole, evaluation), rooms=rooms)
         arbitration = decide(item.evaluation, standing, self._conversation)
         ledger.enter(item.customer, arbitration, dict(item.evaluation.arms))
+        ledger.move(item.people, arbitration.moves, item.line, item.hops)
+        if item.due is not None:
+            ledger.leave(item.people, item.due)
         planned: Planned | None = plans[item.planned].planned if item.planned else None
         if planned is not None and arbitration.actions[0].outcome is ActionOutcome.REFUSED:
             ledger.give_back(item.people, item.planned)
@@ -249,10 +257,15 @@ class TakeEvents:
     async def _lock(self, transaction: Transaction, items: Sequence[Item]) -> Ledger:
         people: set[int] = set()
         times: list[int] = []
+        journeys = False
         for item in items:
             if isinstance(item, Evaluated):
                 people.update(item.people)
                 times.append(item.evaluation.circumstances.time_micros)
+                journeys |= any(candidate.journey is not None for candidate in item.evaluation.candidates)
+            elif isinstance(item, Left):
+                people.update(item.people)
+                journeys = True
             elif isinstance(item, GivenBack):
                 people.add(item.customer)
         limits = {name for item in items if isinstance(item, Evaluated) for name in item.evaluation.limits}
@@ -260,6 +273,8 @@ class TakeEvents:
         actions += [item.planned for item in items if isinstance(item, Evaluated) and item.planned]
         from_micros = min(times, default=0) - self._conversation
         to_micros = max(times, default=0) + self._conversation
-        ledger = await self._standings.lock(transaction, sorted(people), from_micros, to_micros)
+        ledger = await self._standings.lock(
+            transaction, sorted(people), from_micros, to_micros, journeys=journeys
+        )
         await self._standings.lock_limits(transaction, ledger, limits, actions, self._clock.now_micros())
         return ledger

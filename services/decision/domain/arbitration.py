@@ -21,6 +21,7 @@ from services.vocabulary.words import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.decision.domain.journeys import Passage, Position, PositionName
     from services.decision.domain.program import ChannelChoice
     from services.vocabulary.values import ValueType
 
@@ -38,7 +39,8 @@ class Candidate:
     Times in micros since the epoch, None: none. ``value`` and ``cost`` in the operator's currency.
     ``refusal``: what was known against it before arbitration (withheld data, not eligible, no longer true).
     ``detail`` says more about that. ``experiment``: the one its rule set runs, empty: none.
-    ``to_value``: what ``set`` writes, in its JSON form.
+    ``to_value``: what ``set`` writes, in its JSON form. ``journey``: where the customer
+    must stand in one for it to count.
     """
 
     action_id: str
@@ -70,6 +72,7 @@ class Candidate:
     slot: Slot | None = None
     refusal: RefusalReason | None = None
     detail: str = ""
+    journey: Passage | None = None
 
     @property
     def commercial(self) -> bool:
@@ -108,7 +111,7 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What earlier decisions of this customer left: slots of `once`, conversations won, arms assigned.
+    """What earlier decisions left: slots of `once`, conversations won, arms, and places in journeys.
 
     ``rooms``: what the rule sets with `limits` have used of them, for whomever, by rule set.
     """
@@ -117,6 +120,7 @@ class Standing:
     won: tuple[Won, ...] = ()
     arms: Mapping[str, str] = field(default_factory=dict)
     rooms: Mapping[str, Room] = field(default_factory=dict)
+    positions: Mapping[PositionName, Position] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +140,7 @@ class Arbitration:
     """All candidates with their outcomes, in the order asked for, and what those that passed used up.
 
     ``uses``: of the limits of their rule sets, by action. ``free``: when the next action of a rule set with a
-    pace may follow.
+    pace may follow. ``moves``: where the customer stands in journeys from now on; None: in none.
     """
 
     actions: tuple[DecidedAction, ...]
@@ -144,6 +148,7 @@ class Arbitration:
     won: tuple[Won, ...]
     uses: Mapping[str, Use] = field(default_factory=dict)
     free: Mapping[str, int] = field(default_factory=dict)
+    moves: Mapping[PositionName, Position | None] = field(default_factory=dict)
 
 
 def score_of(candidate: Candidate, circumstances: Circumstances) -> float:

@@ -108,7 +108,7 @@ def _check_tests(draft: Draft) -> None:
         return
     fired = {name for case in draft.rule_set.tests for name in case.then_fires or ()}
     for rule in draft.rule_set.rules:
-        if rule.rule and rule.rule not in fired:
+        if rule.rule and rule.rule not in fired and not rule.moves:
             draft.report.warn(
                 draft.places[rule.key],
                 f"no test shows that `{rule.rule}` fires",

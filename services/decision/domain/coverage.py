@@ -99,7 +99,11 @@ def coverage_of(program: Program, rule_set: RuleSet, engine: RulesEngine) -> Cov
                 RuleSeen("fact", fact.fact.rpartition("/")[2], fact.line, fact.key in fired)
                 for fact in rule_set.facts
             ),
-            *(RuleSeen("rule", rule.rule, rule.line, rule.key in fired) for rule in rule_set.rules),
+            *(
+                RuleSeen("rule", rule.rule, rule.line, rule.key in fired)
+                for rule in rule_set.rules
+                if not rule.moves
+            ),
         ),
         tuple(
             ConditionSeen(owner, leaf.line, leaf.source, true, false)

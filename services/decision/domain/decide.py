@@ -18,6 +18,7 @@ from services.decision.domain.arbitration import (
     arbitrate,
 )
 from services.decision.domain.experiments import HOLDOUT, NO_ARM
+from services.decision.domain.journeys import fields_of, follow, passage_of, positions_that_count
 from services.decision.domain.once import Slot
 from services.decision.domain.run import Outcome, run_program
 from services.vocabulary.ids import action_id
@@ -101,14 +102,21 @@ def evaluation_of(
 
 
 def decide(evaluation: Evaluation, standing: Standing, conversation_micros: int = DAY) -> Arbitration:
-    """Arbitrates; an experiment without a stored arm has the one assumed in the evaluation."""
+    """Arbitrates; an experiment without a stored arm has the one assumed in the evaluation.
+
+    What belongs to a step of a journey at which the customer does not stand was not asked for.
+    """
     arms = {**evaluation.arms, **standing.arms}
-    return arbitrate(
-        evaluation.candidates,
+    candidates, moves = follow(
+        evaluation.candidates, standing.positions, evaluation.circumstances.time_micros
+    )
+    arbitration = arbitrate(
+        candidates,
         evaluation.circumstances,
         Standing(standing.slots, standing.won, arms, standing.rooms),
         conversation_micros,
     )
+    return replace(arbitration, moves=moves) if moves else arbitration
 
 
 def assumed_wrongly(evaluation: Evaluation, standing: Standing) -> bool:
@@ -126,6 +134,7 @@ def standing_that_counts(standing: Standing, evaluation: Evaluation) -> Standing
         won=standing.won if commercial else (),
         arms={experiment: arm for experiment, arm in standing.arms.items() if experiment in experiments},
         rooms=standing.rooms,
+        positions=positions_that_count(standing.positions, evaluation.candidates),
     )
 
 
@@ -205,6 +214,10 @@ def _candidate(
     elif spec.kind is ActionKind.SET:
         to_value, detail = value_to_set(spec, traits[spec.name], situation)
         refusal = RefusalReason.NOT_ELIGIBLE if detail else None
+    journey = rule_set.journey
+    parameters = filled.parameters
+    if journey is not None and spec.kind is ActionKind.STEP:
+        parameters = fields_of(journey, situation)
     return Candidate(
         action_id=action_id(question.decision_id, rule.rule_set, rule.rule, spec.position),
         rule_set=rule.rule_set,
@@ -217,7 +230,7 @@ def _candidate(
         priority=rule.priority,
         topic=spec.topic,
         channels=spec.channels,
-        parameters=dict(filled.parameters),
+        parameters=dict(parameters),
         template=filled.template,
         arm=arm,
         experiment="" if experiment is None else experiment.id,
@@ -235,6 +248,7 @@ def _candidate(
         slot=slot,
         refusal=refusal,
         detail=detail,
+        journey=passage_of(rule_set, rule, situation),
     )
 
 
@@ -261,7 +275,7 @@ def _evaluate_planned(
 ) -> Evaluation:
     """A planned action is decided again: `unless` over the wait, `keep` now; `when` is not asked again."""
     facts = shared_facts(program, engine, situation)
-    candidate = planned.candidate
+    candidate = replace(planned.candidate, journey=None)  # the journey may have gone on meanwhile
     found = find_action(program, candidate.rule_set, candidate.rule, candidate.position)
     if found is None:
         candidate = replace(

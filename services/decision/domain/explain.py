@@ -115,7 +115,8 @@ def sentence_of(
     for action in actions:
         part = _fate(action, names)
         reasons = because.get(action.candidate.action_id, ())
-        if reasons and action.outcome is not ActionOutcome.REFUSED:
+        moves = action.candidate.kind is ActionKind.STEP
+        if reasons and action.outcome is not ActionOutcome.REFUSED and not moves:
             part += " because " + " and ".join(reasons)
         parts.append(part)
     sentence = "; ".join(parts)
@@ -139,10 +140,19 @@ def _fate(action: DecidedAction, names: Mapping[str, str]) -> str:
             return (
                 f"{label} was not said: {reason}, {detail}" if detail else f"{label} was not said: {reason}"
             )
+        case _ if candidate.kind is ActionKind.STEP:
+            return _move(candidate)
         case ActionOutcome.PLANNED:
             return f"{label} was planned for {format_time(candidate.planned_micros or 0)}"
         case _:
             return f"{label} was {_DONE[candidate.kind]}"
+
+
+def _move(candidate: Candidate) -> str:
+    """Where a journey went on to."""
+    if candidate.name:
+        return f"the journey {candidate.rule_set} went on to {candidate.name}"
+    return f"the journey {candidate.rule_set} ended" + (f": {candidate.detail}" if candidate.detail else "")
 
 
 def _concerned(program: Program, situation: Situation) -> list[RuleSet]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from services.decision.domain.arbitration import Standing, Won
+from services.decision.domain.journeys import MOST_HOPS, latest
 from services.decision.domain.limits import Room
 from services.vocabulary.words import Category
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from services.decision.domain.arbitration import Arbitration
+    from services.decision.domain.journeys import Position, PositionName, StepDue
     from services.decision.domain.limits import Limits, Use
     from services.decision.domain.once import Taken
 
@@ -28,6 +30,7 @@ class Account:
     slots: dict[SlotName, Taken] = field(default_factory=dict)
     won: dict[str, int] = field(default_factory=dict)
     arms: dict[str, str] = field(default_factory=dict)
+    positions: dict[PositionName, Position] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -55,18 +58,23 @@ class Ledger:
         self.slots_written: dict[tuple[int, SlotName], Taken | None] = {}
         self.won_written: dict[tuple[int, str], int | None] = {}
         self.arms_written: dict[tuple[int, str], str] = {}
+        self.positions_written: dict[tuple[int, PositionName], Position | None] = {}
 
     def standing(self, people: Sequence[int]) -> Standing:
         """What counts for a customer, who is first among ``people``; the others were merged into them.
 
-        Of a slot the latest taking counts; of an experiment the first person's arm.
+        Of a slot the latest taking counts; of an experiment the first person's arm; of a journey the place
+        of who has not ended it, and moved last.
         """
         if len(people) == 1:
             account = self._account(people[0])
-            return Standing(dict(account.slots), _won(account), dict(account.arms))
+            return Standing(
+                dict(account.slots), _won(account), dict(account.arms), positions=dict(account.positions)
+            )
         slots: dict[SlotName, Taken] = {}
         won: list[Won] = []
         arms: dict[str, str] = {}
+        positions: dict[PositionName, Position] = {}
         for person in people:
             account = self._account(person)
             for name, taken in account.slots.items():
@@ -75,7 +83,10 @@ class Ledger:
                     slots[name] = taken
             won.extend(_won(account))
             arms = {**account.arms, **arms}
-        return Standing(slots, tuple(won), arms)
+            for place, position in account.positions.items():
+                known_position = positions.get(place)
+                positions[place] = latest([known_position, position] if known_position else [position])
+        return Standing(slots, tuple(won), arms, positions=positions)
 
     def rooms(
         self, limits: Mapping[str, Limits], now_micros: int, action_ids: Iterable[str], *, paced: bool = True
@@ -94,7 +105,10 @@ class Ledger:
         return found
 
     def enter(self, customer: int, arbitration: Arbitration, arms: dict[str, str]) -> None:
-        """Enters what a decision used up, and the arms of the experiments that now count."""
+        """Enters what a decision used up, and the arms of the experiments that now count.
+
+        Where the customer then stands in journeys is entered by `move`.
+        """
         account = self._account(customer)
         for name, taken in arbitration.taken.items():
             account.slots[name] = self.slots_written[customer, name] = taken
@@ -114,6 +128,52 @@ class Ledger:
                 and experiment in arms
             ):
                 account.arms[experiment] = self.arms_written[customer, experiment] = arms[experiment]
+
+    def move(
+        self,
+        people: Sequence[int],
+        moves: Mapping[PositionName, Position | None],
+        line: str = "",
+        hops: int = 0,
+    ) -> None:
+        """Enters where a customer, the first of ``people``, stands in journeys from now on.
+
+        ``line`` and ``hops`` of the event decided: a journey keeps the line it began with, and a step that is
+        due at once stays in the chain of our own events that led here.
+        """
+        for place, position in moves.items():
+            before = [found for person in people if (found := self._position(person, place)) is not None]
+            for person in people:
+                if self._account(person).positions.pop(place, None) is not None:
+                    self.positions_written[person, place] = None
+            if position is None:
+                continue
+            at_once = not position.ended and position.due_micros <= position.reached_micros
+            entered = replace(
+                position,
+                line=latest(before).line if before else line,
+                hops=min(hops + 1, MOST_HOPS) if at_once else 0,
+            )
+            customer = people[0]
+            self._account(customer).positions[place] = entered
+            self.positions_written[customer, place] = entered
+
+    def leave(self, people: Sequence[int], due: StepDue) -> bool:
+        """Ends the journey of who still stands at a step that was due, and from which nothing led on."""
+        place = (due.rule_set, due.key)
+        for person in people:
+            position = self._position(person, place)
+            if position is not None and due.is_at(position):
+                ended = replace(position, step="", fields="{}") if due.key else None
+                self._account(person).positions.pop(place)
+                if ended is not None:
+                    self._account(person).positions[place] = ended
+                self.positions_written[person, place] = ended
+                return True
+        return False
+
+    def _position(self, person: int, place: PositionName) -> Position | None:
+        return self._account(person).positions.get(place)
 
     def give_back(self, people: Iterable[int], action_id: str) -> None:
         """Frees what an action had used up that was not said after all; its turn under a pace has passed."""

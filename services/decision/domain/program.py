@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from services.decision.domain.journeys import Journey, StepOf
 from services.decision.domain.language.ast import All, Condition, Expression, Text, Window
 from services.decision.domain.limits import NO_LIMITS, Limits
 from services.decision.domain.problems import Problem, Severity
@@ -121,7 +122,8 @@ class Case:
     """One embedded test. Times in micros; `history` events are (type, how long ago, fields).
 
     `event_type` and `event` as the rules see them, `ask`: the parameters of a question. `then_…` is None when
-    the test does not say; `fires` and `facts` are in order, `refused` by rule.
+    the test does not say; `fires` and `facts` are in order, `refused` by rule. `step`: where the
+    customer stands in the journey.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Case:
     then_wins: tuple[str, ...] | None
     then_refused: Mapping[str, RefusalReason] | None
     ask: Mapping[str, Any] = field(default_factory=dict)
+    step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ class ActionRule:
     `key` is `rule_set/rule`; `needs`: what data it looks at, through facts too. `priority` 0 to 999, the
     highest fires first; ties in the order of the file (`order`). `line`: where it stands in the file.
     `first_of`: of the rules of the set with the same word here only the first that fires counts, as of the
-    rows of a table; empty: it always counts.
+    rows of a table; empty: it always counts. `step`: it belongs to a journey.
     """
 
     key: str
@@ -184,6 +187,12 @@ class ActionRule:
     needs: Needs
     line: int = field(default=0, compare=False)
     first_of: str = ""
+    step: StepOf | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether it only moves a customer on in a journey: nobody wrote it, and it says nothing."""
+        return self.step is not None and self.step.moves
 
     @property
     def purposes(self) -> frozenset[Purpose]:
@@ -242,6 +251,7 @@ class RuleSet:
     file: str
     occasion: Occasion | None = None
     limits: Limits = NO_LIMITS
+    journey: Journey | None = None
 
     @property
     def all_rules(self) -> "tuple[FactRule | ActionRule, ...]":

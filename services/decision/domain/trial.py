@@ -1,17 +1,18 @@
 """Runs the tests embedded in a rule set, on any engine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time
 from typing import Any, ClassVar
 
 from services.decision.domain.activity import Activity
 from services.decision.domain.calendar import cycle_label, cycle_of, local, local_day
 from services.decision.domain.engine import RulesEngine
-from services.decision.domain.program import Case, Program, RuleSet
+from services.decision.domain.journeys import KEY, REACHED, STEP, key_text
+from services.decision.domain.program import ActionRule, Case, Program, RuleSet
 from services.decision.domain.run import Outcome, run_program
 from services.decision.domain.situation import Situation
-from services.decision.domain.triggers import TRIGGER_DUE, Absence, Occasion, due_key
+from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE, Absence, Occasion, due_key
 from services.vocabulary.catalogue import CONSENTS, Catalogue
 from services.vocabulary.values import SECOND, Money, ValueType, time_to_micros, zone
 from services.vocabulary.words import ConsentState, RefusalReason
@@ -67,16 +68,42 @@ def _run(
     arbitrate: Arbitrate | None,
 ) -> TestResult:
     situation = situation_of(case, rule_set, program.catalogue)
-    outcome = run_program(program, engine, situation, case.facts)
+    outcome = where_it_stands(case, rule_set, run_program(program, engine, situation, case.facts))
     failures = [*_judge_rules(case, rule_set, outcome)]
     if case.then_wins is not None or case.then_refused is not None:
         failures += _judge_arbitration(case, rule_set, situation, outcome, arbitrate)
     return TestResult(case.name, not failures, "; ".join(failures))
 
 
+def where_it_stands(case: Case, rule_set: RuleSet, outcome: Outcome) -> Outcome:
+    """In a journey, only what belongs to the step at which the test says that the customer stands.
+
+    What ends the journey, in the test's history, happened since it began.
+    """
+    journey = rule_set.journey
+    if journey is None:
+        return outcome
+    left = bool(case.step) and any(name in journey.exits for name, _, _ in case.history)
+
+    def counts(rule: ActionRule) -> bool:
+        if rule.step is None or rule.rule_set != rule_set.name:
+            return True
+        if left or case.event_type == JOURNEY_DUE:
+            return not left
+        if case.step:
+            return rule.step.awaiting == case.step
+        return not rule.step.awaiting or case.event_type != journey.start
+
+    return replace(
+        outcome,
+        rules=tuple(rule for rule in outcome.rules if counts(rule)),
+        withheld=tuple(rule for rule in outcome.withheld if counts(rule)),
+    )
+
+
 def _judge_rules(case: Case, rule_set: RuleSet, outcome: Outcome) -> list[str]:
     failures: list[str] = []
-    fired = tuple(rule.rule for rule in outcome.rules if rule.rule_set == rule_set.name)
+    fired = tuple(rule.rule for rule in outcome.rules if rule.rule_set == rule_set.name and not rule.moves)
     if case.then_fires is not None and fired != case.then_fires:
         failures.append(f"expected to fire: {_listed(case.then_fires)}; fired: {_listed(fired)}")
     if case.then_facts is not None:
@@ -146,10 +173,16 @@ def situation_of(
 
     history = sorted(case.history, key=lambda event: -event[1])
     entries = [(name, now - ago, completed(name, fields, now - ago)) for name, ago, fields in history]
-    experiment = rule_set.experiment
+    experiment, journey = rule_set.experiment, rule_set.journey
+    if journey is not None and case.event_type == JOURNEY_DUE:
+        event = completed(journey.start, case.event, now)
+        key = key_text(event.get(journey.key)) if journey.key else ""
+        event |= {STEP: case.step, KEY: key, REACHED: now}
+    else:
+        event = completed(case.event_type, _with_since(case, rule_set.occasion, now), now)
     return Situation(
         event_type=case.event_type,
-        event=completed(case.event_type, _with_since(case, rule_set.occasion, now), now),
+        event=event,
         event_micros=now,
         sequence=len(entries) + 1,
         accepted_micros=now,
@@ -163,9 +196,16 @@ def situation_of(
         currency=catalogue.currency,
         arms={experiment.id: case.arm} if experiment and case.arm else {},
         windows={f"{rule_set.name}/{name}": value for name, value in case.windows.items()},
-        trigger="" if rule_set.occasion is None else due_key(TRIGGER_DUE, rule_set.name),
+        trigger=_trigger_of(case, rule_set),
         ask=case.ask,
     )
+
+
+def _trigger_of(case: Case, rule_set: RuleSet) -> str:
+    """The key by which the event finds the rule set, where the event alone does not say it."""
+    if case.event_type == JOURNEY_DUE:
+        return due_key(JOURNEY_DUE, rule_set.name)
+    return "" if rule_set.occasion is None else due_key(TRIGGER_DUE, rule_set.name)
 
 
 def _with_since(case: Case, occasion: Occasion | None, now_micros: int) -> Mapping[str, Any]:

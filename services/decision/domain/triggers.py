@@ -15,6 +15,8 @@ from services.decision.domain.language.ast import All
 TRIGGER_DUE = "trigger.due"
 JOURNEY_DUE = "journey.due"
 ASK = "ask."
+CALLED_BACK = frozenset({TRIGGER_DUE, JOURNEY_DUE, "action.due"})
+"""They come back for one rule set or one action each; nobody else is called by them."""
 NO_AUDIENCE = All(())
 """Everyone; also an audience that is still to be read."""
 

@@ -14,6 +14,7 @@ from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionS
 from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
+from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import RunStore
 from services.decision.adapters.standings import StandingStore
@@ -71,6 +72,7 @@ class Worker:
         self.decisions = DecisionStore(database)
         self.hand_over = OutboxHandOver(self.outbox, 64)
         self.runs = RunStore(database)
+        self.journeys = JourneyStore(database)
         self.listening = ListeningFake()
         self.manage = ManageRuleSets(
             self.rule_sets,
@@ -84,14 +86,19 @@ class Worker:
             database,
             self.clock,
             self.evaluator,
-            StandingStore(),
+            StandingStore(self.journeys),
             self.decisions,
             self.hand_over,
             EventSetAsides(self.dead_letters),
             self.runs,
             self.catalogue.conversation_micros,
         )
-        self.due = FallDue(database, self.clock, self.decisions, self.hand_over, channel=PLANNED_CHANNEL)
+        self.due = FallDue(
+            database, self.clock, self.decisions, self.hand_over.fell_due, channel=PLANNED_CHANNEL
+        )
+        self.steps = FallDue(
+            database, self.clock, self.journeys, self.hand_over.steps_fell_due, channel=JOURNEYS_CHANNEL
+        )
         self.look_back = LookBack(
             self.decisions, self.rule_sets, self.evaluator, self.catalogue.conversation_micros
         )

@@ -25,7 +25,7 @@ def in_order(messages) -> list[bytes]:
 async def replay(worker, now: int) -> None:
     async with worker.database.transaction() as transaction:
         await begin(transaction, gap_at(now))
-    turns = Replay(worker.database, DecisionsReplay(worker.hand_over))
+    turns = Replay(worker.database, DecisionsReplay(worker.hand_over, worker.journeys))
     while await turns.turn():
         pass
 

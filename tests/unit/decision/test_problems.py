@@ -115,19 +115,6 @@ rules:
 
 
 @pytest.mark.parametrize(
-    ("part", "word"),
-    [
-        ("journey: {key: event.order}", "journey"),
-    ],
-)
-def test_what_is_not_built_is_refused(part: str, word: str) -> None:
-    problems = errors_of(with_line("event.mb > 3") + part + "\n")
-    assert [(problem.check, problem.message) for problem in problems] == [
-        ("not-yet-understood", f"not yet understood: {word}")
-    ]
-
-
-@pytest.mark.parametrize(
     ("do", "check"),
     [
         ("{message: outage-notice, with: {eta: soon}}", "missing-category"),

@@ -11,12 +11,12 @@ from services.decision.domain.language.reading import (
     choose,
     read_block,
     read_duration,
-    read_items,
     read_number,
     read_text,
     read_word,
 )
 from services.decision.domain.language.report import Report
+from services.decision.domain.language.rule_parts import read_happened
 from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.templates_check import check_template
 from services.decision.domain.language.types import IN_WORDS, Kind, comparable, kind_of
@@ -243,25 +243,9 @@ class _ActionReader:
         return tuple(choices)
 
     def _unless(self, node: Node | None) -> tuple[str, ...]:
-        types: list[str] = []
-        for item in read_items(node, self._report, "unless"):
-            words = item.text.split() if isinstance(item, Scalar) else []
-            if len(words) != 2 or words[1] != "happened":
-                self._report.error(
-                    item,
-                    "`unless` names events that must not happen",
-                    "unless",
-                    "write: complaint.opened happened",
-                )
-                continue
-            events = self._scope.catalogue.events
-            if words[0] not in events or events[words[0]].thing:
-                suggestion = did_you_mean(words[0], events) or "the reference lists the event types"
-                message = f"the catalogue has no event type `{words[0]}` of customers"
-                self._report.error(item, message, "unknown-event", suggestion)
-                continue
-            types.append(words[0])
-        return tuple(types)
+        return read_happened(
+            node, self._scope.catalogue, self._report, "unless", "names events that must not happen", "unless"
+        )
 
     def _keep(self, node: Node | None) -> All | None:
         if node is None:

@@ -41,6 +41,7 @@ WINDOW = r"[A-Za-z_][A-Za-z0-9_]*"
 LENGTH = r"[0-9]{1,9}\s?[smhdw]"
 SPAN = r"[1-9][0-9]{0,3} (day|days|cycle|cycles)"
 SHARE = r"[0-9]{1,3}(\.[0-9]{1,2})?%"
+HAPPENED = r"[a-z_.]+ happened"
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 
 GROUPS = {
@@ -209,7 +210,7 @@ _DISPATCHED = (
     Key(
         "unless",
         "With `after`: events that must not happen meanwhile: complaint.opened happened",
-        ListOf(Words(r"[a-z_.]+ happened")),
+        ListOf(Words(HAPPENED)),
     ),
     Key("keep", "With `after`: conditions that must hold when it is due", Conditions()),
     Key("arms", "What differs for each arm of the experiment", Named(ARM)),
@@ -250,8 +251,8 @@ JOURNEY = BlockOf(
     "Steps through which each customer goes in their own time",
     (
         Key("key", "A field of the start event: one journey for each of its values", Words()),
-        Key("start", "The event type that begins it", OneOrList(_TRIGGER)),
-        Key("exit", "What ends it early", ListOf(Refer("condition"))),
+        Key("start", "The event type that begins it", Known("event"), required=True),
+        Key("exit", "What ends it early: subscription.ended happened", ListOf(Words(HAPPENED))),
         Key("steps", "The steps, in order", ListOf(Refer("step"), 1), required=True),
     ),
 )
@@ -260,10 +261,11 @@ STEP = BlockOf(
     "a step",
     "One step of a journey",
     (
+        Key("id", "Its name in tests and explanations; step-1, step-2.then-1 … when left out", Words(NAME)),
         Key("if", "Conditions without which the action is left out", Conditions()),
         Key("do", "What to do: one action, or a list", OneOrList(Refer("action"))),
         Key("wait", "Goes on after that long", _LENGTH),
-        Key("await", "Goes on when such an event comes", Known("event")),
+        Key("await", "Goes on when such an event comes", OneOrList(Known("event"))),
         Key("within", "How long it is awaited", _LENGTH),
         Key("then", "Steps when it came", ListOf(Refer("step"))),
         Key("nothing", "Steps when it did not come", ListOf(Refer("step"))),
@@ -334,7 +336,11 @@ TEST = BlockOf(
     (
         Key("name", "What it shows", _TEXT, required=True),
         Key("given", "What is so when the test begins", GIVEN),
-        Key("when", "The fields of the event; `type` when there are several triggers", Named(Anything())),
+        Key(
+            "when",
+            "The fields of the event; `type` when there are several triggers; in a journey also `step`",
+            Named(Anything()),
+        ),
         Key("then", "What the test expects", THEN, required=True),
     ),
 )

@@ -16,6 +16,7 @@ CHECKS: Mapping[str, str] = {
     "value": "a value of the wrong form: a word, a number, a length of time, a list",
     "trigger": "what calls for the rule set is missing or malformed",
     "audience": "an audience that asks for more than traits and consents",
+    "journey": "a journey, or a step of one, that is malformed",
     "limits": "limits that are malformed",
     "unused-budget": "a budget that no action uses",
     "table": "a table, or a row of one, that is malformed",

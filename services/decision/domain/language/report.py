@@ -6,7 +6,7 @@ from services.decision.domain.language.nodes import Block, Mistake, Node, brief
 from services.decision.domain.problems import Problem, Severity, did_you_mean
 
 # Words of the language that this version knows of and does not run.
-NOT_YET = frozenset({"journey", "household"})
+NOT_YET = frozenset({"household"})
 
 
 class Report:

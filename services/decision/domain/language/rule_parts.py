@@ -6,10 +6,18 @@ from services.decision.domain.language import grammar
 from services.decision.domain.language.ast import Expression
 from services.decision.domain.language.lexer import LineError
 from services.decision.domain.language.nodes import Node, Scalar
-from services.decision.domain.language.reading import choose, read_block, read_number, read_word
+from services.decision.domain.language.reading import (
+    choose,
+    read_block,
+    read_items,
+    read_number,
+    read_word,
+)
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.scope import Scope
+from services.decision.domain.problems import did_you_mean
 from services.decision.domain.program import Once
+from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.values import ValueMistake, parse_duration
 
 RULE_NAME = re.compile(grammar.NAME)
@@ -46,6 +54,27 @@ def read_once(node: Node | None, scope: Scope, report: Report) -> Once | None:
         report.error(per or block, "`once` does not say in which time", "once", "add per: 7d, cycle or ever")
         return None
     return _period(per, _by(block.get("by"), scope, report), report)
+
+
+def read_happened(
+    node: Node | None, catalogue: Catalogue, report: Report, what: str, says: str, check: str
+) -> tuple[str, ...]:
+    """Event types, each written as `TYPE happened`; `says`: what the key `what` does."""
+    types: list[str] = []
+    for item in read_items(node, report, what):
+        words = item.text.split() if isinstance(item, Scalar) else []
+        if len(words) != 2 or words[1] != "happened":
+            report.error(item, f"`{what}` {says}", check, "write: complaint.opened happened")
+            continue
+        events = catalogue.events
+        if words[0] not in events or events[words[0]].thing:
+            near = "" if words[0] in events else did_you_mean(words[0], events)
+            suggestion = near or "the reference lists the event types"
+            message = f"the catalogue has no event type `{words[0]}` of customers"
+            report.error(item, message, "unknown-event", suggestion)
+            continue
+        types.append(words[0])
+    return tuple(types)
 
 
 def _period(node: Scalar, by: Expression | None, report: Report) -> Once | None:

@@ -126,9 +126,12 @@ class _RuleSetReader:
         scope = replace(scope, windows=windows, window_checks=checks)
         tz, from_micros, to_micros = self._active()
         late = read_duration(root.get("late"), report, "late")
+        journey = read_journey(root, scope, report, self._places, self._source.version)
         facts = self._facts(scope)
         occasion = read_audience(root.get("trigger"), triggers.occasion, scope, report)
-        rules = asked_of_audience(self._rules(scope, shared=shared), occasion)
+        rules = (*asked_of_audience(self._rules(scope, shared=shared), occasion), *journey.rules)
+        if journey.stops is not None:
+            scope = replace(scope, stops=journey.stops)
         rule_set = RuleSet(
             name=self._name,
             version=self._source.version,
@@ -140,18 +143,24 @@ class _RuleSetReader:
             late_micros=DAY if late is None else late,
             from_micros=from_micros,
             to_micros=to_micros,
-            choose_first=choose(root.get("choose"), report, "choose", grammar.CHOOSE) == "first",
+            choose_first=(
+                choose(root.get("choose"), report, "choose", grammar.CHOOSE) == "first"
+                and journey.journey is None
+            ),
             facts=facts,
             rules=rules,
             experiment=experiment,
             windows={name: window for name, window in windows.items() if window is not None},
-            tests=read_tests(root.get("tests"), scope, tuple(rule.rule for rule in rules), report),
+            tests=read_tests(
+                root.get("tests"), scope, tuple(rule.rule for rule in rules if not rule.moves), report
+            ),
             zone=tz,
             leaf_needs={},
             source=self._source.text,
             file=self._source.file,
             occasion=occasion,
             limits=read_limits(root.get("limits"), self._catalogue, report, shared=shared),
+            journey=journey.remembering(facts, self._catalogue),
         )
         return Draft(rule_set, scope, report, self._places, root) if self._name else None
 
@@ -264,7 +273,6 @@ class _RuleSetReader:
                 continue
             rules.append(rule)
         rules += read_table(table, scope, self._report, self._places, self._source.version, rules)
-        rules += read_journey(journey, scope, self._report, self._source.version, len(rules))
         return tuple(rules)
 
     def _rule(self, node: Node, order: int, scope: Scope) -> ActionRule | None:

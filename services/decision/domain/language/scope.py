@@ -43,6 +43,7 @@ class Scope:
     is asked when the event has passed; `local_facts_known` likewise. `arms`: of the experiment, None without
     one. `questions`: those that call for the rule set. `called_by`: what does so instead of an event, such as
     "a schedule"; then `triggers` has whose fields are known, if any. `audience`: inside its conditions.
+    `stops`: of a journey, its waits and awaits with the types awaited; its start is the first trigger.
     """
 
     catalogue: Catalogue
@@ -64,6 +65,7 @@ class Scope:
     questions: tuple[Question, ...] = ()
     called_by: str = ""
     audience: bool = False
+    stops: Mapping[str, Collection[str]] | None = None
 
     def inside_where(self, entry: EventType) -> "Scope":
         """The scope of a window's `where`: the entry's fields by their bare names; no windows, no facts."""

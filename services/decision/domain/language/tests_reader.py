@@ -20,7 +20,7 @@ from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.types import IN_WORDS, Check, Kind, kind_of, read_literal
 from services.decision.domain.problems import did_you_mean, suggest
 from services.decision.domain.program import Case
-from services.decision.domain.triggers import ASK, TRIGGER_DUE
+from services.decision.domain.triggers import ASK, JOURNEY_DUE, TRIGGER_DUE
 from services.vocabulary.catalogue import CONSENTS, Field
 from services.vocabulary.values import Money, ValueMistake
 from services.vocabulary.words import ConsentState, Purpose, RefusalReason
@@ -65,6 +65,7 @@ class _CaseReader:
         report.check_keys(then, grammar.THEN.names, grammar.THEN.title)
         if not then.entries:
             report.error(then, "the test expects nothing", "test", "add then: {fires: [a-rule]}")
+        step = self._step(block.get("when"))
         event_type, event, ask = self._event(block.get("when"))
         consents = self._consents(given.get("consents"))
         return Case(
@@ -85,7 +86,32 @@ class _CaseReader:
             then_facts=self._fact_names(then.get("facts")),
             then_wins=self._names(then.get("wins"), "wins"),
             then_refused=self._refusals(then.get("refused")),
+            step=step,
         )
+
+    def _step(self, node: Node | None) -> str:
+        """Where the customer stands in the journey, if the test says so: at a wait or an await."""
+        stops = self._scope.stops
+        written = node.get("step") if stops is not None and isinstance(node, Block) else None
+        step = read_word(written, self._report, "step")
+        if stops is None or not step:
+            return ""
+        if step not in stops:
+            suggestion = did_you_mean(step, stops) or "customers stand at " + ", ".join(stops)
+            message = f"no customer stands at `{step}`: only at a wait or an await"
+            self._report.error(written, message, "test", suggestion)
+            return ""
+        event_type = node.get("type") if isinstance(node, Block) else None
+        if isinstance(event_type, Scalar) and event_type.text not in stops[step]:
+            message = f"`{step}` does not await {event_type.text}"
+            self._report.error(written, message, "test", "leave out the type, or the step")
+        return step
+
+    def _in_journey(self, block: Block) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+        """The start event; where a step is named, it is this step's time that has come."""
+        start = self._scope.triggers[0]
+        fields = self._fields(start.name, start.fields, block, ("step",))
+        return (start.name if block.get("step") is None else JOURNEY_DUE), fields, {}
 
     def _event(self, node: Node | None) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
         """The event's type and fields, and the question's parameters; one of the two has any."""
@@ -93,6 +119,8 @@ class _CaseReader:
         scope = self._scope
         if scope.called_by:
             return self._occasion(block)
+        if scope.stops is not None and scope.triggers and block.get("type") is None:
+            return self._in_journey(block)
         if block.get("ask") is not None or (scope.questions and block.get("type") is None):
             return self._question(block)
         triggers = {event.name: event for event in scope.triggers}
@@ -115,7 +143,8 @@ class _CaseReader:
             suggestion = suggest(name, triggers)
             self._report.error(written, f"`{name}` does not trigger this rule set", "test", suggestion)
             return "", {}, {}
-        return event.name, self._fields(event.name, event.fields, block, ("type",)), {}
+        skip = ("type",) if scope.stops is None else ("type", "step")
+        return event.name, self._fields(event.name, event.fields, block, skip), {}
 
     def _occasion(self, block: Block) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
         if self._scope.triggers:

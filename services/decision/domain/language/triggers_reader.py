@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from services.decision.domain.language.conditions import read_conditions
+from services.decision.domain.language.journey_reader import journey_events
 from services.decision.domain.language.nodes import Block, Listing, Node
 from services.decision.domain.language.reading import read_duration, read_word
 from services.decision.domain.language.report import Report
@@ -12,7 +13,7 @@ from services.decision.domain.language.scope import Scope
 from services.decision.domain.problems import did_you_mean, one_of
 from services.decision.domain.triggers import (
     ASK,
-    JOURNEY_DUE,
+    CALLED_BACK,
     NO_AUDIENCE,
     TRIGGER_DUE,
     Absence,
@@ -32,8 +33,6 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "ask": ("ask",),
 }
 _FORMS = "{nothing: …, for: …}, {every: …, audience: […]}, {thing: …, audience: […]} or {ask: …}"
-# They come back for one rule set or one action each; nobody else is called by them.
-_CALLED_BACK = frozenset({TRIGGER_DUE, JOURNEY_DUE, "action.due"})
 _LONGEST_SILENCE = 13 * CYCLE_DAYS * DAY
 
 
@@ -61,6 +60,11 @@ def read_triggers(
         if node is not None:
             report.error(node, "a shared rule set runs before all others", "trigger", "remove `trigger`")
         return Triggers()
+    if root.get("journey") is not None:
+        if node is not None:
+            report.error(node, "a journey is begun by its `start`", "trigger", "remove `trigger`")
+        events, keys = journey_events(root, rule_set, catalogue)
+        return Triggers(events=events, keys=keys)
     if node is None:
         report.error(root, "the rule set has no trigger", "trigger", "add trigger: EVENT_TYPE")
         return Triggers()
@@ -179,7 +183,7 @@ class _TriggerReader:
                     node, f"the catalogue has no event type `{name}`", "unknown-event", suggestion
                 )
             return None
-        if name in _CALLED_BACK:
+        if name in CALLED_BACK:
             self._report.error(
                 node,
                 f"{name} is how Rapport reminds itself",

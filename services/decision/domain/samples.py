@@ -71,7 +71,7 @@ def _subsets(items: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _texts(possible: Possible, named: Named) -> Iterator[str]:
-    known = {str(value) for value in named.values}
+    known = sorted({str(value) for value in named.values})
     if possible.words:
         yield from possible.words
         return
@@ -80,7 +80,7 @@ def _texts(possible: Possible, named: Named) -> Iterator[str]:
     candidates = [*known, *starts, *(_OF_FORMAT.get(possible.format, ()))]
     candidates += [start + end for start in starts for end in _endings(start, {*known, *starts})]
     seen: set[tuple[str | None, frozenset[str]]] = set()
-    for text in sorted(candidates, key=lambda text: (text not in known, candidates.index(text))):
+    for text in dict.fromkeys(candidates):
         region = (text if text in known else None, frozenset(s for s in starts if text.startswith(s)))
         if text and region not in seen and (fits is None or _fits(fits, text)):
             seen.add(region)

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "consent": ("services.cli.commands.customers:consent", "Record what customers agree to."),
     "rules": ("services.cli.commands.rules:rules", "Check, test and activate rule sets."),
     "ask": ("services.cli.commands.ask:ask", "Ask what is best for one customer now."),
+    "runs": ("services.cli.commands.audience_runs:list_runs", "See which audiences were asked."),
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
     "messages": ("services.cli.commands.messages:messages", "Look at messages."),
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),

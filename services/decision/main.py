@@ -22,6 +22,7 @@ from services.decision.adapters.pruning import prunables
 from services.decision.adapters.replay import DecisionPart, DecisionsReplay
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import PAIRS_CHANNEL, RUNS_CHANNEL, RunStore
+from services.decision.adapters.run_watch import RunWatch
 from services.decision.adapters.standings import StandingStore
 from services.decision.app.ask import Ask
 from services.decision.app.ask_audiences import AskAudiences
@@ -212,6 +213,7 @@ def _supervise_runs(role: Role, parts: Parts) -> None:
     role.supervise("times", opening.run)
     role.supervise("runs", asking.run)
     role.supervise("pairs", pairs.run)
+    role.supervise("runs-seen", RunWatch(parts.runs, parts.clock).run)
 
 
 async def build_server_role(role: Role) -> None:
@@ -258,6 +260,7 @@ async def build_server_role(role: Role) -> None:
             parts.clock,
             parts.catalogue.version,
         ),
+        parts.runs,
         ERRORS,
         refresh=parts.follow.refresh,
     )

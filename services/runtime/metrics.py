@@ -116,6 +116,21 @@ ENGINE_SET_ASIDE = Counter(
     registry=_families,
 )
 
+RUNS_OPEN = Gauge(
+    "rapport_runs_open", "Audiences that are due to be asked and not asked to their end.", registry=_families
+)
+RUNS_BEHIND = Gauge(
+    "rapport_runs_behind_seconds",
+    "Business time since the next page of an audience was to be asked, for the one most behind; 0: none is.",
+    registry=_families,
+)
+CALLED = Counter(
+    "rapport_called",
+    "Customers called for a rule set by no event of theirs: schedule, absence, thing, pair.",
+    ("kind",),
+    registry=_families,
+)
+
 # messages
 
 REFUSALS = Counter(

@@ -33,6 +33,8 @@ RETENTION_CLASSES: Mapping[str, RetentionClass] = {
     "journeys": RetentionClass(
         "decision", OLDEST_EVENT_DAYS, "an event that old is still taken, and must not begin it a second time"
     ),
+    "audience_runs": RetentionClass("decision", 35, _IN_STREAMS),
+    "open_pairs": RetentionClass("decision", 35, _IN_STREAMS),
     "messages": RetentionClass("channel", 35, _IN_STREAMS),
     "message_texts": RetentionClass("channel", 7, "a message may wait and be tried again for days"),
     "contacts": RetentionClass("channel", 35, _IN_STREAMS),

@@ -103,5 +103,7 @@ def prunables(conversation_micros: int) -> list[Prunable]:
         ),
         ByPages("once_slots", "once_slot", "ends_micros BETWEEN 1 AND %(before)s"),
         ByPages("journeys", "journey_position", "state = 'ended' AND reached_micros < %(before)s"),
+        ByPages("audience_runs", "audience_run", "state <> 'open' AND next_micros < %(before)s"),
+        ByPages("open_pairs", "open_pair", "state = 'checked' AND due_micros < %(before)s"),
         DEAD_LETTERS,
     ]

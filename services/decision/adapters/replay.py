@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from services.decision.adapters.records import unpack_record
+from services.decision.adapters.run_store import call_again
 from services.decision.app.ports import Decided, DuePlan
 from services.decision.domain.arbitration import Arbitration
 from services.runtime.recovery_service import Held
@@ -36,13 +37,15 @@ _ASKED = """
     SELECT customer, action_id, decision_id, due_micros, line, hops FROM planned_action
     WHERE state = 'asked' AND (due_micros, action_id) > (%s, %s::uuid) ORDER BY due_micros, action_id LIMIT %s
 """
+_CALLS = "calls"
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class DecisionsReplay:
     """First the decisions since the replay's start, by number, then all plans and journeys' steps that wait.
 
-    What the others have of it they know by its ids: the channel its actions, the profile its own events.
+    At last runs and checks of pairs since then begin again: whoever was called is called by the same id. What
+    the others have of it they know by its ids: the channel its actions, the profile its own events.
     """
 
     def __init__(self, hand_over: HandOver, journeys: JourneyStore) -> None:
@@ -50,7 +53,9 @@ class DecisionsReplay:
         self._journeys = journeys
 
     async def step(self, transaction: Transaction, gap: Gap, position: str) -> Step:
-        """The next few hundred decisions, plans, or steps of journeys."""
+        """The next few hundred decisions, plans, or steps of journeys; or all runs and checks."""
+        if position == _CALLS:
+            return Step("", await call_again(transaction, gap.replay_start_micros))
         if position.startswith(_STEPS):
             return await self._steps(transaction, position)
         if position.startswith(_PLANS):
@@ -78,7 +83,7 @@ class DecisionsReplay:
         after = orjson.loads(position.removeprefix(_STEPS) or '[0, "", ""]')
         steps = await self._journeys.asked(transaction, (after[0], after[1], after[2]), _ROWS)
         await self._hand_over.steps_fell_due(transaction, steps)
-        following = ""
+        following = _CALLS
         if len(steps) == _ROWS:
             last = steps[-1]
             following = _STEPS + orjson.dumps([last.customer, last.due.rule_set, last.due.key]).decode()

@@ -304,3 +304,16 @@ class RunStore:
 
     def _pairs_opened(self) -> None:
         self._database.notify(PAIRS_CHANNEL)
+
+
+async def call_again(transaction: Transaction, since_micros: int) -> dict[str, int]:
+    """Begin again with runs and checks since then, for recovery; how many."""
+    runs = await transaction.execute(
+        "UPDATE audience_run SET state = 'open', page_token = '', asked = 0, pages = pages + 1, "
+        "next_micros = due_micros WHERE state = 'done' AND next_micros >= %s",
+        (since_micros,),
+    )
+    pairs = await transaction.execute(
+        "UPDATE open_pair SET state = 'planned' WHERE state = 'checked' AND due_micros >= %s", (since_micros,)
+    )
+    return {"runs": runs, "pairs": pairs}

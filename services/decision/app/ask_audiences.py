@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,6 +12,7 @@ import structlog
 from services.decision.app.run_ports import AudienceRun, Call, Page
 from services.decision.domain.audience import Superset, superset_of
 from services.decision.domain.triggers import Schedule, ThingEvent, unpack_happening
+from services.runtime.metrics import CALLED
 from services.runtime.totals import add_totals
 from services.vocabulary.values import FieldError, format_time
 
@@ -100,6 +102,8 @@ class AskAudiences:
             await self._hand_over.called(transaction, calls)
             done = int(after.state == "done")
             await add_totals(transaction, {"runs.asked": len(calls), "runs.done": done})
+            if calls:
+                transaction.after_commit(partial(CALLED.labels(run.kind).inc, len(calls)))
         if done:
             _log.info("run_done", rule_set=run.rule_set, run=run.name, zone=run.zone, asked=after.asked)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
+from services.runtime.metrics import CALLED
 from services.runtime.totals import add_totals
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class CheckPairs:
                 due = await self._runs.take_pairs(transaction, self._clock.now_micros(), MOST)
                 await self._hand_over.called(transaction, due)
                 await add_totals(transaction, {"pairs.checked": len(due)})
+                if due:
+                    transaction.after_commit(partial(CALLED.labels("pair").inc, len(due)))
             taken += len(due)
             if len(due) < MOST:
                 return taken

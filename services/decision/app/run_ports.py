@@ -144,6 +144,14 @@ class Runs(Protocol):
         ...
 
 
+class RunLog(Protocol):
+    """Runs as people look at them."""
+
+    async def page(self, before: int, size: int, *, rule_set: str = "", state: str = "") -> list[AudienceRun]:
+        """The newest first; `before`: number of the last one seen, 0: from the newest."""
+        ...
+
+
 class CallHandOver(Protocol):
     """Hands on calls, through the outbox."""
 

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from rapport.decision.v1 import rule_set_pb2, rule_set_pb2_grpc
 
-from services.decision.entrypoints.pages import page_size
-from services.decision.entrypoints.translate import problem_to_wire, rule_set_to_wire, test_to_wire
+from services.decision.entrypoints.pages import number_of, page_size
+from services.decision.entrypoints.translate import (
+    RUN_STATES,
+    problem_to_wire,
+    rule_set_to_wire,
+    run_to_wire,
+    test_to_wire,
+)
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     import grpc
 
     from services.decision.app.rule_sets import ManageRuleSets
+    from services.decision.app.run_ports import RunLog
     from services.runtime.database import Database, Transaction
     from services.runtime.errors import ErrorTable
 
@@ -33,12 +40,14 @@ class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
         self,
         database: Database,
         rule_sets: ManageRuleSets,
+        runs: RunLog,
         errors: ErrorTable,
         *,
         refresh: Callable[[], Awaitable[object]],
     ) -> None:
         self._database = database
         self._rule_sets = rule_sets
+        self._runs = runs
         self._refresh = refresh
         self._errors = errors
 
@@ -133,6 +142,21 @@ class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
         )
         if len(rows) > size:
             answer.next_page_token = f"{rows[size - 1].name}@{rows[size - 1].version}"
+        return answer
+
+    async def ListRuns(  # noqa: N802 - the proto's name
+        self, request: rule_set_pb2.ListRunsRequest, context: Context
+    ) -> rule_set_pb2.ListRunsResponse:
+        """A page of runs, newest first."""
+        del context
+        size = page_size(request.page_size)
+        state = next((word for word, number in RUN_STATES.items() if number == request.state), "")
+        found = await self._runs.page(
+            number_of(request.page_token), size + 1, rule_set=request.rule_set, state=state
+        )
+        answer = rule_set_pb2.ListRunsResponse(runs=[run_to_wire(run) for run in found[:size]])
+        if len(found) > size:
+            answer.next_page_token = str(found[size - 1].number)
         return answer
 
 

@@ -20,14 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from services.decision.app.ports import Decided, Recorded, RuleSetRow
+    from services.decision.app.run_ports import AudienceRun
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.decision.domain.problems import Problem
     from services.decision.domain.trial import TestResult
 
+RUN_STATES = {
+    "open": rule_set_pb2.RUN_STATE_OPEN,
+    "done": rule_set_pb2.RUN_STATE_DONE,
+    "missed": rule_set_pb2.RUN_STATE_MISSED,
+    "stopped": rule_set_pb2.RUN_STATE_STOPPED,
+}
 _SEVERITIES = {
     "error": rule_set_pb2.SEVERITY_ERROR,
     "warning": rule_set_pb2.SEVERITY_WARNING,
 }
+
+
+def run_to_wire(run: AudienceRun) -> rule_set_pb2.Run:
+    """A run as people see it."""
+    return rule_set_pb2.Run(
+        rule_set=run.rule_set,
+        version=run.version,
+        kind=run.kind,
+        run=run.name,
+        zone=run.zone,
+        due_time=timestamp(run.due_micros),
+        next_time=timestamp(run.next_micros),
+        state=RUN_STATES[run.state],
+        asked=run.asked,
+    )
 
 
 def action_to_wire(action: DecidedAction, because: Sequence[str] = ()) -> decision_pb2.DecidedAction:

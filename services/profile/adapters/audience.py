@@ -23,9 +23,18 @@ from services.runtime.database import Transaction
 from services.vocabulary.values import Money, Value
 from services.vocabulary.words import UNKNOWN_MEANS_YES
 
-_LOOKED_AT = 10_000
+_LOOKED_AT = 20_000
 """Customers that one call looks at."""
 ZONES = "zones"
+_SILENT = """
+    FROM last_time
+    WHERE type = %(type)s AND time_micros > %(after)s AND time_micros <= %(until)s
+        AND (time_micros, customer) > (%(time)s, %(customer)s)
+    ORDER BY time_micros, last_time.customer
+"""
+_IN_ZONE = "FROM customer_zone WHERE zone = %(zone)s AND customer > %(customer)s ORDER BY customer"
+_WITH_TRAITS = "FROM customer_traits WHERE customer > %(customer)s ORDER BY customer"
+_EVERYONE = "FROM customer WHERE id > %(customer)s ORDER BY id"
 _COMPARISONS = {
     Operator.IS: "==",
     Operator.CONTAINS: "==",
@@ -50,22 +59,29 @@ class AudienceReader:
 
     async def members(self, transaction: Transaction, audience: Audience, place: Place, size: int) -> Members:
         """The next customers after a place; fewer than `size` though more follow, where few are found."""
+        # what is found and where the walk ends must be of one moment
+        await transaction.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         needed = ([ZONES] if audience.zone else []) + (
             [last_times(audience.absence.type)] if audience.absence is not None else []
         )
         if needed and not await _gathered(transaction, needed):
             return Members(filling=True)
-        sql, params = self._sql(audience, place, size)
-        rows = await transaction.rows(sql, params)
-        found = [(customer, last) for customer, last, holds in rows if holds]
+        walk, params = self._walk(audience, place)
+        holds = [_clause(clause, params) for clause in audience.clauses]
+        if audience.zone and not self._walks_zone(audience):
+            holds.append(self._zone(audience.zone, params))
+        order = "last, customer" if audience.absence is not None else "customer"
+        rows = await transaction.rows(
+            # it ends as soon as enough are found
+            f"SELECT customer, last FROM ({walk} LIMIT %(most)s) AS walked "  # noqa: S608  our own words
+            f"WHERE {' AND '.join(holds) or 'true'} ORDER BY {order} LIMIT %(size)s",
+            params | {"most": _LOOKED_AT, "size": size + 1},
+        )
+        found = [(customer, last) for customer, last in rows]
         if len(found) > size:
-            found = found[:size]
-            return Members(found, Place(*found[-1]) if audience.absence else Place(found[-1][0]))
-        if len(rows) and not rows[-1][2]:
-            # the end of what was looked at, which is not the end of all
-            customer, last, _ = rows[-1]
-            return Members(found, Place(customer, last) if audience.absence else Place(customer))
-        return Members(found)
+            return Members(found[:size], _place(audience, *found[size - 1]))
+        end = await transaction.row(f"{walk} OFFSET %(last)s LIMIT 1", params | {"last": _LOOKED_AT - 1})
+        return Members(found, None if end is None else _place(audience, end[0], end[1]))
 
     async def zones(
         self, transaction: Transaction, after: str, size: int
@@ -90,65 +106,30 @@ class AudienceReader:
         shown = [zone for zone in zones[:size] if zone != self._default_zone]
         return ([] if after else [self._default_zone]) + shown, following, False
 
-    def _sql(self, audience: Audience, place: Place, size: int) -> tuple[str, dict[str, Any]]:
-        """Rows (customer, last time, holds): those that hold, and the last one looked at if more follow."""
-        params: dict[str, Any] = {
-            "customer": place.customer,
-            "most": _LOOKED_AT,
-            "size": size + 1,
-        }
-        holds = [_clause(clause, params) for clause in audience.clauses]
-        order = "customer"
+    def _walks_zone(self, audience: Audience) -> bool:
+        return audience.absence is None and audience.zone not in {"", self._default_zone}
+
+    def _walk(self, audience: Audience, place: Place) -> tuple[str, dict[str, Any]]:
+        """Customers after a place in the order of an index: (customer, last time, traits where asked for)."""
+        params: dict[str, Any] = {"customer": place.customer}
+        asks_traits = any(isinstance(test, TraitTest) for clause in audience.clauses for test in clause)
         if audience.absence is not None:
-            absence = audience.absence
             params |= {
-                "type": absence.type,
-                "after": absence.after_micros,
-                "until": absence.until_micros,
+                "type": audience.absence.type,
+                "after": audience.absence.after_micros,
+                "until": audience.absence.until_micros,
                 "time": place.time_micros,
             }
-            order = "last, customer"
-            walked = """
-                SELECT customer, time_micros AS last FROM last_time
-                WHERE type = %(type)s AND time_micros > %(after)s AND time_micros <= %(until)s
-                    AND (time_micros, customer) > (%(time)s, %(customer)s)
-                ORDER BY time_micros, customer LIMIT %(most)s
-            """
-            if audience.zone:
-                holds.append(self._zone(audience.zone, params))
-        elif audience.zone and audience.zone != self._default_zone:
+            columns = _columns("last_time.customer", "time_micros", asks_traits=asks_traits)
+            return f"SELECT {columns} {_SILENT}", params
+        if self._walks_zone(audience):
             params["zone"] = audience.zone
-            walked = """
-                SELECT customer, 0::bigint AS last FROM customer_zone
-                WHERE zone = %(zone)s AND customer > %(customer)s ORDER BY customer LIMIT %(most)s
-            """
-        else:
-            # a customer of whom a trait is asked has a row of traits
-            traits = any(all(isinstance(test, TraitTest) for test in clause) for clause in audience.clauses)
-            table, key = ("customer_traits", "customer") if traits else ("customer", "id")
-            walked = f"""
-                SELECT {key} AS customer, 0::bigint AS last FROM {table}
-                WHERE {key} > %(customer)s ORDER BY {key} LIMIT %(most)s
-            """  # noqa: S608  our own words
-            if audience.zone:
-                holds.append(self._zone(audience.zone, params))
-        needs_traits = any(isinstance(test, TraitTest) for clause in audience.clauses for test in clause)
-        joined = "LEFT JOIN customer_traits USING (customer)" if needs_traits else ""
-        sql = f"""
-            WITH walked AS MATERIALIZED ({walked}),
-            found AS (
-                SELECT customer, last FROM walked {joined}
-                WHERE {" AND ".join(holds) or "true"} ORDER BY {order} LIMIT %(size)s
-            )
-            SELECT * FROM (
-                SELECT customer, last, true AS holds FROM found
-                UNION ALL
-                (SELECT customer, last, false FROM walked
-                    WHERE (SELECT count(*) FROM walked) = %(most)s
-                    ORDER BY last DESC, customer DESC LIMIT 1)
-            ) AS page ORDER BY holds DESC, {order}
-        """  # noqa: S608  our own words
-        return sql, params
+            columns = _columns("customer_zone.customer", "0::bigint", asks_traits=asks_traits)
+            return f"SELECT {columns} {_IN_ZONE}", params
+        # a customer of whom a trait is asked has a row of traits
+        if any(all(isinstance(test, TraitTest) for test in clause) for clause in audience.clauses):
+            return f"SELECT customer, 0::bigint AS last, traits {_WITH_TRAITS}", params
+        return f"SELECT {_columns('customer.id', '0::bigint', asks_traits=asks_traits)} {_EVERYONE}", params
 
     def _zone(self, zone: str, params: dict[str, Any]) -> str:
         params["zone"] = zone
@@ -156,6 +137,17 @@ class AudienceReader:
         if zone == self._default_zone:
             return f"coalesce({told}, %(zone)s) = %(zone)s"
         return f"{told} = %(zone)s"
+
+
+def _columns(customer: str, last: str, *, asks_traits: bool) -> str:
+    traits = "NULL::jsonb"
+    if asks_traits:
+        traits = f"(SELECT traits FROM customer_traits AS theirs WHERE theirs.customer = {customer})"  # noqa: S608
+    return f"{customer} AS customer, {last} AS last, {traits} AS traits"
+
+
+def _place(audience: Audience, customer: int, last: int) -> Place:
+    return Place(customer) if audience.absence is None else Place(customer, last)
 
 
 async def _gathered(transaction: Transaction, names: Sequence[str]) -> bool:
@@ -183,7 +175,7 @@ def _test(test: AudienceTest, params: dict[str, Any]) -> str:
     path, values = _path(test)
     name = f"p{len(params)}"
     params[name], params[f"{name}v"] = path, json.dumps(values)
-    return f"jsonb_path_exists(customer_traits.traits, %({name})s::jsonpath, %({name}v)s::jsonb, true)"
+    return f"jsonb_path_exists(walked.traits, %({name})s::jsonpath, %({name}v)s::jsonb, true)"
 
 
 def _path(test: TraitTest) -> tuple[str, dict[str, Any]]:

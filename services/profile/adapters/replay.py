@@ -12,6 +12,7 @@ from services.runtime.clock import Clock
 from services.runtime.database import Transaction
 from services.runtime.recovery import Gap
 from services.runtime.replay import Step
+from services.vocabulary.identities import parse_thing
 
 _ROWS = 200
 _SLICES = 50
@@ -25,6 +26,16 @@ _SLICE = """
         AND type = ANY(%(types)s::text[]) AND NOT history
         AND (accepted_micros, customer, sequence) > (%(accepted)s, %(customer)s, %(sequence)s)
     ORDER BY accepted_micros, customer, sequence LIMIT %(limit)s
+"""
+
+_THINGS = "things"
+_THING_EVENTS = """
+    SELECT 0::bigint, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, data, thing
+    FROM thing_event
+    WHERE accepted_micros >= %(accepted)s AND accepted_micros <= %(end)s
+        AND type = ANY(%(types)s::text[]) AND NOT history
+        AND (accepted_micros, sequence, thing) > (%(accepted)s, %(sequence)s, %(thing)s)
+    ORDER BY accepted_micros, sequence, thing LIMIT %(limit)s
 """
 
 
@@ -63,8 +74,8 @@ class _Place:
 class EventsReplay:
     """Events accepted from the replay's start to the beginning of recovery, by the time of their acceptance.
 
-    The decision service knows those that it has decided by the ids of their decisions. Events about things
-    lead to no decision and are not handed on.
+    The decision service knows those that it has decided by the ids of their decisions. After those of
+    customers come those about things, for which it opens runs that it has not opened.
     """
 
     def __init__(self, store: PostgresStore, changes: Changes, checker: EventChecker, clock: Clock) -> None:
@@ -77,10 +88,12 @@ class EventsReplay:
         """The next few hundred events."""
         work = self._store.join(transaction)
         types = sorted((await work.listened()).types)
+        if position.startswith(_THINGS):
+            return await self._things(transaction, gap, position, types)
         place = _Place.of(position, gap)
         for _ in range(_SLICES):
             if place.start_micros > gap.began_micros:
-                return Step("")
+                return Step(f"{_THINGS} {gap.replay_start_micros} 0 -")
             rows = await transaction.rows(
                 _SLICE,
                 {
@@ -101,6 +114,25 @@ class EventsReplay:
                 return Step(place.text(), await self._hand_on(transaction, rows))
         return Step(place.text())
 
+    async def _things(self, transaction: Transaction, gap: Gap, position: str, types: list[str]) -> Step:
+        _, accepted, sequence, thing = position.split(" ", 3)
+        rows = await transaction.rows(
+            _THING_EVENTS,
+            {
+                "accepted": int(accepted),
+                "sequence": int(sequence),
+                "thing": thing,
+                "end": gap.began_micros,
+                "types": types,
+                "limit": _ROWS,
+            },
+        )
+        following = ""
+        if len(rows) == _ROWS:
+            _, sequence, _, accepted = rows[-1][:4]
+            following = f"{_THINGS} {accepted} {sequence} {rows[-1][10]}"
+        return Step(following, await self._hand_on(transaction, rows))
+
     async def _hand_on(self, transaction: Transaction, rows: list[tuple[Any, ...]]) -> dict[str, int]:
         work = self._store.join(transaction)
         taken = [item for item in map(self._taken, rows) if item is not None]
@@ -110,11 +142,13 @@ class EventsReplay:
 
     def _taken(self, row: tuple[Any, ...]) -> TakenEvent | None:
         """The event as it was taken; None: its type is no longer in the catalogue, or has other fields."""
-        customer, sequence, time_micros, accepted, event_type, source, event_id, line, hops, data = row
+        customer, sequence, time_micros, accepted, event_type, source, event_id, line, hops, data = row[:10]
         raw = RawEvent(event_id, source, event_type, time_micros, "", bytes(data))
         try:
             checked = self._checker.check_own(raw, customer, accepted, hops=0, line=line)
         except RejectedError:
             return None
         checked.hops = hops
+        if not customer:
+            checked.thing = parse_thing(row[10], self._checker.catalogue.things)
         return TakenEvent(checked, customer, sequence, line, accepted)

@@ -6,12 +6,17 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from services.decision.adapters.pruning import prunables
+from services.decision.adapters.replay import DecisionsReplay
 from services.decision.adapters.run_store import PAIRS_CHANNEL, RUNS_CHANNEL
 from services.decision.app.ask_audiences import AskAudiences
 from services.decision.app.check_pairs import CheckPairs
 from services.decision.app.open_runs import OpenRuns
 from services.decision.app.run_ports import Page
 from services.runtime.errors import UnavailableError
+from services.runtime.prune import Pruner
+from services.runtime.recovery import Gap, begin
+from services.runtime.replay import Replay
 from services.vocabulary.values import DAY, HOUR, format_time, parse_time
 from tests.integration.decision.conftest import NOON, activity, event, snapshot
 
@@ -529,3 +534,44 @@ async def test_a_worker_that_knows_an_older_program_ends_no_run_of_a_newer_one(m
     assert {run.rule_set: run.state for run in await it.runs()} == {"quiet": "done", "morning": "open"}
     await _released(newer)
     assert ("morning", "2026-12-11T09:00", 1) in await newer.finish()
+
+
+async def test_recovery_calls_again_whom_runs_and_checks_since_the_gap_called(make_worker):
+    it = await calling(make_worker, SCHEDULE, PAIR, audiences=AudiencesFake(dict.fromkeys(range(1, 6), 0)))
+    await it.opening.look()
+    await it.worker.take((_opened(at=NOON), snapshot(9)))
+    await it.at("2026-12-11T12:00:00Z")
+    early = await it.finish()
+    it.worker.clock.advance_to(NOON + 72 * HOUR)
+    await it.opening.look()
+    await it.pairs.take_due()
+    lost = await it.finish()
+    assert len(early) == 5
+    assert len(lost) == 5 + 1  # the run of the 13th, and the pair
+    gap = Gap(NOON + 60 * HOUR, NOON + 72 * HOUR, NOON + 60 * HOUR, NOON + 72 * HOUR)
+    async with it.worker.database.transaction() as transaction:
+        await begin(transaction, gap)
+    turns = Replay(it.worker.database, DecisionsReplay(it.worker.hand_over, it.worker.journeys))
+    while await turns.turn():
+        pass
+    events = it.events
+    await it.pairs.take_due()
+    assert sorted(await it.finish()) == sorted(lost)
+    assert {one.id for one in it.events} == {one.id for one in events}
+
+
+async def test_old_runs_and_checks_are_pruned_those_under_way_are_not(make_worker):
+    it = await calling(make_worker, SCHEDULE, PAIR, audiences=AudiencesFake({1: 0}))
+    await it.opening.look()
+    await it.worker.take((_opened(at=NOON), snapshot(9)), (_opened("C2", at=NOON + DAY), snapshot(9)))
+    await it.at("2026-12-11T12:00:00Z")
+    await it.finish()
+    await it.at("2026-12-12T12:00:00Z")
+    it.worker.clock.advance_to(NOON + 72 * HOUR)
+    await it.pairs.take_due()
+    periods = {"audience_runs": DAY, "open_pairs": HOUR}
+    it.worker.clock.advance_to(NOON + 74 * HOUR)
+    pruner = Pruner(it.worker.database, it.worker.clock, prunables(DAY), lambda: periods)
+    await pruner.prune(limit_seconds=30)
+    assert [run.name for run in await it.runs()] == ["2026-12-12T09:00"]
+    assert await it.worker.count("open_pair") == 1

@@ -1,26 +1,41 @@
 """After a restore: events are handed on again, workers wait, and ids are not given out twice."""
 
 import asyncio
+import operator
 import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import grpc
 import nats
+import orjson
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rapport.operations.v1 import recovery_pb2, recovery_pb2_grpc
 from rapport.types.v1 import stream_pb2
 
+from services.profile.adapters.packing import Types
+from services.profile.adapters.postgres import PostgresStore
+from services.profile.adapters.replay import EventsReplay
+from services.profile.adapters.snapshots import SnapshotPacker
+from services.profile.app.changes import Changes
+from services.profile.app.questions import Questions
+from services.profile.app.take_events import EventTaker
+from services.profile.domain.events import EventChecker
 from services.profile.main import ONCE_RESTORED, build_worker_role
 from services.runtime.clock import WallClock
 from services.runtime.database import Database
+from services.runtime.outbox import Outbox
 from services.runtime.process import Role
 from services.runtime.recovery import mark_restored
+from services.runtime.replay import Replay
 from services.runtime.streams import OUTCOMES
+from services.vocabulary.catalogue import load_catalogue
 from tests.integration.profile.asking import event, ingest
-from tests.integration.profile.conftest import running_profile, until
+from tests.integration.profile.conftest import RULES, running_profile, until
 from tests.integration.profile.test_ingest import known, listen
+
+CATALOGUE = load_catalogue(RULES)
 
 
 def now() -> datetime:
@@ -105,6 +120,37 @@ async def test_events_that_rules_listen_to_are_handed_on_again_with_a_fresh_snap
     assert [one.id for one in again] == [f"e{number}" for number in range(450)]
     assert [one.sequence for one in again] == list(range(1, 451))
     assert all(one.snapshot for one in again)
+
+
+async def test_events_about_things_that_rules_listen_to_are_handed_on_again(restored) -> None:
+    await listen(restored.profile, "network.outage_started", request_id="l2")
+    moment = now() - timedelta(minutes=2)
+    outage = {"cell": "FR-1", "incident": "INC7"}
+    sent = [
+        event(f"o{number}", "network.outage_started", outage, subject=f"cell:FR-{number}", time=moment)
+        for number in range(250)
+    ]
+    await restored.profile.profile.IngestEvents(ingest(*sent))
+    first = [one for one in await handed_on(restored.profile) if one.thing]
+    await restored.begin()
+    database = Database(restored.settings.database_url, 1)
+    checker = EventChecker(CATALOGUE, orjson.loads, orjson.dumps, wall=True)
+    types = Types(CATALOGUE)
+    store = PostgresStore(database, Outbox(database, partitions=4), types, partitions=4)
+    packer = SnapshotPacker(types)
+    questions = Questions(CATALOGUE, packer)
+    changes = Changes(CATALOGUE, EventTaker(CATALOGUE, packer), questions, packer, orjson.dumps, wall=True)
+    turns = Replay(database, EventsReplay(store, changes, checker, WallClock()))
+    more = True
+    while more:
+        more = await turns.turn()
+    again = [one for one in await handed_on(restored.profile) if one.thing]
+    await database.close()
+    assert len(again) == 250
+    key = operator.attrgetter("id")
+    assert [(one.id, one.thing, one.type, one.data, one.customer) for one in sorted(again, key=key)] == [
+        (one.id, one.thing, one.type, one.data, 0) for one in sorted(first, key=key)
+    ]
 
 
 async def test_a_worker_waits_until_recovery_begins_and_names_what_it_waits_for(restored) -> None:

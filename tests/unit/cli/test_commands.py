@@ -75,6 +75,7 @@ def test_the_commands_of_the_road_are_there():
         ("audit",),
         ("prune", "--dry-run"),
         ("rules", "list"),
+        ("runs",),
         ("consent", "set", "crm:1", "marketing", "granted"),
     ],
 )

@@ -84,6 +84,38 @@ RULE_SET_STATE_RETIRED: RuleSetState.ValueType  # 6
 """Ran once."""
 Global___RuleSetState: _TypeAlias = RuleSetState  # noqa: Y015
 
+class _RunState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_STATE_UNSPECIFIED: _RunState.ValueType  # 0
+    """Not asked for, or not known."""
+    RUN_STATE_OPEN: _RunState.ValueType  # 1
+    """Its audience is being asked, or will be."""
+    RUN_STATE_DONE: _RunState.ValueType  # 2
+    """Everyone in it was asked."""
+    RUN_STATE_MISSED: _RunState.ValueType  # 3
+    """It fell behind by more than the rule set's `late`, and was given up."""
+    RUN_STATE_STOPPED: _RunState.ValueType  # 4
+    """The rule set was called for by something else from then on."""
+
+class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
+    """How far a run has come."""
+
+RUN_STATE_UNSPECIFIED: RunState.ValueType  # 0
+"""Not asked for, or not known."""
+RUN_STATE_OPEN: RunState.ValueType  # 1
+"""Its audience is being asked, or will be."""
+RUN_STATE_DONE: RunState.ValueType  # 2
+"""Everyone in it was asked."""
+RUN_STATE_MISSED: RunState.ValueType  # 3
+"""It fell behind by more than the rule set's `late`, and was given up."""
+RUN_STATE_STOPPED: RunState.ValueType  # 4
+"""The rule set was called for by something else from then on."""
+Global___RunState: _TypeAlias = RunState  # noqa: Y015
+
 @_typing.final
 class Problem(_message.Message):
     """Something wrong in a rule set."""
@@ -443,6 +475,126 @@ class ListRuleSetsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRuleSetsRequest: _TypeAlias = ListRuleSetsRequest  # noqa: Y015
+
+@_typing.final
+class ListRunsRequest(_message.Message):
+    """Which runs; what is left empty does not narrow."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RULE_SET_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most this many; 0: 100; over 1000: 1000."""
+    page_token: _builtins.str
+    """From the answer before; empty: the first page."""
+    rule_set: _builtins.str
+    """Only of this rule set."""
+    state: Global___RunState.ValueType
+    """Only those in this state."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        rule_set: _builtins.str = ...,
+        state: Global___RunState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "rule_set", b"rule_set", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRunsRequest: _TypeAlias = ListRunsRequest  # noqa: Y015
+
+@_typing.final
+class Run(_message.Message):
+    """One audience, asked page by page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_SET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    ZONE_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    rule_set: _builtins.str
+    """Name of the rule set."""
+    version: _builtins.int
+    """Its version when the run was opened."""
+    kind: _builtins.str
+    """"schedule", "absence" or "thing"."""
+    run: _builtins.str
+    """Local date and time of a schedule or absence, id of a thing's event."""
+    zone: _builtins.str
+    """IANA name: only customers of that zone; empty: of all."""
+    state: Global___RunState.ValueType
+    """How far it has come."""
+    asked: _builtins.int
+    """Customers asked so far."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was due."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """For when its next page is planned, or its last one was."""
+
+    def __init__(
+        self,
+        *,
+        rule_set: _builtins.str = ...,
+        version: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        run: _builtins.str = ...,
+        zone: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___RunState.ValueType = ...,
+        asked: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "next_time", b"next_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "due_time", b"due_time", "kind", b"kind", "next_time", b"next_time", "rule_set", b"rule_set", "run", b"run", "state", b"state", "version", b"version", "zone", b"zone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class ListRunsResponse(_message.Message):
+    """Runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty: no more."""
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[Global___Run] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
 
 @_typing.final
 class ListRuleSetsResponse(_message.Message):

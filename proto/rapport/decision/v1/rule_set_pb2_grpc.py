@@ -55,6 +55,11 @@ class RuleSetServiceStub:
                 request_serializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRuleSetsRequest.SerializeToString,
                 response_deserializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRuleSetsResponse.FromString,
                 _registered_method=True)
+        self.ListRuns = channel.unary_unary(
+                '/rapport.decision.v1.RuleSetService/ListRuns',
+                request_serializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRunsRequest.SerializeToString,
+                response_deserializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRunsResponse.FromString,
+                _registered_method=True)
 
 
 class RuleSetServiceServicer:
@@ -89,6 +94,13 @@ class RuleSetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRuns(self, request, context):
+        """Audiences that schedules, absences and things called, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RuleSetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_RuleSetServiceServicer_to_server(servicer, server):
                     servicer.ListRuleSets,
                     request_deserializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRuleSetsRequest.FromString,
                     response_serializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRuleSetsResponse.SerializeToString,
+            ),
+            'ListRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuns,
+                    request_deserializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRunsRequest.FromString,
+                    response_serializer=rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRunsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class RuleSetService:
             '/rapport.decision.v1.RuleSetService/ListRuleSets',
             rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRuleSetsRequest.SerializeToString,
             rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRuleSetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rapport.decision.v1.RuleSetService/ListRuns',
+            rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRunsRequest.SerializeToString,
+            rapport_dot_decision_dot_v1_dot_rule__set__pb2.ListRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

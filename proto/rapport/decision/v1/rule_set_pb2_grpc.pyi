@@ -41,6 +41,8 @@ class RuleSetServiceStub:
     """Makes a version live after its trial in a process of its own; every worker has it within 2 s."""
     ListRuleSets: _grpc.UnaryUnaryMultiCallable[_rule_set_pb2.ListRuleSetsRequest, _rule_set_pb2.ListRuleSetsResponse]
     """All rule sets, by name."""
+    ListRuns: _grpc.UnaryUnaryMultiCallable[_rule_set_pb2.ListRunsRequest, _rule_set_pb2.ListRunsResponse]
+    """Audiences that schedules, absences and things called, newest first."""
 
 @_typing.type_check_only
 class RuleSetServiceAsyncStub(RuleSetServiceStub):
@@ -55,6 +57,8 @@ class RuleSetServiceAsyncStub(RuleSetServiceStub):
     """Makes a version live after its trial in a process of its own; every worker has it within 2 s."""
     ListRuleSets: _aio.UnaryUnaryMultiCallable[_rule_set_pb2.ListRuleSetsRequest, _rule_set_pb2.ListRuleSetsResponse]  # type: ignore[assignment]
     """All rule sets, by name."""
+    ListRuns: _aio.UnaryUnaryMultiCallable[_rule_set_pb2.ListRunsRequest, _rule_set_pb2.ListRunsResponse]  # type: ignore[assignment]
+    """Audiences that schedules, absences and things called, newest first."""
 
 class RuleSetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Rule sets and their life."""
@@ -90,5 +94,13 @@ class RuleSetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_rule_set_pb2.ListRuleSetsResponse, _abc.Awaitable[_rule_set_pb2.ListRuleSetsResponse]]:
         """All rule sets, by name."""
+
+    @_abc_1.abstractmethod
+    def ListRuns(
+        self,
+        request: _rule_set_pb2.ListRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rule_set_pb2.ListRunsResponse, _abc.Awaitable[_rule_set_pb2.ListRunsResponse]]:
+        """Audiences that schedules, absences and things called, newest first."""
 
 def add_RuleSetServiceServicer_to_server(servicer: RuleSetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

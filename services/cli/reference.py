@@ -35,7 +35,7 @@ from services.decision.domain.language.lexer import LineError
 from services.decision.domain.language.meanings import CHECKS, REASONS
 from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.types import Kind
-from services.vocabulary.catalogue import Catalogue, load_catalogue
+from services.vocabulary.catalogue import CONSENTS, Catalogue, load_catalogue
 
 REFERENCE = Path("docs/language.md")
 SCHEMA = Path("docs/rule-set.schema.json")
@@ -54,6 +54,7 @@ _SAID = {
 _CATALOGUE = {
     "event": "an event type",
     "thing-event": "an event type of a thing",
+    "question": "a question",
     "field": "an event type and a field: `TYPE.field`",
     "trait": "a trait",
     "offer": "an offer",
@@ -119,6 +120,7 @@ def _parts(catalogue: Catalogue) -> dict[str, Callable[[], str]]:
         "events": lambda: _events(catalogue),
         "traits": lambda: _traits(catalogue),
         "things": lambda: _things(catalogue),
+        "questions": lambda: _questions(catalogue),
         "reasons": lambda: _table(
             ("Reason", "It was not said because"), ((f"`{reason}`", text) for reason, text in REASONS.items())
         ),
@@ -212,16 +214,32 @@ def _events(catalogue: Catalogue) -> str:
 
 
 def _traits(catalogue: Catalogue) -> str:
-    rows = (
+    rows = [
         (f"`profile.{trait.name}`", _type_of(trait.type.value, trait.enum), trait.purpose.value)
         for trait in catalogue.traits.values()
         if not trait.sensitive
-    )
-    return _table(("Path", "Type", "Purpose"), rows)
+    ]
+    rows.append((f"`profile.{CONSENTS}`", "list: the purposes agreed to now on some channel", "service"))
+    return _table(("Path", "Type", "Purpose"), iter(rows))
 
 
 def _type_of(name: str, enum: tuple[str, ...]) -> str:
     return f"{name}: {', '.join(enum)}" if enum else name
+
+
+def _questions(catalogue: Catalogue) -> str:
+    rows = (
+        (
+            f"`{question.name}`",
+            question.title,
+            ", ".join(
+                f"`ask.{name}`{'*' if field.required else ''} {field.type}"
+                for name, field in question.parameters.items()
+            ),
+        )
+        for question in catalogue.questions.values()
+    )
+    return _table(("Question", "Asked when", "Its parameters"), rows)
 
 
 def _things(catalogue: Catalogue) -> str:

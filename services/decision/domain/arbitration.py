@@ -265,7 +265,8 @@ class _Limited:
             self.uses[candidate.action_id] = turn.use
         if turn.planned:
             waiting = replace(candidate, planned_micros=turn.at_micros)
-            return DecidedAction(waiting, ActionOutcome.PLANNED, None, score)
+            detail = f"its turn under the pace of {candidate.rule_set}"
+            return DecidedAction(waiting, ActionOutcome.PLANNED, None, score, detail=detail)
         return DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score)
 
     def free(self) -> dict[str, int]:

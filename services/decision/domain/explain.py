@@ -143,7 +143,8 @@ def _fate(action: DecidedAction, names: Mapping[str, str]) -> str:
         case _ if candidate.kind is ActionKind.STEP:
             return _move(candidate)
         case ActionOutcome.PLANNED:
-            return f"{label} was planned for {format_time(candidate.planned_micros or 0)}"
+            planned = f"{label} was planned for {format_time(candidate.planned_micros or 0)}"
+            return f"{planned}, {action.detail}" if action.detail else planned
         case _:
             return f"{label} was {_DONE[candidate.kind]}"
 

@@ -83,7 +83,7 @@ TRIGGER = BlockOf(
         Key("zone", "Whose clock: customer (each customer's own), or a zone such as Europe/Paris", Words()),
         Key("thing", "The event type of a thing", Known("thing-event")),
         Key("audience", "Conditions on traits and consents: whom it concerns", Conditions()),
-        Key("ask", "A question that is answered at once", Words()),
+        Key("ask", "A question that is answered at once", Known("question")),
     ),
     among=("nothing", "every", "thing", "ask"),
 )
@@ -338,7 +338,7 @@ TEST = BlockOf(
         Key("given", "What is so when the test begins", GIVEN),
         Key(
             "when",
-            "The fields of the event; `type` when there are several triggers; in a journey also `step`",
+            "The event's fields, or the question's; also `type` or `ask` (of several triggers), `step` (journeys)",
             Named(Anything()),
         ),
         Key("then", "What the test expects", THEN, required=True),

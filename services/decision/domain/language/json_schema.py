@@ -72,6 +72,7 @@ def _names(catalogue: Catalogue) -> Mapping[str, list[str]]:
     return {
         "event": [event.name for event in events if not event.thing],
         "thing-event": [event.name for event in events if event.thing],
+        "question": list(catalogue.questions),
         "field": [f"{event.name}.{name}" for event in events for name in event.keep.fields],
         "trait": list(catalogue.traits),
         "offer": list(catalogue.offers),

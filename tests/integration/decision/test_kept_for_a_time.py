@@ -15,8 +15,16 @@ KEPT = {"decisions": 40 * DAY, "conversations": 40 * DAY, "once_slots": 763 * DA
 SELLS = SMALL.replace(
     "do: {task: call-back, with: {queue: care}, category: service}",
     "once: 10d\n    do: {offer: goodwill-1gb, category: sales, expires: 24h}",
+).replace("trigger:", "limits: {per day: 10}\ntrigger:")
+TABLES = (
+    "decision",
+    "decision_action",
+    "decision_lookup",
+    "planned_action",
+    "conversation",
+    "once_slot",
+    "limit_use",
 )
-TABLES = ("decision", "decision_action", "decision_lookup", "planned_action", "conversation", "once_slot")
 
 
 async def counts(worker):
@@ -82,7 +90,7 @@ async def test_old_decisions_go_with_all_that_belongs_to_them_and_younger_ones_s
     assert await worker.decisions.find(young.actions[0].candidate.action_id) is not None
     assert await counts(worker) == {
         "decision": 1, "decision_action": 1, "decision_lookup": 2, "planned_action": 0,
-        "conversation": 1, "once_slot": 1,
+        "conversation": 1, "once_slot": 1, "limit_use": 1,
     }  # fmt: skip
 
 

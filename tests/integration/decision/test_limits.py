@@ -65,14 +65,14 @@ async def test_of_many_that_come_at_once_exactly_as_many_pass_as_may(
     make_worker, make_database, limits, passes
 ):
     url = make_database(MIGRATIONS)
-    workers = [make_worker(url=url) for _ in range(3)]
+    workers = [make_worker(url=url) for _ in range(2)]
     await workers[0].install(RULE_SET % (limits, ""))
     for worker in workers[1:]:
         await worker.follow.refresh()
     await asyncio.gather(
-        *(workers[customer % 3].take(topup(customer), key=f"k{customer}") for customer in range(1, 25))
+        *(workers[customer % 2].take(topup(customer), key=f"k{customer}") for customer in range(1, 17))
     )
-    assert await came_of(workers[0]) == {(DISPATCHED, None): passes, (REFUSED, BUDGET): 24 - passes}
+    assert await came_of(workers[0]) == {(DISPATCHED, None): passes, (REFUSED, BUDGET): 16 - passes}
     assert len(await workers[0].actions()) == passes
     assert await workers[0].count("limit_use") == passes
 

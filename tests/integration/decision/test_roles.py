@@ -293,6 +293,34 @@ async def test_a_question_needs_no_event_and_is_recorded_and_replayed(connection
     assert not (await stub.Decide(question())).decision.actions
 
 
+LIMITED = """
+ruleset: limited
+trigger: {ask: app-open}
+limits: {pace: 1/h, per day: 2}
+rules: [{id: how, do: {survey: ces-after-care, category: survey}}]
+tests: []
+"""
+
+
+async def test_answers_take_of_a_day_when_presented_and_wait_for_no_pace(connection, peers):
+    assert peers
+    await go_live(connection, LIMITED)
+    stub = decision_pb2_grpc.DecisionServiceStub(connection)
+
+    async def outcome(mode):
+        (action,) = (await stub.Decide(asking(mode, "app-open"))).decision.actions
+        return vocabulary_pb2.ActionOutcome.Name(action.outcome), action.reason
+
+    peek, present = decision_pb2.DECIDE_MODE_PEEK, decision_pb2.DECIDE_MODE_PRESENT
+    passes = ("ACTION_OUTCOME_DISPATCHED", 0)
+    used_up = ("ACTION_OUTCOME_REFUSED", vocabulary_pb2.REFUSAL_REASON_BUDGET)
+    found = [await outcome(mode) for mode in (peek, peek, peek, present, present, peek, present)]
+    assert found == [passes] * 5 + [used_up] * 2
+    for one in (await stub.ListDecisions(decision_pb2.ListDecisionsRequest())).decisions:
+        why = await stub.ExplainDecision(decision_pb2.ExplainDecisionRequest(decision_id=one.decision_id))
+        assert why.reproduced
+
+
 @pytest.mark.parametrize(
     ("change", "field", "suggestion"),
     [

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from services.decision.adapters.records import Record, pack_record, unpack_record
 from services.decision.domain.arbitration import Circumstances, Standing, Won, arbitrate
 from services.decision.domain.decide import Evaluation
+from services.decision.domain.explain import sentence_of
 from services.decision.domain.ledger import Account, Ledger, LimitAccount
 from services.decision.domain.limits import Limits, Room, Use
 from services.vocabulary.values import DAY, HOUR, SECOND
@@ -102,6 +103,9 @@ def test_a_pace_gives_each_the_next_free_moment_and_plans_what_would_wait():
     planned = [action.candidate.planned_micros for action in arbitration.actions]
     assert planned == [None, None, None, NOW + 1_500_000, NOW + 2_000_000]
     assert arbitration.free == {"set": NOW + 2_500_000}
+    assert "was planned for 1972-09-27T00:00:01.500000Z, its turn under the pace of set" in sentence_of(
+        arbitration.actions[3:4], {}, {}
+    )
 
 
 def test_what_is_planned_by_a_pace_wins_its_conversation_and_finds_it_won_when_due():

@@ -338,7 +338,7 @@ TEST = BlockOf(
         Key("given", "What is so when the test begins", GIVEN),
         Key(
             "when",
-            "The event's fields, or the question's; also `type` or `ask` (of several triggers), `step` (journeys)",
+            "The event's fields, or the question's; of several `type` or `ask`; in journeys `step`",
             Named(Anything()),
         ),
         Key("then", "What the test expects", THEN, required=True),

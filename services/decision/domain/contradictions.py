@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from services.decision.domain.journeys import STEP
 from services.decision.domain.language.ast import (
     All,
     AnyOf,
@@ -23,8 +24,9 @@ from services.decision.domain.language.scope import Scope
 from services.decision.domain.needs import facts_in
 from services.decision.domain.program import ActionRule, FactRule
 from services.decision.domain.regions import Caller, Space, TooMuch
-from services.decision.domain.triggers import ASK
-from services.vocabulary.catalogue import Catalogue
+from services.decision.domain.triggers import ASK, JOURNEY_DUE
+from services.vocabulary.catalogue import Catalogue, Field
+from services.vocabulary.values import ValueType, value_check
 
 _MEND = "change one of these lines, or remove the rule"
 
@@ -151,6 +153,10 @@ def _short(key: str) -> str:
 def callers_of(scope: Scope) -> tuple[Caller, ...]:
     """What can call for a rule set; nothing for one that is shared: everything does."""
     events = [Caller(event.name, event.fields) for event in scope.triggers]
+    if scope.stops is not None and scope.triggers:
+        # a step of a journey looks at the start event, and at which step is due
+        step = Field(STEP, ValueType.TEXT, value_check(ValueType.TEXT), required=True)
+        events.append(Caller(JOURNEY_DUE, {**scope.triggers[0].fields, STEP: step}))
     return (*events, *(Caller(f"{ASK}{each.name}", {}, each.parameters) for each in scope.questions))
 
 

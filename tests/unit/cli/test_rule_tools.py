@@ -126,3 +126,83 @@ def test_what_does_not_compile_is_not_explained(folder):
     done = run("explain", folder / "bill-shock.yaml")
     assert done.exit_code == 1
     assert "the rule set has no trigger" in done.output
+
+
+@pytest.fixture
+def changed(folder):
+    """A version of bill-shock that asks for four months instead of three, beside the shared sets."""
+    file = folder / "bill-shock.yaml"
+    file.write_text(file.read_text().replace("months_exhausted >= 3]", "months_exhausted >= 4]"))
+    return file
+
+
+OLD = RULES / "bill-shock.yaml"
+
+
+def test_whose_outcome_a_change_changes(changed):
+    done = run("diff", OLD, changed, "--generated", "200")
+    assert done.exit_code == 1, done.output
+    assert "  - the fact “habitual”: asks that “months exhausted” is at least 4\n" in done.output
+    assert "Of 200 customers:\n" in done.output
+    assert "   given: {windows: {months_exhausted: 3}}\n   when: {days_left_in_cycle: " in done.output
+    assert "   old: nothing\n   new: offer data-top-up (gb=2) [one-off-top-up]\n" in done.output
+
+
+def test_no_change_but_in_how_it_is_written(folder):
+    file = folder / "bill-shock.yaml"
+    file.write_text("# a note\n" + file.read_text())
+    done = run("diff", OLD, file, "--generated", "50")
+    assert done.exit_code == 0, done.output
+    assert "Nothing differs in what the two say" in done.output
+    assert "     50  same\n" in done.output
+
+
+def test_customers_of_a_file_are_met(changed, tmp_path):
+    customers = tmp_path / "customers.jsonl"
+    given = {"profile": {"better_plan": "m-20gb"}, "windows": {"months_exhausted": 3}}
+    lines = [
+        {"given": given, "when": {"days_left_in_cycle": 1}},
+        {"given": {**given, "windows": {"months_exhausted": 4}}},
+        {"given": given, "at": "2019-01-01T00:00:00Z"},
+    ]
+    customers.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    done = run("diff", OLD, changed, "--snapshots", customers, "--json")
+    assert done.exit_code == 1, done.output
+    told = json.loads(done.output)
+    assert told["counts"] == {"same": 2, "fires more": 0, "fires less": 1, "other action": 0}
+    (example,) = told["examples"]
+    assert example["given"] == given
+    assert [each["rule"] for each in example["old"]] == ["upgrade-plan"]
+    assert example["new"] == []
+    customers.write_text(json.dumps(lines[1]))
+    assert run("diff", OLD, changed, "--snapshots", customers).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[", "this is no JSON object"),
+        ("[1]", "a customer is a JSON object"),
+        ('{"given": [1]}', "has a `given` that is no object"),
+        ('{"given": {"windows": [1]}}', "`windows` needs keys with values"),
+        ('{"given": {}, "then": {}}', "a customer has no key `then`"),
+        ('{"given": {"profile": {"plann": 1}}}', "the catalogue has no trait `plann`"),
+        ('{"at": "noon"}', "is not a time of RFC 3339"),
+    ],
+)
+def test_a_customer_that_cannot_be_read_ends_in_2(changed, tmp_path, line, message):
+    customers = tmp_path / "customers.jsonl"
+    customers.write_text(f"{{}}\n{line}\n")
+    done = run("diff", OLD, changed, "--snapshots", customers)
+    assert done.exit_code == 2
+    assert f"{customers}:2: " in done.output
+    assert message in done.output
+
+
+def test_a_version_that_does_not_compile_ends_in_2(changed):
+    changed.write_text(
+        changed.read_text().replace("windows.months_exhausted >=", "windows.months_exhaustd >=")
+    )
+    done = run("diff", OLD, changed)
+    assert done.exit_code == 2
+    assert "there is no window `months_exhaustd`" in done.output

@@ -2,6 +2,7 @@
 
 import click
 
+from services.cli.commands.rules.diff import diff
 from services.cli.commands.rules.embedded_tests import run_embedded_tests
 from services.cli.commands.rules.explain import explain
 from services.cli.commands.rules.graph import graph
@@ -24,6 +25,7 @@ for command in (
     run_embedded_tests,
     lay_out_files,
     explain,
+    diff,
     graph,
     new,
     activate,

@@ -90,3 +90,20 @@ def brief(node: Node) -> str:
             return "[" + brief(items[0]) + (", …]" if len(items) > 1 else "]") if items else "[]"
         case Block(entries=entries):
             return "{" + (f"{entries[0][0].text}: …" if entries else "") + "}"
+
+
+def node_of(value: object) -> Node:
+    """A node of what JSON holds: the reverse of `plain`, without a place."""
+    match value:
+        case dict():
+            return Block(
+                0, 0, tuple((Scalar(0, 0, str(key), str(key)), node_of(each)) for key, each in value.items())
+            )
+        case list() | tuple():
+            return Listing(0, 0, tuple(map(node_of, value)))
+        case bool():
+            return Scalar(0, 0, "true" if value else "false", value)
+        case int() | float() | None:
+            return Scalar(0, 0, "" if value is None else repr(value), value)
+        case _:
+            return Scalar(0, 0, str(value), str(value), quoted=True)

@@ -41,6 +41,14 @@ def read_tests(node: Node | None, scope: Scope, rules: tuple[str, ...], report: 
     return tuple(cases)
 
 
+def read_customer(node: Node, scope: Scope, report: Report) -> Case | None:
+    """A customer as a test describes it, `given` and `when`, of whom nothing is expected."""
+    block = read_block(node, report, "a customer")
+    if block is None:
+        return None
+    return _CaseReader(block, scope, (), report).described("", Block(block.line, block.column, ()))
+
+
 class _CaseReader:
     """Reads one test."""
 
@@ -56,8 +64,6 @@ class _CaseReader:
         name = read_word(block.get("name"), report, "name")
         if not name:
             report.error(block, "the test has no name", "test", "add name: what it shows")
-        given = read_block(block.get("given"), report, "given") or Block(block.line, block.column, ())
-        report.check_keys(given, grammar.GIVEN.names, grammar.GIVEN.title)
         then = read_block(block.get("then"), report, "then")
         if then is None:
             report.error(block, "the test expects nothing", "test", "add then: {fires: [a-rule]}")
@@ -65,6 +71,13 @@ class _CaseReader:
         report.check_keys(then, grammar.THEN.names, grammar.THEN.title)
         if not then.entries:
             report.error(then, "the test expects nothing", "test", "add then: {fires: [a-rule]}")
+        return self.described(name, then)
+
+    def described(self, name: str, then: Block) -> Case:
+        """The customer and the event, with what is expected."""
+        block, report = self._block, self._report
+        given = read_block(block.get("given"), report, "given") or Block(block.line, block.column, ())
+        report.check_keys(given, grammar.GIVEN.names, grammar.GIVEN.title)
         step = self._step(block.get("when"))
         event_type, event, ask = self._event(block.get("when"))
         consents = self._consents(given.get("consents"))

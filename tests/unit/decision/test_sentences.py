@@ -158,7 +158,7 @@ def occurs(word, said):
     return any(form in said for form in forms)
 
 
-@settings(max_examples=8, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=4, suppress_health_check=list(HealthCheck), deadline=None)
 @given(rule_sets())
 def test_every_path_and_literal_of_a_condition_occurs_in_its_rule(text):
     compilation = compiled(text)

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench.engine.levels import compiled
+from bench.engine.levels import compiled, make_workbench
 from bench.engine.population import Population
-from services.decision.adapters.checking import check_text
 from services.decision.adapters.sieving_engine import SievingEngine
-from services.decision.adapters.yaml_reader import read_yaml
+from services.decision.app.jobs import Source
 from services.decision.domain.generated import generated_runs
+from services.decision.domain.plain_rules import run_plainly
+from services.decision.domain.program import Program
 from services.vocabulary.catalogue import Catalogue
 
 SNAPSHOTS = 1000
@@ -19,43 +20,47 @@ SNAPSHOTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """In seconds of processor time, in a process that has just started.
+    """In seconds of processor time.
 
-    `check`: one rule set checked beside all others, as an activation does: all compiled, its shards tried.
-    `again`: the same in a process that has all but that one text in mind. `compile`: all from their texts.
-    `load`: every network made.
+    `compile`: all rules from their texts, in a process that has just started. `activate`: with all live, a
+    new version of one rule set is checked as an activation does (all compiled, its tests, the shards it is in
+    tried on a thousand snapshots) and all are loaded again; every network made. `trial`: what of it was the
+    trial of all shards, were all rules new.
     """
 
-    check: float
-    again: float
     compile: float
-    load: float
+    activate: float
+    trial: float
 
 
 def measure_activation(population: Population, catalogue: Catalogue) -> Activation:
-    """Checks the last rule set beside the others, then compiles and loads all."""
-    engine = SievingEngine()
-    last = population.sources[-1]
-    check = partial(
-        check_text, engine, catalogue, read_yaml, population.sources[:-1], last.text, last.file, 1, SNAPSHOTS
-    )
-    first = _seconds(check)
-    read_yaml.cache_clear() if hasattr(read_yaml, "cache_clear") else None
-    again = _seconds(check)
+    """Compiles all, makes them live, and activates a new version of the last rule set."""
     compile_seconds = _seconds(partial(compiled, population.sources, catalogue))
-    program = compiled(population.sources, catalogue)
-    shards = {shard.key: shard for shards in program.shards.values() for shard in shards}
-    fresh = SievingEngine()
+    workbench = make_workbench(population.sources, catalogue)
+    last = population.sources[-1]
+    text = last.text.replace("title: What", "title: All that")
+    changed = (*population.sources[:-1], Source(last.name, 2, last.file, text))
 
-    def load() -> None:
-        for shard in (*program.shared, *shards.values()):
-            for properties, given in generated_runs(shard, 3):
-                fresh.run(shard, properties, given)
+    def activate() -> None:
+        checked = workbench.check(population.sources, text, last.file, 2, SNAPSHOTS)
+        if checked.differences or checked.rule_set is None:
+            raise SystemExit(f"the rule set of the benchmark does not pass: {checked}")
+        workbench.load(2, changed)
 
-    load_seconds = _seconds(load)
-    fresh.close()
+    activate_seconds = _seconds(activate)
+    program, engine = compiled(changed, catalogue), SievingEngine()
+    trial_seconds = _seconds(partial(_try, program, engine))
     engine.close()
-    return Activation(first, again, compile_seconds, load_seconds)
+    return Activation(compile_seconds, activate_seconds, trial_seconds)
+
+
+def _try(program: Program, engine: SievingEngine) -> None:
+    """The trial of every shard, as an activation tries those of one rule set."""
+    shards = {shard.key: shard for shards in program.shards.values() for shard in shards}
+    for shard in (*program.shared, *shards.values()):
+        for properties, given in generated_runs(shard, SNAPSHOTS):
+            if engine.run(shard, properties, given) != run_plainly(shard, properties, given):
+                raise SystemExit(f"engine and oracle differ in {shard.key}")
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -102,7 +102,7 @@ windows:
 {chain}rules:
 """
 _CHAIN = """\
-  - {fact: loyal, when: [fact valued, profile.prepaid is false]}    # rests on a fact of its own stratum
+  - {fact: loyal, when: [fact valued, profile.tenure_months >= 60]}    # rests on a fact of its own stratum
 """
 _RULE = """\
   - id: rule-{number:02}

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -11,6 +12,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from services.decision.domain.language.nodes import Block, Document, Listing, Mistake, Node, Scalar
 
 MOST_CHARACTERS = 1_000_000
+_REMEMBERED = 1024
 _DEEPEST = 40
 _TRUE = frozenset({"true", "True", "TRUE"})
 _FALSE = frozenset({"false", "False", "FALSE"})
@@ -22,8 +24,12 @@ _TAGS = frozenset(
 )
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def read_yaml(text: str) -> Document:
-    """The document with positions (from 1). Nothing is raised for what a text may contain."""
+    """The document with positions (from 1). Nothing is raised for what a text may contain.
+
+    Reading is most of what compiling costs, and all but one of the texts of an activation were read before.
+    """
     if len(text) > MOST_CHARACTERS:
         return _unreadable(
             0, 0, "the file is larger than a million characters", "split it into several rule sets"

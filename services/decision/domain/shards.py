@@ -51,19 +51,42 @@ def pack(key: str, pieces: Sequence[Piece]) -> tuple[Shard, ...]:
     """As few shards as hold the pieces, in their order."""
     shards: list[Shard] = []
     waiting: list[Piece] = []
+    size = _Size()
     for piece in pieces:
-        if waiting and not _fits([*waiting, piece]):
+        size.add(piece)
+        if waiting and not size.fits():
             shards.append(_shard(f"{key}#{len(shards)}", waiting))
-            waiting = []
+            waiting, size = [], _Size()
+            size.add(piece)
         waiting.append(piece)
     if waiting:
         shards.append(_shard(f"{key}#{len(shards)}", waiting))
     return tuple(shards)
 
 
-def _fits(pieces: Sequence[Piece]) -> bool:
-    shard = _shard("", pieces)
-    return len(shard.engine_rules) <= MOST_ENGINE_RULES and len(shard.properties) <= MOST_PROPERTIES
+class _Size:
+    """How many engine rules and properties some pieces take together, without making them."""
+
+    def __init__(self) -> None:
+        self._table = PropertyTable()
+        self._rules = 0
+        self._sets: set[str] = set()
+        self._needs: set[Needs] = set()
+
+    def add(self, piece: Piece) -> None:
+        """One more piece."""
+        if not piece.rule_set.shared:
+            self._sets.add(piece.rule_set.name)
+        every: list[FactRule | ActionRule] = [*piece.facts, *piece.rules]
+        for rule in every:
+            self._rules += len(self._table.alternatives(rule.when))
+            if rule.needs != Needs():
+                self._needs.add(rule.needs)
+
+    def fits(self) -> bool:
+        """Whether they may be one shard."""
+        properties = len(self._table) + len(self._sets) + len(self._needs)
+        return self._rules <= MOST_ENGINE_RULES and properties <= MOST_PROPERTIES
 
 
 def _shard(key: str, pieces: Sequence[Piece]) -> Shard:

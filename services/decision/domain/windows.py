@@ -45,6 +45,9 @@ def window_function(window: Window) -> Compute:
         where = condition_function(window.where)
     reduce = _REDUCERS[window.function]
 
+    if window.function == "count" and window.over == "rolling" and where is None:
+        return _counter(window)
+
     def compute(situation: Situation, this: bool) -> Any:  # noqa: FBT001 - called for every event
         activity = situation.activity.get(window.type) or NO_ACTIVITY
         end = situation.now_micros - window.before
@@ -57,6 +60,25 @@ def window_function(window: Window) -> Compute:
         return reduce(window, situation, activity, _Chosen(chosen, span, counts, end))
 
     return compute
+
+
+def _counter(window: Window) -> Compute:
+    """The same for the most usual window, a number of events in a rolling time, which needs no values."""
+    counted, before, last = window.type, window.before, window.last
+    counts_this = window.this and not before
+
+    def count(situation: Situation, this: bool) -> int:  # noqa: FBT001 - called for every event
+        own = 1 if this and counts_this and situation.event_type == counted else 0
+        activity = situation.activity.get(counted)
+        if activity is None:
+            return own
+        end = situation.now_micros - before
+        times = activity.times
+        stop = bisect_right(times, end)
+        chosen = range(bisect_right(times, end - last, 0, stop), stop)
+        return len(_unseen_left_out(chosen, activity, situation.sequence)) + own
+
+    return count
 
 
 def entry_value(situation: Situation, name: str, kind: Kind) -> Any:

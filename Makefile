@@ -6,13 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto' | sort)
 PYTEST_FLAGS ?=
-# for soak
+# for fuzz
+EXAMPLES ?= 20000
+PROCESSES ?= 2
+# for soak, and fuzz (which draws one of its own unless told)
 MINUTES ?= 10
 SEED ?= 1
 CASE ?= kills
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules language images bench soak lock clean
+.PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules language images fuzz bench soak lock clean
 
 help: ## list every target
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +87,9 @@ images: setup ## build the image of all services (TAG, BASE, BUILD_BASE, WHEELS)
 
 soak: setup ## break everything at random for MINUTES from SEED on, and give an account (CASE: kills, stalls, cuts)
 	$(BIN)/python -m tests.system.soak --case $(CASE) --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: setup ## generated rule sets on generated customers: engine = oracle = CLIPS (EXAMPLES, SEED, PROCESSES)
+	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --processes $(PROCESSES) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED))
 
 bench: setup $(VENV)/.bench ## measure, beside references in the same run
 	$(BIN)/python -m bench.engine

@@ -1,25 +1,12 @@
-"""One suite for both RulesEngines, the one in C and the oracle; then one against the other."""
-
-from dataclasses import replace
+"""One suite for both RulesEngines, the one in C and the oracle; tests/fuzz sets one against the other."""
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 
 from services.decision.adapters.engine import DurableEngine
 from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.domain.engine import Fired
-from services.decision.domain.generated import generated_runs
 from services.decision.domain.oracle import Oracle
-from services.decision.domain.run import run_program
 from tests.conformance.handmade_shards import engine_rule, shard
-from tests.unit.decision.generators import compiled, rule_sets, shared_rule_sets, situations
-
-_THOROUGH = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
 
 
 @pytest.fixture(params=[DurableEngine, SievingEngine, Oracle], ids=["durable", "sieving", "oracle"])
@@ -79,50 +66,3 @@ def test_given_facts_count_and_are_not_inferred_again(engine):
     fired = engine.run(given_one, {}, ("fa",))
     assert fired.facts == ()
     assert set(fired.rules) == {"a", "b"}
-
-
-@_THOROUGH
-@given(text=rule_sets(), moments=st.lists(situations(), min_size=1, max_size=6))
-def test_engine_and_oracle_agree_on_facts_rules_and_order(text, moments):
-    program = compiled(text).program
-    assume(program is not None)
-    engine, sieving, oracle = DurableEngine(), SievingEngine(), Oracle()
-    for situation in moments:
-        for one in program.shards_for(situation.event_type):
-            properties = one.properties_of(situation)
-            expected = oracle.run(one, properties, ())
-            assert engine.run(one, properties, ()) == expected, text
-            assert sieving.run(one, one.lazily(replace(situation, cache={})), ()) == expected, text
-    engine.close()
-    sieving.close()
-
-
-@_THOROUGH
-@given(shared=shared_rule_sets(), data=st.data())
-def test_whole_programs_with_shared_facts_come_to_the_same(shared, data):
-    text, facts = shared
-    program = compiled(text, data.draw(rule_sets(shared_facts=facts))).program
-    assume(program is not None)
-    engine, sieving, oracle = DurableEngine(), SievingEngine(), Oracle()
-    for situation in data.draw(st.lists(situations(), min_size=1, max_size=4)):
-        expected = run_program(program, oracle, situation)
-        assert run_program(program, engine, situation) == expected
-        assert run_program(program, sieving, situation) == expected
-    engine.close()
-    sieving.close()
-
-
-@_THOROUGH
-@given(text=rule_sets())
-def test_they_agree_on_the_snapshots_that_a_trial_makes_up(text):
-    program = compiled(text).program
-    assume(program is not None)
-    engine, sieving, oracle = DurableEngine(), SievingEngine(), Oracle()
-    for shards in program.shards.values():
-        for one in shards:
-            for properties, facts in generated_runs(one, 20):
-                expected = oracle.run(one, properties, facts)
-                assert engine.run(one, properties, facts) == expected, properties
-                assert sieving.run(one, properties, facts) == expected, properties
-    engine.close()
-    sieving.close()

@@ -30,4 +30,6 @@ def compiled(*texts: str) -> Compilation:
 
 def rule_sets() -> st.SearchStrategy[str]:
     """The text of one generated rule set, as JSON; a rule of it may contradict itself."""
-    return writing.rule_sets().map(lambda one: json.dumps(plain(read_yaml(one.text).root), ensure_ascii=False))
+    return writing.rule_sets().map(
+        lambda one: json.dumps(plain(read_yaml(one.text).root), ensure_ascii=False)
+    )

@@ -1,7 +1,10 @@
 """The engine's process as it is, but one that dies of SIGSEGV, or hangs, on events whose id says so.
 
 `crash-always-…` kills it each time, `hang-always-…` makes it stand still each time; `crash-once-…` kills it
-only while the file named by the second argument is not there.
+only while the file named by the second argument is not there. On `wait-once-…` it makes that file, if it is a
+named pipe by writing to it, and stands still until it is killed from outside.
+
+A rule set that has `crashes-when-tried` in its text kills it when it is tried.
 """
 
 import os
@@ -19,6 +22,11 @@ def main():
 
     def fail_on(event):
         if event.id.startswith("hang-always"):
+            signal.pause()
+        if event.id.startswith("wait-once") and marker.is_fifo():
+            told = marker.open("w")
+            marker.unlink()
+            told.close()
             signal.pause()
         once = event.id.startswith("crash-once") and not marker.exists()
         if once:
@@ -39,7 +47,12 @@ def main():
                     position += 1
             return evaluate(payloads, stored_arms)
 
-        return {**jobs, "evaluate": crashing}
+        def tried(context, text, file, version, generated):
+            if generated and "crashes-when-tried" in text:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return jobs["check"](context, text, file, version, generated)
+
+        return {**jobs, "evaluate": crashing, "check": tried}
 
     serve(descriptor, make)
 

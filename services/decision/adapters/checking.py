@@ -9,10 +9,13 @@ from services.decision.domain.arbitration import Standing
 from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import Question, decide, evaluation_of
 from services.decision.domain.eligibility import Eligibility
+from services.decision.domain.errors import EngineRefusedError, RunawayRulesError
 from services.decision.domain.generated import generated_runs
 from services.decision.domain.journeys import standing_where_asked
 from services.decision.domain.oracle import Oracle
+from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.program import RuleSetText
+from services.decision.domain.run import MOST_FIRED, too_many_fired
 from services.decision.domain.trial import Arbitrated, run_tests
 from services.vocabulary.words import ActionKind, ActionOutcome
 
@@ -56,9 +59,13 @@ def check_text(
     if program is None:
         return Checked(problems or compilation.problems)
     rule_set = next(known for known in program.rule_sets if known.name == name)
+    try:
+        tests = run_tests(program, rule_set, engine, arbitrator(program, catalogue))
+    except RunawayRulesError as error:
+        return Checked((*problems, _too_many_fired(rule_set, str(error))))
     return Checked(
         problems=problems,
-        tests=run_tests(program, rule_set, engine, arbitrator(program, catalogue)),
+        tests=tests,
         rule_set=_described(rule_set),
         listened=tuple(sorted(program.listened)),
         differences=tuple(_differences(program, rule_set, engine, generated)) if generated else (),
@@ -111,6 +118,11 @@ def _described(rule_set: RuleSet) -> Described:
     )
 
 
+def _too_many_fired(rule_set: RuleSet, sentence: str) -> Problem:
+    message, _, suggestion = sentence.partition(": ")
+    return Problem(Severity.ERROR, 1, 1, rule_set.name, message, suggestion, "too-many-fired", rule_set.file)
+
+
 def _differences(program: Program, rule_set: RuleSet, engine: RulesEngine, count: int) -> Iterator[str]:
     oracle: RulesEngine = Oracle()
     shards = {
@@ -119,9 +131,16 @@ def _differences(program: Program, rule_set: RuleSet, engine: RulesEngine, count
         if any(known.name == rule_set.name for known in shard.rule_sets)
     }
     found = 0
+    fired: dict[str, list[int]] = {}
     for shard in shards.values():
         for properties, given in generated_runs(shard, count):
-            by_engine, by_oracle = engine.run(shard, properties, given), oracle.run(shard, properties, given)
+            by_oracle = oracle.run(shard, properties, given)
+            fired.setdefault(shard.key, []).append(len(by_oracle.rules))
+            try:
+                by_engine = engine.run(shard, properties, given)
+            except (EngineRefusedError, RunawayRulesError) as error:
+                yield f"the engine gave up on a made-up customer: {error}"
+                return
             if by_engine != by_oracle:
                 found += 1
                 yield (
@@ -130,3 +149,8 @@ def _differences(program: Program, rule_set: RuleSet, engine: RulesEngine, count
                 )
             if found >= MOST_DIFFERENCES:
                 return
+    for group in program.shards.values():
+        together = [fired[shard.key] for shard in group if shard.key in fired]
+        if any(sum(counts) > MOST_FIRED for counts in zip(*together, strict=True)):
+            yield too_many_fired(rule_set.all_rules[-1].key)
+            return

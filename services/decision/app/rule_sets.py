@@ -99,7 +99,10 @@ class ManageRuleSets:
         try:
             checked = await self._checker.trial(beside, row.source, row.file, row.version)
         except EngineDiedError as died:
-            return Tried(None, (_problem(row, f"the trial did not survive: {died}", "trial-crash"),), ())
+            message = "the rules engine did not survive trying this rule set on made-up customers"
+            suggestion = "it was not made live, what is live stays; split it, or simplify its conditions"
+            problem = _problem(row, f"{message} ({died})", "trial-crash", suggestion)
+            return Tried(None, (problem,), ())
         problems = [*checked.problems]
         problems += [_problem(row, difference, "trial-difference") for difference in checked.differences]
         problems += [
@@ -140,5 +143,5 @@ def _errors(problems: Sequence[Problem]) -> bool:
     return any(problem.severity is Severity.ERROR for problem in problems)
 
 
-def _problem(row: RuleSetRow, message: str, check: str) -> Problem:
-    return Problem(Severity.ERROR, 0, 0, row.name, message, "", check, row.file)
+def _problem(row: RuleSetRow, message: str, check: str, suggestion: str = "") -> Problem:
+    return Problem(Severity.ERROR, 0, 0, row.name, message, suggestion, check, row.file)

@@ -12,7 +12,7 @@ class EngineRefusedError(DecisionError):
 
 
 class RunawayRulesError(DecisionError):
-    """More activations fired in one run than a sound shard can have."""
+    """More rules fired than may in one decision, or more activations than a sound shard can have."""
 
 
 class CatalogueConditionError(DecisionError):

@@ -4,9 +4,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from services.decision.domain.engine import RulesEngine
+from services.decision.domain.errors import RunawayRulesError
 from services.decision.domain.program import ActionRule, FactRule, Program, Shard
 from services.decision.domain.situation import Situation
 from services.decision.domain.withheld import withheld_rules
+
+MOST_FIRED = 1_000
+"""Rules, those that infer facts among them, that may fire in one decision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,10 @@ class Outcome:
 def run_program(
     program: Program, engine: RulesEngine, situation: Situation, given_facts: Collection[str] = ()
 ) -> Outcome:
-    """Run everything that the situation's event can trigger. Pure, given the engine."""
+    """Run everything that the situation's event can trigger. Pure, given the engine.
+
+    Raises RunawayRulesError when more than MOST_FIRED rules fire.
+    """
     run = _Run(program, engine, situation, given_facts)
     for shard in (*program.shared, *program.shards.get(situation.trigger, ())):
         run.add(shard)
@@ -86,6 +93,8 @@ class _Run:
                 self.rules.append(shard.rules[key])
             elif shard.facts[key] not in self.fact_rules:
                 self.fact_rules.append(shard.facts[key])
+        if len(self.rules) + len(self.fact_rules) > MOST_FIRED:
+            raise RunawayRulesError(too_many_fired(self.rules[-1].key if self.rules else fired.rules[-1]))
         if situation.withheld:
             self.withheld += withheld_rules(shard, self._program.shared, situation, known)
 
@@ -109,6 +118,14 @@ class _Run:
             tuple(self.fact_rules),
             tuple(rule for rule in self.withheld if not _outdone(rule, rules, first)),
         )
+
+
+def too_many_fired(last: str) -> str:
+    """Says that more rules fired than may, and what to do about it; `last`: the key of the last one."""
+    return (
+        f"more than {MOST_FIRED:,} rules fire in one decision (the last was {last}): "
+        "give them conditions of which fewer hold at once, or move some to rule sets with other triggers"
+    )
 
 
 def _chosen(rules: Sequence[ActionRule], first: Collection[str]) -> list[ActionRule]:

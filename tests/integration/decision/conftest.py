@@ -76,7 +76,7 @@ class Worker:
         self.listening = ListeningFake()
         self.manage = ManageRuleSets(
             self.rule_sets,
-            ProcessChecker(self.process, engine_child.command(RULES)),
+            ProcessChecker(self.process, command),
             self.listening,
             self.clock,
             self.catalogue.version,

@@ -23,6 +23,8 @@ RULES = CHECKOUT / "rules"
 NOW = 1_790_000_000_000_000
 _SET = 10
 _CHAINED = 3
+_NUMBERS, _SCORES = 1000, 100
+"""The largest number of an event; scores end sooner."""
 _CUSTOMERS = 100
 _BATCH = 100
 _ENTRIES = 20
@@ -189,7 +191,8 @@ def _conditions(place: int, windows: Sequence[int], draw: random.Random, *, chai
         f"profile.cycle_day <= {draw.choice((2, 4, 6))}",
     ]
     if number:
-        rare += [f"event.{number} >= {draw.choice((800, 900, 950))}"] * 2
+        most = _SCORES if number == "score" else _NUMBERS
+        rare += [f"event.{number} >= {most * draw.choice((80, 90, 95)) // 100}"] * 2
     usual = [
         "fact steady",
         "fact loyal" if chained else "fact valued",
@@ -223,7 +226,7 @@ def _batches(places: Sequence[int], events: int, draw: random.Random) -> Iterato
             event_type, text, field = _TYPES[places[number % len(places)]]
             values = {**_REQUIRED.get(event_type, {}), text: draw.choice(_words(text))}
             if field:
-                values[field] = draw.randint(0, 100 if field == "score" else 999)
+                values[field] = draw.randint(0, _SCORES if field == "score" else _NUMBERS)
             batch.events.add(
                 id=f"e-{number}",
                 source="bench",

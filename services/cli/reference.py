@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import click
+
+from services.cli.commands.rules import rules
 from services.cli.stack.layout import CHECKOUT
 from services.decision.domain.language import grammar
 from services.decision.domain.language.ast import Window
@@ -125,6 +128,7 @@ def _parts(catalogue: Catalogue) -> dict[str, Callable[[], str]]:
             ("Reason", "It was not said because"), ((f"`{reason}`", text) for reason, text in REASONS.items())
         ),
         "checks": lambda: _table(("Check", "Finds"), ((f"`{name}`", text) for name, text in CHECKS.items())),
+        "commands": _commands,
         "channels": lambda: ", ".join(f"`{channel}`" for channel in grammar.CHANNELS) + ".\n",
     }
     for block in grammar.BLOCKS:
@@ -176,6 +180,28 @@ def _said(form: Form) -> str:
             return f"`{name}`, see there"
         case BlockOf(title=title):
             return f"the keys of {title}"
+
+
+def _commands() -> str:
+    rows = []
+    for name, command in rules.commands.items():
+        context = click.Context(command, info_name=f"rapport rules {name}")
+        rows.append((f"`{name}`", (command.help or "").split("\n\n")[0].replace("\n", " "), _usage(context)))
+    return _table(("`rapport rules …`", "Does", "Write"), iter(rows))
+
+
+def _usage(context: click.Context) -> str:
+    written = [
+        parameter.make_metavar(context)
+        for parameter in context.command.params
+        if isinstance(parameter, click.Argument)
+    ]
+    written += [
+        parameter.opts[-1]
+        for parameter in context.command.params
+        if isinstance(parameter, click.Option) and parameter.opts[-1] not in {"--catalogue", "--folder"}
+    ]
+    return " ".join(f"`{part}`" for part in written)
 
 
 def _operators(catalogue: Catalogue) -> str:

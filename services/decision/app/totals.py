@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from services.runtime import metrics
-from services.vocabulary.words import ActionOutcome
+from services.vocabulary.words import ActionKind, ActionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,10 @@ def measure(transaction: Transaction, decided: Sequence[Decided], *, nothing: in
 
 
 def _result(one: Decided) -> str:
-    refused = all(action.outcome is ActionOutcome.REFUSED for action in one.arbitration.actions)
+    refused = all(
+        action.outcome is ActionOutcome.REFUSED or action.candidate.kind is ActionKind.STEP
+        for action in one.arbitration.actions
+    )
     return "silent" if refused else "acted"
 
 

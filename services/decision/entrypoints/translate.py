@@ -15,6 +15,7 @@ from services.vocabulary.wire import (
     timestamp,
     value_to_wire,
 )
+from services.vocabulary.words import ActionKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,6 +113,7 @@ def decided_to_wire(
         actions=[
             action_to_wire(actions[position], because.get(actions[position].candidate.action_id, ()))
             for position in order
+            if actions[position].candidate.kind is not ActionKind.STEP  # it is no answer to anybody
         ],
         event_source=decided.source,
     )

@@ -8,9 +8,14 @@ import pytest
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.pruning import prunables
+from services.decision.app.ask import Ask, best_first
+from services.decision.app.ports import FreshSnapshot
+from services.decision.entrypoints.translate import decided_to_wire
 from services.decision.main import MIGRATIONS
+from services.profile.domain.events import EventChecker, RawEvent
 from services.runtime.prune import Pruner
 from tests.integration.decision.conftest import HOUR, NOON, activity, event, snapshot
+from tests.integration.decision.test_recovery import in_order, replay
 
 DAY = 24 * HOUR
 SAY = "{task: call-back, with: {queue: %s, note: '{event.order}'}, category: service}"
@@ -308,6 +313,51 @@ async def test_decisions_of_a_journey_are_explained_by_running_them_again(worker
         "Task call-back (rule welcome/step-1) was given to a care agent as a task because order.activated "
         "happened; the journey welcome went on to step-2."
     )
+
+
+async def test_steps_that_were_claimed_and_never_decided_fall_due_again_after_a_restore(worker):
+    await worker.take(*((started(f"e-{n}", f"o-{n}", customer=n), snapshot(n)) for n in (1, 2)))
+    worker.clock.advance_to(NOON + 3 * DAY)
+    await worker.steps.take_due()
+    lost = [one for one in await worker.own_events() if one.type == "journey.due"]
+    await replay(worker, NOON + 4 * DAY)
+    again = [one for one in await worker.own_events() if one.type == "journey.due"]
+    assert in_order(again) == in_order(lost)
+    assert (await worker.totals())["recovery.handed_again.steps"] == 2
+
+
+async def test_the_profile_service_takes_what_falls_due(worker):
+    await worker.take((started(), snapshot()))
+    (fell_due,) = await due(worker, NOON + 3 * DAY)
+    checker = EventChecker(worker.catalogue, orjson.loads, orjson.dumps, wall=True)
+    raw = RawEvent(fell_due.id, fell_due.source, fell_due.type, fell_due.time_micros, "", fell_due.data)
+    checked = checker.check_own(raw, 1, NOON + 3 * DAY, hops=fell_due.hops, line="")
+    assert checked.fields["rule_set"] == "welcome"
+
+
+async def test_an_event_presented_through_decide_begins_a_journey_and_a_peek_does_not(worker):
+    asking = Ask(
+        worker.database,
+        worker.clock,
+        worker.evaluator,
+        worker.take_events._standings,
+        worker.decisions,
+        worker.hand_over,
+        None,  # a task goes its usual way: no gate is asked
+        DAY,
+    )
+    seen = FreshSnapshot(1, (1,), 1, snapshot().SerializeToString())
+    taken = started(line="l-1").SerializeToString()
+    peeked = await asking.peek(taken, seen)
+    assert [action.candidate.rule for action in peeked.decided.arbitration.actions] == ["step-1", "step-2"]
+    assert await positions(worker) == []
+    prepared = await asking.prepare(taken, seen, "r-1", None)
+    async with worker.database.transaction() as transaction:
+        answer = await asking.record(transaction, prepared, seen)
+    assert await positions(worker) == [(1, "o-1", "step-2", "waiting")]
+    told = decided_to_wire(answer.decided, best_first(answer.decided), answer.because)
+    assert [action.rule for action in told.actions] == ["step-1"]
+    assert await go_on(worker, NOON + 3 * DAY) == ["step-2"]
 
 
 async def test_what_is_due_is_counted_and_what_ended_is_pruned(worker):

@@ -94,7 +94,7 @@ class Workbench:
         texts = [
             RuleSetText(file=source.file, text=source.text, version=source.version) for source in sources
         ]
-        compilation = compile_program(texts, self._catalogue, self._read_yaml)
+        compilation = compile_program(texts, self._catalogue, self._read_yaml, overlaps=False)
         program = compilation.program
         if program is None:
             return Loaded(compilation.problems)
@@ -225,7 +225,7 @@ class Workbench:
             return self._program
         if self._past is None or self._past[0] != version:
             texts = [RuleSetText(source.file, source.text, source.version) for source in sources]
-            program = compile_program(texts, self._catalogue, self._read_yaml).program
+            program = compile_program(texts, self._catalogue, self._read_yaml, overlaps=False).program
             if program is None:
                 return None
             self._past = (version, program)

@@ -9,6 +9,7 @@ from services.decision.domain.language.nodes import Document, ReadYaml
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.rule_set_reader import Draft, read_rule_set, shared_facts_of
 from services.decision.domain.needs import fact_needs, leaf_needs, with_needs
+from services.decision.domain.overlaps import check_overlaps
 from services.decision.domain.problems import Severity
 from services.decision.domain.program import Compilation, FactRule, Program, RuleSet, RuleSetText, Shard
 from services.decision.domain.reach import check_reach
@@ -21,8 +22,13 @@ DUE = "action.due"
 _MOST_FACT_RULES = 40
 
 
-def compile_program(sources: Sequence[RuleSetText], catalogue: Catalogue, read_yaml: ReadYaml) -> Compilation:
-    """Compile all live rule sets together; all problems at once. With an error there is no program."""
+def compile_program(
+    sources: Sequence[RuleSetText], catalogue: Catalogue, read_yaml: ReadYaml, *, overlaps: bool = True
+) -> Compilation:
+    """Compile all live rule sets together; all problems at once. With an error there is no program.
+
+    `overlaps`: also look for customers whom several rule sets want; not needed where nobody reads warnings.
+    """
     documents = [read_yaml(source.text) for source in sources]
     shared = tuple(dict.fromkeys(name for document in documents for name in shared_facts_of(document.root)))
     reports: list[Report] = []
@@ -43,9 +49,11 @@ def compile_program(sources: Sequence[RuleSetText], catalogue: Catalogue, read_y
     problems = tuple(problem for report in reports for problem in report.problems)
     if strata is None or any(problem.severity is Severity.ERROR for problem in problems):
         return Compilation(None, problems)
-    return Compilation(
-        _assemble([_settle(draft, drafts, strata, catalogue) for draft in drafts], catalogue), problems
-    )
+    program = _assemble([_settle(draft, drafts, strata, catalogue) for draft in drafts], catalogue)
+    if overlaps:
+        check_overlaps(program, drafts)
+        problems = tuple(problem for report in reports for problem in report.problems)
+    return Compilation(program, problems)
 
 
 def _read(

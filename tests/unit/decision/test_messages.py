@@ -38,6 +38,7 @@ SPEAKING = (
     SERVICE / "domain/checks.py",
     SERVICE / "domain/compiler.py",
     SERVICE / "domain/contradictions.py",
+    SERVICE / "domain/overlaps.py",
     SERVICE / "domain/reach.py",
     SERVICE / "adapters/yaml_reader.py",
 )

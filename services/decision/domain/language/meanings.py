@@ -58,6 +58,7 @@ CHECKS: Mapping[str, str] = {
     "never-fires": "conditions that exclude each other, or can never come about",
     "table-gap": "customers for whom a table has no row (a warning)",
     "table-overlap": "customers for whom a table has two rows that both fire (a warning)",
+    "overlap": "a customer whom two rule sets want to sell to at one event (a warning)",
     "shadowed": "a rule that another always precedes",
     "test": "a test that is malformed",
     "unknown-rule": "a test names a rule that the rule set lacks",

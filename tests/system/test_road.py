@@ -262,6 +262,45 @@ def test_a_decision_explains_itself(rapport, noon):
         assert "quota-50" in told["sentence"]
 
 
+ON_THE_LINE = """
+ruleset: on-the-line
+trigger: {ask: care-call}
+rules:
+  - id: tell
+    when: [ask.topic is calls, profile.plan_data_mb >= 1000, profile.consents contains marketing]
+    do: {say: "They have {profile.plan_data_mb} MB."}
+tests:
+  - name: about calls
+    given: {profile: {plan_data_mb: 1000}, consents: {marketing: granted}}
+    when: {topic: calls}
+    then: {fires: [tell]}
+"""
+
+
+def test_a_question_is_answered_from_what_is_known_now(rapport, noon, tmp_path):
+    subject = f"msisdn:{new_number()}"
+    rapport.take(person(noon, subject, "marketing", plan_data_mb=1000))
+    file = tmp_path / "on-the-line.yaml"
+    file.write_text(ON_THE_LINE)
+    done = rapport("rules", "activate", str(file))
+    assert done.returncode == 0, done.stderr
+    (live,) = [each for each in rapport.listing("rules", "list") if each["name"] == "on-the-line"]
+    assert live["triggers"] == ["question care-call"]
+    asked = ("ask", subject, "care-call", "--set", "topic=calls")
+    (peeked,) = rapport.listing(*asked)
+    assert not rapport.listing("decisions", "list", "--subject", subject)
+    (answer,) = rapport.listing(*asked, "--present")
+    for given in (peeked, answer):
+        (action,) = given["actions"]
+        assert action["parameters"] == {"say": "They have 1000 MB."}
+    (recorded,) = rapport.listing("decisions", "list", "--subject", subject)
+    assert (recorded["decision_id"], recorded["event_type"]) == (answer["decision_id"], "ask.care-call")
+    (told,) = rapport.listing("decisions", "explain", answer["decision_id"])
+    assert told["reproduced"] is True
+    wrong = rapport("ask", subject, "care-call", "--set", "topik=calls")
+    assert (wrong.returncode, "topik is no parameter of care-call" in wrong.stderr) == (1, True)
+
+
 def test_a_planned_survey_is_sent_when_due_and_not_after_another_complaint(rapport, noon):
     content, again = (f"msisdn:{new_number()}" for _ in range(2))
     events = []

@@ -11,6 +11,7 @@ from services.decision.domain.decide import Question, decide, evaluation_of
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.errors import EngineRefusedError, RunawayRulesError
 from services.decision.domain.generated import generated_runs
+from services.decision.domain.graph import what_calls
 from services.decision.domain.journeys import standing_where_asked
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.problems import Problem, Severity
@@ -113,7 +114,7 @@ def _described(rule_set: RuleSet) -> Described:
         rule_set.title,
         rule_set.owner,
         rule_set.stage,
-        rule_set.triggers,
+        tuple(what_calls(key, rule_set) for key in rule_set.triggers),
         len(rule_set.rules),
     )
 

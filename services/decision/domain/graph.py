@@ -106,7 +106,7 @@ def _needed(rule_set: RuleSet, used: frozenset[str]) -> frozenset[str]:
 def _parts(rule_set: RuleSet, only: frozenset[str] | None, *, many: bool) -> Iterator[Node | Edge]:
     triggers = {key: f"trigger/{key}" for key in rule_set.triggers}
     for key, place in triggers.items():
-        yield Node(place, Sort.TRIGGER, _called(key, rule_set), tip=f"calls for {rule_set.name}")
+        yield Node(place, Sort.TRIGGER, what_calls(key, rule_set), tip=f"calls for {rule_set.name}")
     for fact in rule_set.facts:
         if only is None or fact.fact in only:
             place = f"fact/{fact.fact}"
@@ -239,7 +239,8 @@ def _action(key: str, action: ActionSpec) -> Node:
     )
 
 
-def _called(key: str, rule_set: RuleSet) -> str:
+def what_calls(key: str, rule_set: RuleSet) -> str:
+    """What a trigger's key stands for, in words; an event type stands for itself."""
     if key.startswith(ASK):
         return f"question {key.removeprefix(ASK)}"
     if key.startswith(f"{JOURNEY_DUE}/"):

@@ -227,7 +227,7 @@ class RuleSet(_message.Message):
     """How many rules it has."""
     @_builtins.property
     def triggers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Event types it listens to."""
+        """What calls for it: event types, and in words what is no event of the customer."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

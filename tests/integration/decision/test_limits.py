@@ -155,7 +155,8 @@ async def test_a_planned_action_whose_reason_has_gone_gives_its_place_back(make_
     await worker.take(*await due_pairs(worker, snapshot(3)))
     assert outcomes((await worker.decided())[-1]) == {"give": (REFUSED, RefusalReason.KILLED)}
     async with worker.database.transaction() as transaction:
-        ledger = await StandingStore().lock(transaction, [1], 0, 1)
-        await StandingStore().read_limits(transaction, ledger, ["gift"], NOON)
+        standings = StandingStore(worker.journeys)
+        ledger = await standings.read(transaction, [1], 0, 1)
+        await standings.read_limits(transaction, ledger, ["gift"], NOON)
     (room,) = ledger.rooms({"gift": Limits()}, NOON, ()).values()
     assert (sum(room.days.values()), room.spent) == (2, Decimal("2.4"))

@@ -101,13 +101,11 @@ class Clips:
             elif fact.template.name == "fired":
                 rule = self._rules[str(fact[0])]
                 rules.append(rule) if isinstance(rule, ActionRule) else fact_rules.append(rule)
-        first = self._program.choosing_first
-        chosen = [
-            rule
-            for rule in rules
-            if rule.rule_set not in first or rule is next(r for r in rules if r.rule_set == rule.rule_set)
-        ]
-        return expected(self._program, facts, fact_rules, chosen, ())
+        chosen: dict[tuple[str, str], ActionRule] = {}
+        for rule in rules:
+            only = "" if rule.rule_set in self._program.choosing_first else rule.first_of or rule.rule
+            chosen.setdefault((rule.rule_set, only), rule)
+        return expected(self._program, facts, fact_rules, [*chosen.values()], ())
 
     # --- conditions --------------------------------------------------------------------------------------
 

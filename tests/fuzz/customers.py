@@ -15,7 +15,7 @@ from services.decision.domain.situation import Situation
 from services.decision.domain.trial import activity_of
 from services.vocabulary.values import DAY, HOUR, Money
 from services.vocabulary.words import Purpose
-from tests.fuzz.things_to_say import ARMS, BY_DAY, FIELDS, TRIGGERS
+from tests.fuzz.things_to_say import ARMS, BY_DAY, FIELDS, QUESTIONS, TRIGGERS
 from tests.fuzz.writing import SETS
 from tests.unit.decision.generators import NOW, catalogue
 
@@ -61,13 +61,12 @@ _WITHHELD = (Purpose.PROFILING_USAGE, Purpose.PROFILING_LOCATION)
 @cache
 def _fields(event_type: str) -> st.SearchStrategy[dict[str, Any]]:
     """The fields of an event; those not required may be missing."""
-    required = {name: kind for name, kind in FIELDS[event_type].items() if kind.endswith("*")}
+    fields = {**FIELDS, **QUESTIONS}[event_type]
+    required = {name: kind for name, kind in fields.items() if kind.endswith("*")}
     return st.fixed_dictionaries(
         {name: st.sampled_from(_VALUES[kind.rstrip("*")]) for name, kind in required.items()},
         optional={
-            name: st.sampled_from(_VALUES[kind])
-            for name, kind in FIELDS[event_type].items()
-            if name not in required
+            name: st.sampled_from(_VALUES[kind]) for name, kind in fields.items() if name not in required
         },
     )
 
@@ -81,22 +80,24 @@ _TRAITS_OF = st.fixed_dictionaries(
 def customers(draw: st.DrawFn, triggers: Sequence[str]) -> Situation:
     """One customer at one moment: mostly with an event that triggers something, with history around it."""
     event_type = draw(st.sampled_from((*triggers, *triggers, *TRIGGERS)))
+    asked = event_type in QUESTIONS
     zone = draw(st.sampled_from(("Europe/Paris", "America/New_York")))
     # Hours before now, mostly lately; some after, which must not be seen.
     hours = st.one_of(st.integers(-200, 24), st.integers(-150 * 24, 0))
     history = [
         (kind, NOW + at * HOUR, draw(_fields(kind)))
         for at in sorted(draw(st.lists(hours, max_size=10)))
-        for kind in (draw(st.sampled_from((event_type, *TRIGGERS))),)
+        for kind in (draw(st.sampled_from((TRIGGERS[0] if asked else event_type, *TRIGGERS))),)
     ]
     event = draw(_fields(event_type))
     sequence = draw(st.sampled_from((0, len(history) + 1, len(history) + 1, len(history) // 2 + 1)))
-    if draw(st.integers(0, 3)) == 0:  # the profile keeps the event itself already
+    if not asked and draw(st.integers(0, 3)) == 0:  # the profile keeps the event itself already
         sequence = sum(time <= NOW for _, time, _ in history) + 1
         history.insert(sequence - 1, (event_type, NOW, event))
     return Situation(
         event_type=event_type,
-        event=event,
+        event={} if asked else event,
+        ask=event if asked else {},
         event_micros=NOW,
         sequence=sequence,
         accepted_micros=NOW + draw(st.sampled_from((0, 0, 0, 2 * DAY))),

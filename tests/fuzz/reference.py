@@ -85,13 +85,19 @@ def reference(program: Program, situation: Situation) -> Expected:
         possible = _Possible(program, situation, facts, [*rule_set.facts, *shared])
         own: list[ActionRule] = []
         blocked: list[ActionRule] = []
+        taken: set[str] = set()
         for rule in sorted(rule_set.rules, key=lambda rule: (-rule.priority, rule.order)):
+            # of a set, or a table, of which only the first that fires counts, whatever comes later is nothing
+            only = "the set" if rule_set.choose_first else rule.first_of
+            if only in taken:
+                continue
             if not withheld(rule, program, situation):
                 if holds(rule.when, situation, frozenset(facts)):
                     own.append(rule)
-            elif possible.may_hold(rule.when) and not (rule_set.choose_first and own):
+                    taken |= {only} if only else set()
+            elif possible.may_hold(rule.when):
                 blocked.append(rule)
-        fired += own[:1] if rule_set.choose_first else own
+        fired += own
         kept_back += blocked
     sets = {one.name: position for position, one in enumerate(program.rule_sets)}
     fired.sort(key=lambda rule: (-rule.priority, sets[rule.rule_set], rule.order))
@@ -218,7 +224,7 @@ def _leaf_withheld(reader: Rule | None, leaf: Expression, program: Program, situ
                 return False
             rule_set = program.rule_set(reader.rule_set)
             assert rule_set is not None
-            types = [catalogue.events[key] for key in rule_set.triggers]
+            types = [catalogue.events[key] for key in rule_set.triggers if key in catalogue.events]
             purposes = {event.purpose for event in types if name in event.fields}
             return not gone.isdisjoint(purposes)
         case WindowValue(window=window):

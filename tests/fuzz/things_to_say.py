@@ -19,6 +19,10 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "usage.allowance_exhausted": {"cycle": "cycle*", "days_left_in_cycle": "int*", "surcharge_next": "bool"},
 }
 TRIGGERS = tuple(FIELDS)
+QUESTIONS: Mapping[str, Mapping[str, str]] = {
+    "ask.care-call": {"topic": "topic", "channel": "text"},
+    "ask.web-visit": {"topic": "topic", "product": "product"},
+}
 # Kept one by one for 35 days, then as totals of a day for 13 cycles; all others one by one for 13 cycles.
 BY_DAY = frozenset({"usage.data_used", "network.call_dropped"})
 NOT_KEPT = frozenset({("bill.issued", "items")})
@@ -77,7 +81,7 @@ def quoted(line: str) -> str:
 def leaf_of(draw: st.DrawFn, triggers: Sequence[str], windows: Mapping[str, str], *, arms: bool) -> str:
     """One condition about the event, the profile, the context, a window, the clock or the arm."""
     paths = dict(PROFILE)
-    event = event_paths(triggers)
+    event = trigger_paths(triggers)
     found = {f"windows.{name}": kind.rstrip("!") for name, kind in windows.items()}
     crossing = [f"windows.{name}" for name, kind in windows.items() if kind.endswith("!")]
     sorts = ["profile", "profile", "clock"] + ["event"] * 2 * bool(event) + ["window"] * 4 * bool(found)
@@ -117,7 +121,7 @@ def _about(draw: st.DrawFn, path: str, kind: str, known: Mapping[str, str]) -> s
     """A condition on a path of this kind."""
     value = draw(st.sampled_from(VALUES[kind]))
     if kind == "list":
-        return f"{path} contains {value}" if draw(st.booleans()) else f"{path} contains {value} or phone"
+        return f"{path} contains {draw(st.sampled_from((value, f'{value} or phone', 'profile.plan')))}"
     words = ["is", "is not", "exists", "missing"]
     if kind in _TEXTS:
         words += ["or", "not or", "starts", "path"]
@@ -131,7 +135,7 @@ def _about(draw: st.DrawFn, path: str, kind: str, known: Mapping[str, str]) -> s
         case "not or":
             return f"{path} is not {value} or {draw(st.sampled_from(VALUES[kind]))}"
         case "starts":
-            return f"{path} starts with {draw(st.sampled_from(('m', 'c', 'F', 'z')))}"
+            return f"{path} starts with {draw(st.sampled_from(('m', 'c', 'F', 'profile.plan')))}"
         case "within":
             length = draw(st.sampled_from(("1d", "18d", "60d")))
             return f"{path} within {draw(st.sampled_from(('next', 'last')))} {length}"
@@ -161,7 +165,8 @@ def _alike(kind: str, other: str) -> bool:
 
 def window_of(draw: st.DrawFn, triggers: Sequence[str]) -> tuple[str, str]:
     """Its kind (with `!` when it may cross), and its text."""
-    event_type = draw(st.sampled_from((*triggers, *TRIGGERS)))
+    own = [name for name in triggers if name in FIELDS]
+    event_type = draw(st.sampled_from((*own, *TRIGGERS)))
     function = draw(
         st.sampled_from(
             ("count", "count", "distinct", "sum", "avg", "min", "max", "latest", "earliest", "since")
@@ -204,7 +209,7 @@ def _where(draw: st.DrawFn, fields: Mapping[str, str], triggers: Sequence[str]) 
     """Now and then conditions on the entries of the window."""
     if draw(st.integers(0, 3)):
         return ""
-    known = {**PROFILE, **event_paths(triggers)}
+    known = {**PROFILE, **trigger_paths([name for name in triggers if name in FIELDS])}
 
     def line() -> str:
         name = draw(st.sampled_from(tuple(fields)))
@@ -215,10 +220,33 @@ def _where(draw: st.DrawFn, fields: Mapping[str, str], triggers: Sequence[str]) 
     return f", where: [{{{draw(st.sampled_from(('any', 'all', 'none')))}: [{line()}, {line()}]}}]"
 
 
-def event_paths(triggers: Sequence[str]) -> dict[str, str]:
-    """The fields of the events that trigger, by path; not those that are of two kinds."""
+def trigger_paths(triggers: Sequence[str]) -> dict[str, str]:
+    """The fields of the events and questions that trigger, by path; not those that are of two kinds."""
     kinds: dict[str, set[str]] = {}
     for trigger in triggers:
-        for name, kind in FIELDS[trigger].items():
-            kinds.setdefault(name, set()).add(kind.rstrip("*"))
-    return {f"event.{name}": next(iter(found)) for name, found in kinds.items() if len(found) == 1}
+        for name, kind in {**FIELDS, **QUESTIONS}[trigger].items():
+            path = f"ask.{name}" if trigger in QUESTIONS else f"event.{name}"
+            kinds.setdefault(path, set()).add(kind.rstrip("*"))
+    return {path: next(iter(found)) for path, found in kinds.items() if len(found) == 1}
+
+
+def columns_of(draw: st.DrawFn, triggers: Sequence[str], windows: Mapping[str, str]) -> dict[str, str]:
+    """One or two paths that the rows of a table ask about, with their kinds."""
+    known = {**PROFILE, **trigger_paths(triggers)}
+    known |= {f"windows.{name}": kind.rstrip("!") for name, kind in windows.items()}
+    known = {path: kind for path, kind in known.items() if kind in _NUMBERS | _TEXTS | {"bool", "money"}}
+    paths = draw(st.lists(st.sampled_from(tuple(known)), min_size=1, max_size=2, unique=True))
+    return {path: known[path] for path in paths}
+
+
+def cell_of(draw: st.DrawFn, kind: str) -> str:
+    """What a row of a table says about a path of this kind."""
+    value, other = draw(st.sampled_from(VALUES[kind])), draw(st.sampled_from(VALUES[kind]))
+    forms = ["any", "any", "exists", "missing", value, f"is not {value}"]
+    if kind in _TEXTS:
+        forms += [f"{value} or {other}"] * 2
+    elif kind != "bool":
+        forms += [f"under {value}", f"over {value}"]
+        low, high = sorted((value, other), key=lambda text: float(text.split()[0]))
+        forms += [f"{low} to {high}"] * 2 * (low != high)
+    return draw(st.sampled_from(forms))

@@ -10,7 +10,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz.things_to_say import ARMS, TRIGGERS, leaf_of, quoted, window_of
+from tests.fuzz.things_to_say import (
+    ARMS,
+    QUESTIONS,
+    TRIGGERS,
+    cell_of,
+    columns_of,
+    leaf_of,
+    quoted,
+    window_of,
+)
 
 SETS = ("alpha", "beta", "gamma")
 SHARED = ("common", "more")
@@ -76,6 +85,7 @@ class Written:
                 lines.append(f"  - {item.head}")
                 lines += [f"    {line}" for line in item.more]
                 lines += _when(item.when)
+        self.places[len(lines) + 1] = ("table", 0)
         return "\n".join([*lines, *self.table, *self.tail]) + "\n"
 
     def mended(self, lines: Sequence[int]) -> "Written":
@@ -91,7 +101,8 @@ class Written:
             )
             for section, items in (("infer", self.facts), ("rules", self.rules))
         }
-        again = replace(self, facts=sections["infer"], rules=sections["rules"], places={})
+        table = () if ("table", 0) in bad else self.table  # one of its rows is never reached
+        again = replace(self, facts=sections["infer"], rules=sections["rules"], table=table, places={})
         if again == self:  # mended already, and still shadowed
             head = tuple(line for line in self.head if not line.startswith("choose"))
             again = replace(again, head=head)
@@ -209,7 +220,8 @@ def rule_sets(
     draw: st.DrawFn, name: str = SETS[0], shared: tuple[str, ...] = (), *, big: bool = False
 ) -> Written:
     """A set with facts, rules and windows on one to three event types; a big one takes several shards."""
-    triggers = tuple(draw(st.lists(st.sampled_from(TRIGGERS), min_size=1, max_size=3, unique=True)))
+    possible = st.sampled_from((*TRIGGERS, *TRIGGERS, *QUESTIONS))
+    triggers = tuple(draw(st.lists(possible, min_size=1, max_size=3, unique=True)))
     choose = draw(st.sampled_from((None, None, "first", "all")))
     active = draw(st.sampled_from((None,) * 6 + ("{from: 2026-05-28, tz: Europe/Paris}", "{to: 2026-05-27}")))
     late = draw(st.sampled_from((None, None, None, "72h")))
@@ -241,11 +253,25 @@ def rule_sets(
             f"  id: {name}-x",
             "  arms: {" + ", ".join(f"{arm}: 40%" for arm in ARMS) + "}",
         )
-    head = [f"ruleset: {name}", f"trigger: [{', '.join(triggers)}]"]
+    called = [f"{{ask: {key.removeprefix('ask.')}}}" if key in QUESTIONS else key for key in triggers]
+    head = [f"ruleset: {name}", f"trigger: [{', '.join(called)}]"]
     head += [
         f"{key}: {value}" for key, value in (("choose", choose), ("active", active), ("late", late)) if value
     ]
-    return Written(tuple(head), windows, facts, tuple(rules), (), tail)
+    table = _table(draw, triggers, kinds) if draw(st.sampled_from((False, False, True))) else ()
+    return Written(tuple(head), windows, facts, tuple(rules), table, tail)
+
+
+def _table(draw: st.DrawFn, triggers: Sequence[str], windows: dict[str, str]) -> tuple[str, ...]:
+    columns = columns_of(draw, triggers, windows)
+    lines = ["table:"]
+    if draw(st.booleans()):
+        lines.append(f"  choose: {draw(st.sampled_from(('first', 'all')))}")
+    lines += [f"  columns: [{', '.join(columns)}, do]", "  rows:"]
+    for _ in range(draw(st.integers(1, 4))):
+        cells = [quoted(cell_of(draw, kind)) for kind in columns.values()]
+        lines.append(f"    - [{', '.join(cells)}, {draw(st.sampled_from(_DO))[0]}]")
+    return tuple(lines)
 
 
 def _rule(draw: st.DrawFn, scope: _Scope, number: int) -> Item:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from services.decision.domain.expressions import condition_function
 from services.decision.domain.language.ast import All, AnyOf, Condition, FactIs, NoneOf
-from services.decision.domain.program import ActionRule, FactRule, Needs, RuleSet, Shard
+from services.decision.domain.program import ActionRule, Needs, Shard
 from services.decision.domain.situation import Situation
 
 _leaf = lru_cache(maxsize=8192)(condition_function)
@@ -30,56 +30,53 @@ def withheld_rules(
         rule
         for rule in blocked
         if sets[rule.rule_set].applies(situation)
-        and judge.verdict(rule.when, sets[rule.rule_set].leaf_needs) is not False
+        and judge.may_hold(rule.when, sets[rule.rule_set].leaf_needs)
     )
 
 
 class _Judge:
-    """Three answers: True, False, and None for what only withheld data could tell."""
+    """Says what could hold, for all one may know, were it not for what is withheld."""
 
     def __init__(self, situation: Situation, facts: frozenset[str], shards: Sequence[Shard]) -> None:
         self._situation = situation
-        self._verdicts: dict[str, bool | None] = dict.fromkeys(facts, True)
-        self._rules: dict[str, list[tuple[FactRule, RuleSet]]] = {}
-        for shard in shards:
-            sets = {rule_set.name: rule_set for rule_set in shard.rule_sets}
-            for fact in shard.facts.values():
-                self._rules.setdefault(fact.fact, []).append((fact, sets[fact.rule_set]))
+        self._facts = facts
+        self._shards = shards
+        self._possible: set[str] | None = None
 
-    def verdict(self, condition: Condition, needs: Mapping[Condition, Needs]) -> bool | None:
+    def may_hold(
+        self, condition: Condition, needs: Mapping[Condition, Needs], *, negated: bool = False
+    ) -> bool:
+        """Whether the condition, or with `negated` its opposite, may hold."""
         match condition:
             case All(parts=parts):
-                return _all([self.verdict(part, needs) for part in parts])
+                each = (self.may_hold(part, needs, negated=negated) for part in parts)
+                return any(each) if negated else all(each)
             case AnyOf(parts=parts):
-                return _not(_all([_not(self.verdict(part, needs)) for part in parts]))
+                each = (self.may_hold(part, needs, negated=negated) for part in parts)
+                return all(each) if negated else any(each)
             case NoneOf(parts=parts):
-                return _all([_not(self.verdict(part, needs)) for part in parts])
-            case FactIs(key=key, negated=negated):
-                return _not(self._fact(key)) if negated else self._fact(key)
+                return self.may_hold(AnyOf(parts), needs, negated=not negated)
+            case FactIs(key=key, negated=absent):
+                return key not in self._facts if absent is not negated else key in self._possible_facts()
             case _:
-                return None if self._unknown(condition, needs) else _leaf(condition)(self._situation)
+                needed = needs.get(condition)
+                if needed is not None and needed.withheld(self._situation):
+                    return True
+                return _leaf(condition)(self._situation) is not negated
 
-    def _unknown(self, condition: Condition, needs: Mapping[Condition, Needs]) -> bool:
-        needed = needs.get(condition)
-        return needed is not None and needed.withheld(self._situation)
-
-    def _fact(self, key: str) -> bool | None:
-        if key not in self._verdicts:
-            self._verdicts[key] = False  # what rests only on itself does not hold
-            verdicts = [
-                self.verdict(rule.when, rule_set.leaf_needs) for rule, rule_set in self._rules.get(key, ())
-            ]
-            # One that holds and did not fire was itself kept back by what it needs.
-            known = all(verdict is False for verdict in verdicts)
-            self._verdicts[key] = False if known else None
-        return self._verdicts[key]
-
-
-def _not(verdict: bool | None) -> bool | None:  # noqa: FBT001 - one of three truth values
-    return None if verdict is None else not verdict
-
-
-def _all(verdicts: Sequence[bool | None]) -> bool | None:
-    if any(verdict is False for verdict in verdicts):
-        return False
-    return None if any(verdict is None for verdict in verdicts) else True
+    def _possible_facts(self) -> set[str]:
+        """Those inferred, and those that may be; what rests only on itself may not."""
+        if self._possible is None:
+            self._possible = set(self._facts)
+            sets = {rule_set.name: rule_set for shard in self._shards for rule_set in shard.rule_sets}
+            rules = [fact for shard in self._shards for fact in shard.facts.values()]
+            grows = True
+            while grows:
+                grows = False
+                for rule in rules:
+                    if rule.fact not in self._possible and self.may_hold(
+                        rule.when, sets[rule.rule_set].leaf_needs
+                    ):
+                        self._possible.add(rule.fact)
+                        grows = True
+        return self._possible

@@ -300,3 +300,30 @@ rules:
     outcome = run(program_of(text), situation)
     assert [rule.rule for rule in outcome.rules] == ["notice"]
     assert [rule.rule for rule in outcome.withheld] == ["same-as-service"]
+
+
+def test_facts_that_rest_on_each_other_are_withheld_together() -> None:
+    """Either could be inferred from the risk, were it known: it does not matter which is asked for first."""
+    program = compiled("""
+ruleset: circle
+trigger: complaint.opened
+infer:
+  - {fact: restless, when: [fact unhappy]}
+  - {fact: restless, when: [profile.churn_risk > 0.5]}
+  - {fact: unhappy, when: [fact restless]}
+  - {fact: alone, when: [fact alone]}
+rules:
+  - {id: both, when: [fact restless, fact unhappy], do: {task: call-back, category: service}}
+  - {id: never, when: [fact restless, fact alone], do: {task: call-back, category: service}}
+""").program
+    assert program is not None
+    situation = Situation(
+        event_type="complaint.opened",
+        event={},
+        event_micros=NOW,
+        sequence=1,
+        accepted_micros=NOW,
+        now_micros=NOW,
+        withheld=frozenset({Purpose.PROFILING_USAGE}),
+    )
+    assert [rule.rule for rule in run_program(program, Oracle(), situation).withheld] == ["both"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from services.decision.domain.language.ast import All, AnyOf, NoneOf, walk
 from services.decision.domain.oracle import holds
 from services.decision.domain.run import run_program
-from services.decision.domain.trial import situation_of
+from services.decision.domain.trial import situation_of, where_it_stands
 from services.decision.domain.triggers import Schedule, ThingEvent
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from services.decision.domain.engine import RulesEngine
     from services.decision.domain.language.ast import Condition
-    from services.decision.domain.program import Program, RuleSet
+    from services.decision.domain.program import ActionRule, Program, RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def coverage_of(program: Program, rule_set: RuleSet, engine: RulesEngine) -> Cov
     seen = [[False, False] for _ in owned]
     for case in rule_set.tests:
         situation = situation_of(case, rule_set, program.catalogue)
-        outcome = run_program(program, engine, situation, case.facts)
+        outcome = where_it_stands(case, rule_set, run_program(program, engine, situation, case.facts))
         fired.update(rule.key for rule in outcome.rules)
         fired.update(fact.key for fact in outcome.fact_rules)
         facts = frozenset((*case.facts, *outcome.facts))
@@ -100,7 +100,7 @@ def coverage_of(program: Program, rule_set: RuleSet, engine: RulesEngine) -> Cov
                 for fact in rule_set.facts
             ),
             *(
-                RuleSeen("rule", rule.rule, rule.line, rule.key in fired)
+                RuleSeen(_what(rule), rule.rule, rule.line, rule.key in fired)
                 for rule in rule_set.rules
                 if not rule.moves
             ),
@@ -120,7 +120,12 @@ def _conditions(rule_set: RuleSet) -> Iterator[tuple[str, Condition]]:
     for fact in rule_set.facts:
         yield f"fact {fact.fact.rpartition('/')[2]}", fact.when
     for rule in rule_set.rules:
-        yield f"rule {rule.rule}", rule.when
+        if not rule.moves:
+            yield f"{_what(rule)} {rule.rule}", rule.when
+
+
+def _what(rule: ActionRule) -> str:
+    return "rule" if rule.step is None else "step"
 
 
 def _leaves(condition: Condition) -> Iterator[Condition]:

@@ -10,7 +10,7 @@ from services.decision.domain.language.nodes import node_of
 from services.decision.domain.language.report import Report
 from services.decision.domain.language.tests_reader import read_customer
 from services.decision.domain.run import run_program
-from services.decision.domain.trial import noon_of_first_day, situation_of
+from services.decision.domain.trial import noon_of_first_day, situation_of, where_it_stands
 from services.vocabulary.values import format_duration
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class Version:
             return ()
         case = self._read({"given": self._given(customer.given, other), "when": when})
         situation = situation_of(case, self.rule_set, self.program.catalogue, customer.at_micros)
-        outcome = run_program(self.program, engine, situation, case.facts)
+        outcome = where_it_stands(
+            case, self.rule_set, run_program(self.program, engine, situation, case.facts)
+        )
         if self.rule_set.shared:
             own = {fact.fact for fact in self.rule_set.facts}
             return tuple(
@@ -113,6 +115,11 @@ class Version:
 
     def _when(self, when: Mapping[str, Any], other: Version) -> Mapping[str, Any] | None:
         name = when.get("type") or when.get("ask")
+        step = when.get("step")
+        if step is not None and step not in (self.scope.stops or ()) and step in (other.scope.stops or ()):
+            return None
+        if self.scope.stops is not None and name is None:
+            return when
         if name is None and len(self.calls) != 1 and len(other.calls) == 1 and not self.scope.called_by:
             name = other.calls[0]
             when = {("type" if other.scope.triggers else "ask"): name, **when}
@@ -171,6 +178,8 @@ def _asked(rule: ActionRule, spec: ActionSpec, situation: Situation, arm: str) -
     shown = " ".join(f"{name}={value}" for name, value in parameters)
     what = filled.say or " ".join(map(str, spec.avoid)) or spec.name
     text = f"{spec.kind} {what}" + (f" ({shown})" if shown else "")
+    if rule.moves:
+        text = f"goes on to {spec.name}" if spec.name else "comes to the end"
     return Asked(rule.rule, text, details)
 
 

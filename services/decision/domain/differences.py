@@ -32,6 +32,7 @@ _HEAD = {
     "choose_first": "whether only the first rule counts",
     "limits": "its limits",
     "experiment": "its experiment",
+    "journey": "its journey",
 }
 _NOT_COMPARED = frozenset({"position", "keep_needs"})
 
@@ -116,13 +117,17 @@ def _rules(old: RuleSet, new: RuleSet) -> Iterator[str]:
     yield from (f"the rule {rule.rule} was added: if {_when(rule.when)}, {_does(rule)}" for rule in come)
     for name in after:
         if name in before:
-            yield from (f"the rule {name}: {text}" for text in _rule(before[name], after[name]))
+            what = "rule" if after[name].step is None else "step"
+            yield from (f"the {what} {name}: {text}" for text in _rule(before[name], after[name]))
     kept = [name for name in before if name in after]
     if kept != [name for name in after if name in before]:
         yield "the rules stand in another order, which decides between those of the same priority"
 
 
 def _rule(old: ActionRule, new: ActionRule) -> Iterator[str]:
+    if old.moves and new.moves:
+        yield from _moves(old, new)
+        return
     yield from _conditions(old.when, new.when)
     if old.priority != new.priority:
         yield f"its priority {old.priority} became {new.priority}"
@@ -141,6 +146,18 @@ def _rule(old: ActionRule, new: ActionRule) -> Iterator[str]:
                 yield f"{label}: {_shown(was, each.name)} became {_shown(now, each.name)}"
 
 
+def _moves(old: ActionRule, new: ActionRule) -> Iterator[str]:
+    """Where a journey goes on, and after how long."""
+    for before, after in zip(old.actions, new.actions, strict=False):
+        if before.name != after.name:
+            yield f"it goes on to {after.name or 'the end'}, not to {before.name or 'the end'}"
+        if before.for_micros != after.for_micros:
+            took, takes = (_shown(each.for_micros, "for_micros") for each in (before, after))
+            yield f"it takes at most {takes}, not {took}"
+    if _content(old)[0] != _content(new)[0]:
+        yield "what leads to it changed"
+
+
 def _conditions(old: All, new: All) -> Iterator[str]:
     before, after = (Counter(condition_words(part) for part in when.parts) for when in (old, new))
     for text in (before - after).elements():
@@ -149,7 +166,7 @@ def _conditions(old: All, new: All) -> Iterator[str]:
         yield f"asks that {text}"
 
 
-def _content(rule: ActionRule) -> object:
+def _content(rule: ActionRule) -> tuple[Any, ...]:
     actions = [
         [_comparable(getattr(action, each.name)) for each in fields(ActionSpec)] for action in rule.actions
     ]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 TYPE = "event.type"
 ARM = "arm"
+STEP = "step"
 
 
 class Choices:
@@ -59,6 +60,10 @@ class Choices:
     def __init__(self, versions: Sequence[Version]) -> None:
         self.versions = versions
         self.catalogue: Catalogue = versions[0].program.catalogue
+        self.stops = {
+            step: types for version in versions for step, types in (version.scope.stops or {}).items()
+        }
+        self.starts = {version.rule_set.journey.start for version in versions if version.rule_set.journey}
         self.base = noon_of_first_day(versions[-1].rule_set, versions[-1].rule_set.zone)
         self.zone = versions[-1].rule_set.zone
         self.types = list(dict.fromkeys(name for version in versions for name in version.calls))
@@ -121,9 +126,9 @@ class Choices:
                                 Kind.NUMBER,
                             }:
                                 slot.add(near(literal.value, slot.kind), currency)
-            case Crosses(threshold=Literal(value=limit)):
+            case Crosses(threshold=Literal(value=limit)) if slots:
                 slots[0].add(near(limit, slots[0].kind), currency)
-            case OneOf(values=values):
+            case OneOf(values=values) if slots:
                 slots[0].add([found for each in values for found in near(each, slots[0].kind)], currency)
             case Contains(values=values) if slots:
                 slots[0].add([(each,) for each in values] + [tuple(values), ("another",)], currency)

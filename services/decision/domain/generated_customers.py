@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from services.decision.domain.customers import Customer
-from services.decision.domain.generated_choices import ARM, TYPE, Choices, paths_of
+from services.decision.domain.generated_choices import ARM, STEP, TYPE, Choices, paths_of
 from services.decision.domain.generated_history import events_for
 from services.decision.domain.generated_values import Slot, near
 from services.decision.domain.language.ast import (
@@ -80,10 +80,19 @@ class _Maker:
         for path, slot in self._choices.slots.items():
             if path not in self._given and slot.values and chance.random() < 0.3:
                 self._given[path] = chance.choice(slot.values)
+        self._stand()
         for fact in sorted(self._choices.shared):
             if chance.random() < 0.1:
                 self._given_facts.add(fact)
         return self._written()
+
+    def _stand(self) -> None:
+        """Puts the customer at a step of a journey: its time has come, or what it awaits has happened."""
+        stops = self._choices.stops
+        if not stops or self._chance.random() < 0.3:
+            return
+        step = self._given[STEP] = self._chance.choice(list(stops))
+        self._given[TYPE] = self._chance.choice(("", *stops[step]))
 
     def _aim(self, condition: Condition, want: bool, depth: int) -> None:  # noqa: FBT001
         """Gives the customer what makes the condition come out so, if that can be had."""
@@ -204,11 +213,13 @@ class _Maker:
         when: dict[str, Any] = {}
         history: list[dict[str, Any]] = []
         name = self._given.get(TYPE, "")
+        if STEP in self._given:
+            when["step"] = self._given[STEP]
         if name and len(self._choices.types) > 1:
             when["type" if name in self._choices.catalogue.events else "ask"] = name
         for path, operand in self._given.items():
             root, _, rest = path.partition(".")
-            if path in {TYPE, ARM}:
+            if path in {TYPE, ARM, STEP}:
                 continue
             written = self._choices.slots[path].write(operand)
             match root:
@@ -234,6 +245,8 @@ class _Maker:
         return Customer(given, when, None if self._now == self._choices.base else self._now)
 
     def _belongs(self, root: str, field_name: str, name: str) -> bool:
+        if not name and self._choices.starts:
+            name = min(self._choices.starts)
         for version in self._choices.versions:
             for event in version.scope.triggers:
                 if root == "event" and field_name in event.fields and name in {"", event.name}:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.decision.domain.action_words import action_words, once_words, words, written
+from services.decision.domain.journey_sentences import journey_sentences
 from services.decision.domain.language.ast import EntryField, FactIs, Literal, expressions_of, leaves_of, walk
 from services.decision.domain.language.nodes import Block, Listing, Scalar
 from services.decision.domain.phrases import (
@@ -194,6 +195,9 @@ class _Teller:
             )
             yield f"{written(item.get('id'))}{priority}: {when}{done}{often}."
         yield from self._table(self._root.get("table"))
+        journey = self._root.get("journey")
+        if isinstance(journey, Block):
+            yield from journey_sentences(journey, self._catalogue, self._conditions)
 
     def _table(self, node: Node | None) -> Iterator[str]:
         if not isinstance(node, Block):
@@ -262,7 +266,8 @@ class _Teller:
         paths: dict[str, str] = {}
         facts: dict[str, str] = {}
         for condition in _conditions_of(self._rule_set):
-            for expression in expressions_of(condition):
+            written_ones = [part for part in walk(condition) if getattr(part, "line", 0)]
+            for expression in (each for part in written_ones for each in expressions_of(part)):
                 for leaf in leaves_of(expression):
                     if not isinstance(leaf, Literal | EntryField):
                         paths.setdefault(leaf.source, expression_words(leaf))
@@ -361,11 +366,20 @@ def _given(key: str, value: Node) -> str:
 
 
 def _happening(node: Node | None) -> str:
-    fields = [_field(key, value) for key, value in _entries(node) if key.text != "type"]
-    name = next((written(value) for key, value in _entries(node) if key.text == "type"), "")
-    if name:
-        return f"when {name} happens with {joined(fields)}" if fields else f"when {name} happens"
-    return f"when the event has {joined(fields)}" if fields else ""
+    found = {key.text: value for key, value in _entries(node)}
+    name, question, step = (written(found.pop(key, None)) for key in ("type", "ask", "step"))
+    fields = joined(f"{key.replace('_', ' ')} {written(value)}" for key, value in found.items())
+    if question:
+        what = f"when the question {question} is asked"
+    elif name:
+        what = f"when {name} happens"
+    elif step:
+        what = f"when the time of {step} has come"
+    else:
+        return f"when the event has {fields}" if fields else ""
+    if step and name:
+        what += f" while the customer stands at {step}"
+    return f"{what}, with {fields}" if fields else what
 
 
 def _event(node: Node) -> str:

@@ -64,7 +64,8 @@ class _Asked:
                     self._inferring.setdefault(fact.fact, []).append(fact)
 
     def sentences(self, case: Case) -> Iterator[str]:
-        fired = [rule.rule for rule in self._outcome.rules if rule.rule_set == self._rule_set.name]
+        own = [rule for rule in self._outcome.rules if rule.rule_set == self._rule_set.name]
+        fired = [rule.rule for rule in own if not rule.moves]
         if case.then_fires is not None:
             for rule in self._rule_set.rules:
                 if rule.rule in case.then_fires and rule.rule not in fired:
@@ -88,12 +89,22 @@ class _Asked:
             return "the rule set was not active at that time"
         if rule.needs.withheld(self._situation):
             return "it looks at data that the customer withheld"
+        if isinstance(rule, ActionRule) and rule.step is not None and not self._is_there(rule):
+            return "the customer does not come to this step then"
         failing = self._first_failing(rule.when)
         if failing is not None:
             return failing
         if isinstance(rule, ActionRule) and self._rule_set.choose_first:
             return "another rule fired before it, and only the first counts (choose: first)"
         return "all its conditions held, but the event is no trigger of it"
+
+    def _is_there(self, rule: ActionRule) -> bool:
+        """Whether a step of a journey could be said by where the customer stands, whatever it asks itself."""
+        added = [part for part in rule.when.parts if not _is_written(part)]
+        asked = [part for part in rule.when.parts if _is_written(part)]
+        came = all(holds(part, self._situation, self._facts) for part in added)
+        held = all(holds(part, self._situation, self._facts) for part in asked)
+        return came and not (held and rule not in self._outcome.rules)
 
     def _first_failing(self, condition: Condition) -> str | None:
         """What kept a condition from holding; None when it held."""
@@ -122,7 +133,8 @@ class _Asked:
         return " and ".join(dict.fromkeys(reasons)) or "nothing infers it"
 
     def _why(self, when: All) -> str:
-        return "; ".join(self._said(part) for part in when.parts) or "it has no conditions"
+        said = "; ".join(self._said(part) for part in when.parts if _is_written(part))
+        return said or "it has no conditions"
 
     def _said(self, condition: Condition) -> str:
         """The condition with its line, and what was seen."""
@@ -153,6 +165,13 @@ class _Asked:
                     for leaf in _paths(expression)
                 )
                 return ", ".join(dict.fromkeys(values))
+
+
+def _is_written(condition: Condition) -> bool:
+    """Whether its author wrote it: the compiler's own conditions stand in no line."""
+    if isinstance(condition, All | AnyOf | NoneOf):
+        return all(map(_is_written, condition.parts))
+    return bool(condition.line)
 
 
 _HELD = {True: "held", False: "did not hold"}

@@ -5,9 +5,10 @@ import pytest
 from services.decision.domain.coverage import coverage_of
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.run import run_program
-from services.decision.domain.trial import situation_of
+from services.decision.domain.trial import situation_of, where_it_stands
 from services.decision.domain.why import why_it_failed
 from tests.unit.decision.generators import compiled
+from tests.unit.decision.test_sentences import JOURNEY
 
 TEXT = """ruleset: t
 trigger: [usage.data_used, complaint.opened]
@@ -204,3 +205,46 @@ tests:
     outcome = run_program(program, Oracle(), situation, case.facts)
     (sentence,) = why_it_failed(case, program, rule_set, situation, outcome)
     assert "it rests on itself" in sentence
+
+
+def test_steps_of_a_journey_are_reached_where_the_customer_stands():
+    program = compiled(JOURNEY).program
+    assert program is not None
+    coverage = coverage_of(program, program.rule_sets[0], Oracle())
+    assert [(each.what, each.name, each.fired) for each in coverage.rules] == [
+        ("step", "step-1", True),
+        ("step", "step-3", True),
+        ("step", "step-4.then-1", False),
+        ("step", "called", False),
+    ]
+    assert [(each.owner, each.source, each.true) for each in coverage.conditions] == [
+        ("step step-3", "windows.screens is 0", True),
+        ("step step-3", "profile.plan exists", True),
+    ]
+
+
+SCREENS = "`windows.screens is 0` did not hold (windows.screens was 2)"
+
+
+@pytest.mark.parametrize(
+    ("when", "sentence"),
+    [
+        (
+            "{step: step-2}",
+            "step-3 did not fire: line 10, `windows.screens is 0` did not hold (windows.screens was 2)",
+        ),
+        ("{order: o1}", "step-3 did not fire: the customer does not come to this step then"),
+    ],
+)
+def test_a_step_that_was_not_said(when, sentence):
+    case = (
+        f"given: {{windows: {{screens: 2}}, profile: {{plan: m}}}}, when: {when}, then: {{fires: [step-3]}}"
+    )
+    text = JOURNEY[: JOURNEY.index("tests:")] + f"tests: [{{name: a, {case}}}]\n"
+    program = compiled(text).program
+    assert program is not None
+    (rule_set,) = program.rule_sets
+    situation = situation_of(rule_set.tests[0], rule_set, program.catalogue)
+    ran = run_program(program, Oracle(), situation)
+    outcome = where_it_stands(rule_set.tests[0], rule_set, ran)
+    assert sentence in why_it_failed(rule_set.tests[0], program, rule_set, situation, outcome)

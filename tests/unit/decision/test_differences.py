@@ -13,6 +13,7 @@ from services.decision.domain.outcomes import Change, Comparison
 from services.decision.domain.program import RuleSetText
 from services.vocabulary.values import parse_time
 from tests.unit.decision.generators import catalogue, compiled
+from tests.unit.decision.test_sentences import JOURNEY
 
 SHARED = """ruleset: always-there
 shared: true
@@ -273,6 +274,21 @@ def test_whatever_calls_for_the_rule_set(name):
     found = tally(old, new, 200)
     assert found.unread == 0
     assert found.differs
+    assert tally(old, old, 50).counts == {Change.SAME: 50}
+
+
+def test_a_journey_is_met_at_each_of_its_steps():
+    old = version(JOURNEY)
+    waits, asks = version(JOURNEY.replace("wait: 3d", "wait: 4d")), version(JOURNEY.replace("is 0", "is 1"))
+    answers = version(JOURNEY.replace("quota-100", "quota-80"))
+    assert differences(old.rule_set, waits.rule_set) == (
+        "the step step-2: it takes at most 4 days, not 3 days",
+    )
+    for new, at in ((waits, {}), (asks, {"step": "step-2"}), (answers, {"type": "survey.answered"})):
+        found = tally(old, new, 300)
+        assert found.unread == 0
+        assert found.examples
+        assert [met.customer.when for met in found.examples] == [at] * len(found.examples)
     assert tally(old, old, 50).counts == {Change.SAME: 50}
 
 

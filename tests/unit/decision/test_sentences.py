@@ -236,6 +236,57 @@ def test_a_table_is_told_row_by_row():
     assert "row-2: in all other cases send the message “quota-80”, as a service action." in said
 
 
+JOURNEY = """ruleset: welcome
+windows: {screens: {count: app.screen_viewed, last: 7d}}
+journey:
+  key: event.order
+  start: order.activated
+  exit: [subscription.ended happened]
+  steps:
+    - do: {message: quota-50, category: service}
+    - wait: 3d
+    - if: [windows.screens is 0, profile.plan exists]
+      do: {message: quota-80, category: service}
+    - await: survey.answered
+      within: 5d
+      then: [{do: {message: quota-100, category: service}}]
+      nothing: [{id: called, do: {task: call-back, category: service, with: {queue: care, note: x}}}]
+tests:
+  - {name: begins, when: {order: o1}, then: {fires: [step-1]}}
+  - name: later
+    given: {windows: {screens: 0}, profile: {plan: m}}
+    when: {step: step-2}
+    then: {fires: [step-3]}
+"""
+
+
+CALLED = "give a care agent the task “call-back”, as a service action, with queue care and note x"
+
+
+def test_a_journey_is_told_step_by_step():
+    said = whole_text(JOURNEY).splitlines()
+    begin = said.index(
+        "A journey begins when order.activated happens, one for each value of the event's order."
+    )
+    asked = "if “screens” is 0 and the customer's plan is known, then"
+    assert said[begin + 1 : begin + 8] == [
+        "It ends early when subscription.ended happens.",
+        "step-1: send the message “quota-50”, as a service action.",
+        "step-2: wait for 3 days.",
+        f"step-3: {asked} send the message “quota-80”, as a service action.",
+        "step-4: wait until survey.answered happens, but for at most 5 days.",
+        "step-4.then-1 (when it came): send the message “quota-100”, as a service action.",
+        f"called (when it did not come): {CALLED}.",
+    ]
+    assert said[-3] == (
+        "later: given “screens” 0 and the customer's plan m, when the time of step-2 has come, step-3 fires."
+    )
+    assert said[-2:] == [
+        "“screens” is written windows.screens.",
+        "The customer's plan is written profile.plan.",
+    ]
+
+
 def test_small_phrases():
     assert [joined(["a"]), joined(["a", "b"]), joined(["a", "b", "c"], "or")] == [
         "a",

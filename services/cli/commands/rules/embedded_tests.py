@@ -19,7 +19,7 @@ from services.decision.domain.coverage import Coverage, coverage_of
 from services.decision.domain.engine import RulesEngine
 from services.decision.domain.program import Program, RuleSet
 from services.decision.domain.run import run_program
-from services.decision.domain.trial import TestResult, run_tests, situation_of
+from services.decision.domain.trial import TestResult, run_tests, situation_of, where_it_stands
 from services.decision.domain.why import why_it_failed
 
 
@@ -84,7 +84,7 @@ def _run(
 def _why(program: Program, rule_set: RuleSet, name: str, engine: RulesEngine) -> tuple[str, ...]:
     case = next(case for case in rule_set.tests if case.name == name)
     situation = situation_of(case, rule_set, program.catalogue)
-    outcome = run_program(program, engine, situation, case.facts)
+    outcome = where_it_stands(case, rule_set, run_program(program, engine, situation, case.facts))
     return why_it_failed(case, program, rule_set, situation, outcome)
 
 

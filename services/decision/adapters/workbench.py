@@ -75,6 +75,7 @@ class Workbench:
         self._progress = progress
         self._program: Program | None = None
         self._version = 0
+        self._calling: frozenset[str] = frozenset()
         self._experimenting: dict[str, tuple[RuleSet, ...]] = {}
         self._past: tuple[int, Program] | None = None
 
@@ -99,6 +100,7 @@ class Workbench:
         if program is None:
             return Loaded(compilation.problems)
         self._program, self._version = program, version
+        self._calling = frozenset({*program.thing_events, *program.opens_pairs})
         self._experimenting = {
             key: tuple(
                 {
@@ -141,7 +143,8 @@ class Workbench:
             for item, event in enumerate(batch.events, start=first):
                 self._progress.at(item)
                 try:
-                    items.extend(self._called(item, event))
+                    if event.type in self._calling:
+                        items.extend(self._called(item, event))
                     found = self._one(item, event, batch, snapshots, stored_arms or {})
                 except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
                     found = set_aside(item, event, batch, f"{type(error).__name__}: {error}")

@@ -256,6 +256,24 @@ async def test_two_workers_call_nobody_twice_and_forget_nobody(make_worker):
     assert (await it.runs())[0].asked == 100
 
 
+async def test_a_page_that_two_workers_asked_for_moves_a_run_on_once(make_worker):
+    it = await calling(make_worker, SCHEDULE, audiences=AudiencesFake(dict.fromkeys(range(1, 8), 0)))
+    await it.opening.look()
+    await it.at("2026-12-11T12:00:00Z")
+    page, faster = it.audiences.page, [True]
+
+    async def slow(*asked):
+        if faster and faster.pop():
+            await _released(it)  # the first was so slow that its lease ended
+            assert await it.asking.step()
+        return await page(*asked)
+
+    it.audiences.page = slow
+    assert await it.asking.step()
+    assert [customer for _, _, customer in await it.calls()] == [1, 2, 3]
+    assert [run.pages for run in await it.runs()] == [1]
+
+
 async def test_a_crash_between_or_in_pages_loses_nobody(make_worker):
     it = await calling(make_worker, SCHEDULE, audiences=AudiencesFake(dict.fromkeys(range(1, 11), 0)))
     await it.opening.look()

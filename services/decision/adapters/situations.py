@@ -20,6 +20,7 @@ from services.decision.domain.triggers import (
     TRIGGER_DUE,
     due_key,
     key_of,
+    thing_after,
     unpack_happening,
 )
 from services.vocabulary.catalogue import CONSENTS
@@ -69,6 +70,9 @@ def situation_of(
             name, fields = _happening(fields, catalogue)
     elif name.startswith(ASK) and event.data:
         asked = catalogue.question(name.removeprefix(ASK)).coerce(orjson.loads(event.data))
+    things = _things(snapshot.things, event.things)
+    if trigger and event.type == TRIGGER_DUE:
+        things |= _thing_that_it_happened_to(name, fields, snapshot, catalogue)
     traits = LazyTraits(snapshot.traits, event.line, snapshot.consents, event.time_micros)
     zone = traits.get("zone")
     cycle_day = traits.get("cycle_day")
@@ -80,7 +84,7 @@ def situation_of(
         accepted_micros=accepted_micros,
         now_micros=event.time_micros,
         traits=traits,
-        things=_things(snapshot.things, event.things),
+        things=things,
         activity=LazyActivity(snapshot.activity),
         withheld=withheld_purposes(snapshot) if withheld is None else withheld,
         zone=zone if isinstance(zone, str) and _is_zone(zone) else catalogue.default_zone,
@@ -112,6 +116,17 @@ def _happening(due: Mapping[str, Any], catalogue: Catalogue) -> tuple[str, Mappi
     happened = catalogue.event_type(name)
     fields = {**happened.coerce(raw), **since}
     return (name if happened.thing else TRIGGER_DUE), fields
+
+
+def _thing_that_it_happened_to(
+    name: str, fields: Mapping[str, Any], snapshot: stream_pb2.Snapshot, catalogue: Catalogue
+) -> dict[str, dict[str, Any]]:
+    """The thing that the event names, as the event left it; none when the snapshot has it as it is now."""
+    happened = catalogue.event_type(name)
+    key = fields.get(happened.thing)
+    if any(one.kind == happened.thing and one.key == key and not one.withheld for one in snapshot.things):
+        return {}
+    return thing_after(happened, fields)
 
 
 def pack_due(step: DueStep) -> bytes:

@@ -12,7 +12,15 @@ from services.decision.domain.journeys import KEY, REACHED, STEP, key_text
 from services.decision.domain.program import ActionRule, Case, Program, RuleSet
 from services.decision.domain.run import Outcome, run_program
 from services.decision.domain.situation import Situation
-from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE, Absence, Occasion, due_key
+from services.decision.domain.triggers import (
+    JOURNEY_DUE,
+    TRIGGER_DUE,
+    Absence,
+    Occasion,
+    ThingEvent,
+    due_key,
+    thing_after,
+)
 from services.vocabulary.catalogue import CONSENTS, Catalogue
 from services.vocabulary.values import SECOND, Money, ValueType, time_to_micros, zone
 from services.vocabulary.words import ConsentState, RefusalReason
@@ -188,7 +196,7 @@ def situation_of(
         accepted_micros=now,
         now_micros=now,
         traits=_with_consents(case),
-        things=case.things,
+        things={**_thing_concerned(case, rule_set.occasion, catalogue), **case.things},
         activity=activity_of(entries, catalogue),
         withheld=case.withheld,
         zone=zone_name,
@@ -206,6 +214,14 @@ def _trigger_of(case: Case, rule_set: RuleSet) -> str:
     if case.event_type == JOURNEY_DUE:
         return due_key(JOURNEY_DUE, rule_set.name)
     return "" if rule_set.occasion is None else due_key(TRIGGER_DUE, rule_set.name)
+
+
+def _thing_concerned(
+    case: Case, occasion: Occasion | None, catalogue: Catalogue
+) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(occasion, ThingEvent):
+        return {}
+    return thing_after(catalogue.events[occasion.type], case.event)
 
 
 def _with_since(case: Case, occasion: Occasion | None, now_micros: int) -> Mapping[str, Any]:

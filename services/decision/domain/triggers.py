@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.decision.domain.language.ast import All
+from services.vocabulary.catalogue import EventType
 
 TRIGGER_DUE = "trigger.due"
 JOURNEY_DUE = "journey.due"
@@ -80,6 +81,13 @@ def key_of(event_type: str, event: Mapping[str, Any]) -> str:
 def type_of_key(key: str) -> str:
     """The event type that a key is looked up for; a question's key is its own."""
     return key.partition("/")[0]
+
+
+def thing_after(event: EventType, fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The thing that an event is about, by its kind, with the attributes that the event gave it."""
+    if not event.thing:
+        return {}
+    return {event.thing: {name: fields[field] for name, field in event.thing_sets.items() if field in fields}}
 
 
 def pack_happening(event_type: str, fields: Mapping[str, Any]) -> str:

@@ -48,6 +48,21 @@ def test_what_happened_to_a_thing_is_the_event_of_whoever_it_concerns():
     assert found.event == {"cell": "FR-1", "incident": "INC7", "eta": 1_000_000}
 
 
+@pytest.mark.parametrize(
+    ("key", "withheld", "incident"),
+    [("FR-1", False, "as it is now"), ("FR-1", True, "INC7"), ("FR-2", False, "INC7"), ("", False, "INC7")],
+)
+def test_the_thing_that_it_happened_to_is_meant_and_as_it_is_now_if_the_snapshot_has_it(
+    key, withheld, incident
+):
+    things = [stream_pb2.Thing(kind="cell", key=key, withheld=withheld)] if key else []
+    for thing in things:
+        thing.attributes["incident"].text = "as it is now"
+    fields = {"cell": "FR-1", "incident": "INC7"}
+    found = a_situation(due(happening=pack_happening("network.outage_started", fields)), things=things)
+    assert found.things["cell"] == {"incident": incident}
+
+
 def test_what_opened_a_pair_lends_its_fields_and_is_not_counted_again():
     found = a_situation(due(happening=pack_happening("case.opened", {"case": "C1", "topic": "bill"})))
     assert (found.event_type, found.trigger) == ("trigger.due", "trigger.due/t")

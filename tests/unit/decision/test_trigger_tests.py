@@ -105,9 +105,13 @@ rules:
     do: {TASK}
 tests:
   - name: at the cell
-    given: {{profile: {{last_cell: FR-1}}, context: {{cell: {{incident: INC7}}}}}}
+    given: {{profile: {{last_cell: FR-1}}}}
     when: {{cell: FR-1, incident: INC7, eta: "2026-01-01T18:00:00Z"}}
     then: {{fires: [tell]}}
+  - name: over by now
+    given: {{profile: {{last_cell: FR-1}}, context: {{cell: {{}}}}}}
+    when: {{cell: FR-1, incident: INC7, eta: "2026-01-01T18:00:00Z"}}
+    then: {{fires: []}}
   - name: elsewhere
     given: {{profile: {{last_cell: FR-2}}, context: {{cell: {{incident: INC7}}}}}}
     when: {{cell: FR-1, incident: INC7, eta: "2026-01-01T18:00:00Z"}}
@@ -120,7 +124,7 @@ tests:
 
 
 def test_a_thing_is_tested_with_the_fields_of_what_happened_to_it():
-    assert results(THING) == {"at the cell": "", "elsewhere": "", "withheld": ""}
+    assert results(THING) == {"at the cell": "", "over by now": "", "elsewhere": "", "withheld": ""}
 
 
 QUESTION = f"""

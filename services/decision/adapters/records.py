@@ -33,6 +33,7 @@ _DECOMPRESSOR = zstandard.ZstdDecompressor()
 _CANDIDATE_DEFAULTS = {
     known.name: known.default for known in fields(Candidate) if known.name not in {"parameters", "slot"}
 }
+_CIRCUMSTANCES = tuple(known.name for known in fields(Circumstances))
 
 
 class Record:
@@ -125,7 +126,7 @@ def unpack_candidate(packed: bytes) -> Candidate:
 
 
 def _circumstances_to_json(circumstances: Circumstances) -> dict[str, Any]:
-    return {known.name: getattr(circumstances, known.name) for known in fields(Circumstances)}
+    return {name: getattr(circumstances, name) for name in _CIRCUMSTANCES}
 
 
 def _standing_to_json(standing: Standing) -> dict[str, Any]:
@@ -222,7 +223,8 @@ def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
     body = {
         name: value
         for name, default in _CANDIDATE_DEFAULTS.items()
-        if (value := getattr(candidate, name)) != default or type(value) is not type(default)
+        if (value := getattr(candidate, name)) is not default
+        and (value != default or type(value) is not type(default))
     }
     if candidate.parameters:
         body["parameters"] = {

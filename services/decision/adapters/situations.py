@@ -310,6 +310,13 @@ def unpack_activity(packed: stream_pb2.TypeActivity) -> Activity:
             texts[column.field] = [known[index] for index in column.text_indexes]
         else:
             numbers[column.field] = list(column.numbers)
+    if not packed.day_deltas:
+        return Activity(
+            list(accumulate(packed.time_delta_micros)),
+            list(accumulate(packed.sequence_deltas)),
+            numbers,
+            texts,
+        )
     return Activity(
         times=list(accumulate(packed.time_delta_micros)),
         sequences=list(accumulate(packed.sequence_deltas)),

@@ -75,6 +75,7 @@ class _Run:
         self.inferred: list[str] = []
         self.rules: list[ActionRule] = []
         self.fact_rules: list[FactRule] = []
+        self._fact_rules: set[str] = set()
         self.withheld: list[ActionRule] = []
 
     def add(self, shard: Shard) -> None:
@@ -91,7 +92,8 @@ class _Run:
         for key in fired.rules:
             if key in shard.rules:
                 self.rules.append(shard.rules[key])
-            elif shard.facts[key] not in self.fact_rules:
+            elif key not in self._fact_rules:
+                self._fact_rules.add(key)
                 self.fact_rules.append(shard.facts[key])
         if len(self.rules) + len(self.fact_rules) > MOST_FIRED:
             raise RunawayRulesError(too_many_fired(self.rules[-1].key if self.rules else fired.rules[-1]))

@@ -39,6 +39,7 @@ def test_every_kind_of_rule_set_has_one() -> None:
         "campaign",
         "care-desk",
         "table",
+        "journey",
         "experiment",
     }
 

@@ -71,21 +71,52 @@ _RULE_NAME = Words(NAME, numbers=True)
 _FACTS = OneOrList(Words(FACT))
 _TRIGGER = Either((Known("event"), Refer("trigger")))
 
+_AUDIENCE = Key(
+    "audience", "Conditions on traits and consents: whom it concerns", Conditions(), required=True
+)
+TRIGGERS: Mapping[str, BlockOf] = {
+    "nothing": BlockOf(
+        "a trigger with `nothing`",
+        "Something did not happen",
+        (
+            Key("nothing", "The event type that did not come", Known("event"), required=True),
+            Key("for", "How long it did not come", _LENGTH, required=True),
+            Key("after", "The event type that opens the pair", Known("event")),
+            Key("by", "The field that both events of the pair share", Words(WINDOW)),
+        ),
+        with_key=(("after", "by"), ("by", "after")),
+    ),
+    "every": BlockOf(
+        "a trigger with `every`",
+        "A time has come",
+        (
+            Key(
+                "every",
+                "Days and a time of day: day at 09:00, first tue of month at 09:00",
+                Words(),
+                required=True,
+            ),
+            Key(
+                "zone", "Whose clock: customer (each customer's own), or a zone such as Europe/Paris", Words()
+            ),
+            _AUDIENCE,
+        ),
+    ),
+    "thing": BlockOf(
+        "a trigger with `thing`",
+        "Something happened to a thing",
+        (Key("thing", "The event type of a thing", Known("thing-event"), required=True), _AUDIENCE),
+    ),
+    "ask": BlockOf(
+        "a trigger with `ask`",
+        "A question was asked",
+        (Key("ask", "A question that is answered at once", Known("question"), required=True),),
+    ),
+}
 TRIGGER = BlockOf(
     "a trigger",
     "Something that the system notices, or a question",
-    (
-        Key("nothing", "The event type that did not come", Known("event")),
-        Key("for", "How long it did not come", _LENGTH),
-        Key("after", "The event type that opens the pair", Known("event")),
-        Key("by", "The field that both events of the pair share", Words(WINDOW)),
-        Key("every", "Days and a time of day: day at 09:00, first tue of month at 09:00", Words()),
-        Key("zone", "Whose clock: customer (each customer's own), or a zone such as Europe/Paris", Words()),
-        Key("thing", "The event type of a thing", Known("thing-event")),
-        Key("audience", "Conditions on traits and consents: whom it concerns", Conditions()),
-        Key("ask", "A question that is answered at once", Known("question")),
-    ),
-    among=("nothing", "every", "thing", "ask"),
+    tuple(dict.fromkeys(key for block in TRIGGERS.values() for key in block.keys)),
 )
 
 LIMITS = BlockOf(
@@ -371,7 +402,7 @@ RULE_SET = BlockOf(
 )
 
 PARTS: Mapping[str, Form] = {
-    "trigger": TRIGGER,
+    "trigger": Either(tuple(TRIGGERS.values())),
     "once": Either((Words(f"{LENGTH}|cycle|ever"), ONCE)),
     "step": STEP,
     "history": HISTORY,

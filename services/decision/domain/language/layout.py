@@ -126,7 +126,12 @@ def _form_of(entries: Entries, form: Form) -> Form:
         case Either(forms=forms):
             found = [_form_of(entries, each) for each in forms]
             kinds = (BlockOf, Named) if entries.keyed else (ListOf, Conditions)
-            return next((each for each in found if isinstance(each, kinds)), Anything())
+            fits = [each for each in found if isinstance(each, kinds)]
+            names = {_name(item) for item in entries.items}
+            blocks = [each for each in fits if isinstance(each, BlockOf)]
+            # of several kinds of block the one that has most of these keys
+            best = max(blocks, key=lambda block: len(names & set(block.names)), default=None)
+            return best or next(iter(fits), Anything())
         case _:
             return form
 

@@ -1,8 +1,9 @@
 """Reads what calls for a rule set: events, questions, or an occasion that the system notices."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from services.decision.domain.language import grammar
 from services.decision.domain.language.conditions import read_conditions
 from services.decision.domain.language.journey_reader import journey_events
 from services.decision.domain.language.nodes import Block, Listing, Node
@@ -26,12 +27,7 @@ from services.decision.domain.triggers import (
 from services.vocabulary.catalogue import CYCLE_DAYS, Catalogue, EventType, Question
 from services.vocabulary.values import DAY, format_duration
 
-_KEYS: Mapping[str, tuple[str, ...]] = {
-    "nothing": ("nothing", "for", "after", "by"),
-    "every": ("every", "zone", "audience"),
-    "thing": ("thing", "audience"),
-    "ask": ("ask",),
-}
+_KEYS = {form: block.names for form, block in grammar.TRIGGERS.items()}
 _FORMS = "{nothing: …, for: …}, {every: …, audience: […]}, {thing: …, audience: […]} or {ask: …}"
 _LONGEST_SILENCE = 13 * CYCLE_DAYS * DAY
 

@@ -18,7 +18,13 @@ from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.program import RuleSetText
 from services.decision.domain.run import MOST_FIRED, too_many_fired
 from services.decision.domain.trial import Arbitrated, run_tests
-from services.vocabulary.words import ActionKind, ActionOutcome
+from services.vocabulary.words import (
+    CATEGORY_FACTS,
+    ActionKind,
+    ActionOutcome,
+    ConsentState,
+    RefusalReason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -93,12 +99,24 @@ def arbitrator(program: Program, catalogue: Catalogue) -> Callable[[Case, Situat
             for action in actions
             if action.outcome is not ActionOutcome.REFUSED and action.candidate.kind is not ActionKind.STEP
         ]
+        unwanted = {name(action) for action in actions if _unwanted(case, action)}
         return Arbitrated(
-            tuple(dict.fromkeys(wins)),
-            {name(action): action.reason for action in actions if action.reason is not None},
+            tuple(rule for rule in dict.fromkeys(wins) if rule not in unwanted),
+            dict.fromkeys(unwanted, RefusalReason.NO_CONSENT)
+            | {name(action): action.reason for action in actions if action.reason is not None},
         )
 
     return arbitrate
+
+
+def _unwanted(case: Case, action: DecidedAction) -> bool:
+    """Whether the test says no to what the channel service would ask about the action."""
+    category = action.candidate.category
+    if action.outcome is not ActionOutcome.DISPATCHED or category is None:
+        return False
+    purpose = CATEGORY_FACTS[category].purpose
+    said = None if purpose is None else case.consents.get(purpose)
+    return said is not None and said is not ConsentState.GRANTED
 
 
 def name_of(document: Any) -> str:

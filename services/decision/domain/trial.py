@@ -44,7 +44,8 @@ class TestResult:
 class Arbitrated:
     """What arbitration made of an outcome: rules with an action that won, in order, and the refused.
 
-    All rule sets that the event triggered take part; each rule by its rule set's name and its own.
+    All rule sets that the event triggered take part, and what the test says
+    of consents; each rule by its rule set's name and its own.
     """
 
     wins: tuple[tuple[str, str], ...]

@@ -208,6 +208,23 @@ def test_a_test_that_cannot_be_meant_is_told_what_is_right(text, was, becomes, m
     assert suggestion in told
 
 
+CONSENT = f"""
+ruleset: offers
+trigger: topup.received
+rules: [{{id: sell, do: {SALE % "3.00"}}}, {{id: note, do: {TASK}}}]
+tests:
+  - name: said no
+    given: {{consents: {{marketing: withdrawn}}}}
+    then: {{fires: [sell, note], wins: [note], refused: {{sell: NO_CONSENT}}}}
+  - {{name: said yes, given: {{consents: {{marketing: granted}}}}, then: {{wins: [sell, note]}}}}
+  - {{name: said nothing of it, given: {{consents: {{research: denied}}}}, then: {{wins: [sell, note]}}}}
+"""
+
+
+def test_what_was_not_agreed_to_is_refused_in_a_test_that_says_so():
+    assert results(CONSENT) == {"said no": "", "said yes": "", "said nothing of it": ""}
+
+
 RIVAL = f"""
 ruleset: rival
 trigger: topup.received

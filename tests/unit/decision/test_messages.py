@@ -1,9 +1,9 @@
 """Every message that an author can meet, with what calls for it: `messages/*.yaml`.
 
 An entry writes a text into a frame (`messages/frames.yaml`), or gives a whole `file`, perhaps with others
-`beside` it. `»` marks where the problem is said to be. What is expected is all that the compiler says:
-`says`, `instead` (what to write instead), `text` (what is pointed at), `check`, and `warning: true` for one
-that stops nothing; `and` holds further ones.
+`beside` it, or with its `…` being something to `repeat` so many times. `»` marks where the problem is said
+to be. What is expected is all that the compiler says: `says`, `instead` (what to write instead), `text` (what
+is pointed at), `check`, and `warning: true` for one that stops nothing; `and` holds further ones.
 """
 
 import ast
@@ -66,7 +66,8 @@ ENTRIES: list[Any] = [
 def text_of(entry: dict[str, Any]) -> str:
     """The rule set of an entry, marks included."""
     if "file" in entry:
-        return str(entry["file"])
+        piece, times = entry.get("repeat", ("…", 1))
+        return str(entry["file"]).replace("…", piece * times)
     frame = FRAMES[entry["in"]]
     line = next(line for line in frame.splitlines() if "…" in line)
     indent = " " * (len(line) - len(line.lstrip(" -")))

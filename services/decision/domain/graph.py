@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.decision.domain.journeys import STEP
 from services.decision.domain.language.ast import (
     All,
     AnyOf,
@@ -146,7 +147,7 @@ def _rests_on(
     if reads_event or not found:
         types = _types(rule.when)
         for key, trigger in triggers.items():
-            if types is None or key in types:
+            if types is None or key.partition("/")[0] in types:
                 yield Edge(trigger, place)
 
 
@@ -159,6 +160,12 @@ def _types(condition: Condition) -> frozenset[str] | None:
                 return frozenset({value})
             case OneOf(left=EventField(name="type"), values=values, negated=False):
                 return frozenset(values)
+            case Comparison(left=EventField(name=name)) | OneOf(left=EventField(name=name)) if name == STEP:
+                return frozenset({JOURNEY_DUE})
+            case AnyOf(parts=ways):
+                found = [_types(way) for way in ways]
+                if all(each is not None for each in found):
+                    return frozenset(name for each in found for name in each or ())
             case _:
                 pass
     return None

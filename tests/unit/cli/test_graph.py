@@ -85,6 +85,17 @@ def test_of_shared_sets_only_the_facts_in_use_are_drawn() -> None:
     assert "fact/unused" in {node.key for node in graph(shared).nodes}
 
 
+def test_steps_of_a_journey_are_called_by_what_brings_customers_to_them() -> None:
+    journey = (RULES / "starters" / "journey.yaml").read_text(encoding="utf-8")
+    edges = {(edge.start, edge.end) for edge in graph(journey).edges}
+    begins, due, answer = "trigger/order.activated", "trigger/journey.due/journey", "trigger/survey.answered"
+    assert (begins, "rule/journey/step-1") in edges
+    assert (due, "rule/journey/step-1") not in edges
+    assert (due, "rule/journey/step-3") in edges
+    assert (answer, "rule/journey/step-3") not in edges
+    assert (answer, "rule/journey/answer.then-1") in edges
+
+
 @pytest.mark.parametrize("text", [TWENTY, (RULES / "dropped-calls.yaml").read_text()])
 def test_nothing_lies_on_anything_else_and_columns_follow_the_sense(text: str) -> None:
     picture = draw(graph(text), "title")

@@ -289,7 +289,7 @@ class _JourneyReader:
                 node or block,
                 f"two steps are named `{name}`" if name != END else "`end` is the end of every journey",
                 "name",
-                "give each its own id",
+                "give it an id of its own",
                 text=name,
             )
             return path

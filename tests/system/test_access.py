@@ -236,15 +236,20 @@ def crowded(method: Any) -> Iterator[tuple[str, bytes]]:
         request = GetMessageClass(method.input_type)()
         if "request_id" in method.input_type.fields_by_name:
             request.request_id = uuid.uuid4().hex
+        if is_map(place):
+            continue  # its keys are looked up one by one, and what is not known is refused
         if place.is_repeated and place.name != "states":  # no more of them are looked at than there are
             crowd(request, place)
             yield place.name, request.SerializeToString()
         elif place.message_type is not None and not place.is_repeated:
             for inner in place.message_type.fields:
-                is_map = inner.message_type is not None and inner.message_type.GetOptions().map_entry
-                if inner.is_repeated and not is_map:
+                if inner.is_repeated and not is_map(inner):
                     crowd(getattr(request, place.name), inner)
                     yield f"{place.name}.{inner.name}", request.SerializeToString()
+
+
+def is_map(place: Any) -> bool:
+    return place.message_type is not None and place.message_type.GetOptions().map_entry
 
 
 def crowd(message: Any, place: Any) -> None:

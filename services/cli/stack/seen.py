@@ -39,6 +39,11 @@ class Seen:
     task_failures: int = 0
     engine_restarts: int | None = None
     engine_set_aside: int | None = None
+    runs_open: int | None = None
+    """Audiences that are due and not asked to their end."""
+    runs_behind_seconds: float | None = None
+    called: dict[str, int] = field(default_factory=dict)
+    """Customers called by what (schedule, absence, thing, pair), since it started."""
     certificates: dict[str, float] = field(default_factory=dict)
     """How long each is valid, in seconds, by file."""
     resident_bytes: int | None = None
@@ -121,6 +126,12 @@ def _take(seen: Seen, name: str, labels: Mapping[str, str], value: float) -> Non
             seen.engine_restarts = int(value)
         case "rapport_engine_set_aside_total":
             seen.engine_set_aside = int(value)
+        case "rapport_runs_open":
+            seen.runs_open = int(value)
+        case "rapport_runs_behind_seconds":
+            seen.runs_behind_seconds = value
+        case "rapport_called_total":
+            seen.called[labels["kind"]] = int(value)
         case "rapport_certificate_expiry_seconds":
             seen.certificates[labels["file"]] = value
         case "process_resident_memory_bytes":

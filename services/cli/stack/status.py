@@ -207,9 +207,21 @@ def _print_roles(roles: list[Seen]) -> None:
         restarts = sum(seen.engine_restarts or 0 for seen in engines)
         aside = sum(seen.engine_set_aside or 0 for seen in engines)
         click.echo(f"rules engine: {restarts} restarts, {aside} events set aside")
+    asking = [seen for seen in roles if seen.runs_open is not None]
+    if asking:
+        click.echo(audiences(asking))
     refusals = _refusals(roles).most_common(_TOP_REFUSALS)
     said = ", ".join(f"{reason.lower()} {count}" for reason, count in refusals) or "none"
     click.echo(f"refusals since the roles started: {said}")
+
+
+def audiences(roles: list[Seen]) -> str:
+    """How far the audiences are that are being asked; each worker sees all of them."""
+    count = max(seen.runs_open or 0 for seen in roles)
+    behind = max(seen.runs_behind_seconds or 0.0 for seen in roles)
+    called = sum(sum(seen.called.values()) for seen in roles)
+    under_way = f"{count} under way, {_seconds(behind)} behind" if count else "none under way"
+    return f"audiences: {under_way}, {called} customers called since the roles started"
 
 
 def _role_row(seen: Seen) -> tuple[str, ...]:

@@ -49,7 +49,9 @@ class OpenRuns:
         timed = [called for called in live if isinstance(called.occasion, Schedule | Absence)]
         zones = await self._zones(timed)
         now = self._clock.now_micros()
-        if not program or not now:
+        if not now:
+            return 1  # business time is not known yet
+        if not program:
             return None
         async with self._database.transaction() as transaction:
             if not await self._runs.lock_times(transaction, program):

@@ -56,6 +56,7 @@ class AudiencesFake:
         self.filling = False
         self.away = False
         self.asked = []
+        self.zones_asked = 0
 
     async def page(self, run, called, wanted, size):
         assert called.rule_set == run.rule_set
@@ -76,6 +77,7 @@ class AudiencesFake:
     async def zones(self):
         if self.away:
             raise UnavailableError("away")
+        self.zones_asked += 1
         return self.living
 
 
@@ -363,6 +365,10 @@ async def test_the_loops_open_runs_and_work_them_off_and_pause_while_events_wait
         await asyncio.gather(*loops, return_exceptions=True)
 
 
+async def _zones_asked(it):
+    return it.audiences.zones_asked
+
+
 async def _looked(it):
     return await it.pending() == (0, 0)
 
@@ -373,6 +379,18 @@ async def _until(condition):
         while not holds:
             await asyncio.sleep(0.02)
             holds = await condition()
+
+
+async def test_a_worker_that_starts_before_it_knows_the_time_looks_as_soon_as_it_does(make_worker):
+    it = await calling(make_worker, SCHEDULE)
+    it.worker.clock._now = 0
+    loop = asyncio.create_task(it.opening.run())
+    try:
+        await _until(lambda: _zones_asked(it))
+        it.worker.clock.advance_to(NOON)
+        await _until(lambda: _looked(it))
+    finally:
+        loop.cancel()
 
 
 async def test_a_silence_is_told_once_and_a_new_one_again(make_worker):

@@ -61,8 +61,6 @@ def with_needs(
     rule: ActionRule, facts: Mapping[str, Needs], catalogue: Catalogue, triggers: Sequence[EventType]
 ) -> ActionRule:
     """The rule with all that it needs, and its actions with what their `keep` needs."""
-    if rule.moves:  # a customer goes on whatever may be looked at
-        return rule
     mandatory = bool(rule.actions) and all(action.category is Category.MANDATORY for action in rule.actions)
     events = () if mandatory else triggers
     needs = _condition_needs(rule.when, catalogue, events)

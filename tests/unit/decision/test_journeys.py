@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.decision.adapters.checking import arbitrator
-from services.decision.domain.decide import Question, decide, evaluation_of, standing_that_counts
+from services.decision.domain.activity import Activity
+from services.decision.domain.decide import (
+    Planned,
+    Question,
+    decide,
+    evaluate,
+    evaluation_of,
+    standing_that_counts,
+)
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.journeys import CAME, KEY, REACHED, STEP, Position, key_text
 from services.decision.domain.ledger import Account, Ledger
@@ -288,6 +296,58 @@ def test_an_outage_does_not_hurry_the_steps_that_follow() -> None:
     other = came(2 * DAY)
     assert other is not None
     assert (other.reached_micros, other.due_micros) == (at + 2 * DAY, at + 3 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("happened", "sequence", "ends"),
+    [(NOW - 1, 2, False), (NOW, 1, False), (NOW, 2, True), (NOW + DAY, 2, True), (NOW + DAY + 1, 2, False)],
+)
+def test_only_what_happened_since_the_start_and_until_now_ends_a_journey(
+    happened: int, sequence: int, *, ends: bool
+) -> None:
+    text = steps(
+        f"do: {SAY}", "wait: 1d", f"do: {SAY}", head=HEAD + "  exit: [subscription.ended happened]\n"
+    )
+    road = Road(text)
+    road.event("order.activated", NOW, sequence=1)
+    activity = {"subscription.ended": Activity([NOW - DAY, happened], [0, sequence])}
+    road.pass_time(NOW + DAY, activity=activity)
+    assert [rule for _, rule in road.said] == (["step-1"] if ends else ["step-1", "step-3"])
+
+
+@pytest.mark.parametrize(
+    ("after", "answers"), [(-1, False), (0, True), (2 * DAY, True), (2 * DAY + 1, False)]
+)
+def test_an_answer_counts_while_the_customer_stands_there(after: int, *, answers: bool) -> None:
+    road = Road(TWO_AWAITS)
+    road.event("order.activated", NOW)
+    assert road.event("message.replied", NOW + after) == (["first"] if answers else [])
+
+
+def test_a_planned_action_of_a_step_is_done_though_the_journey_has_gone_on() -> None:
+    road = Road(steps("do: {task: call-back, category: service, after: 1d}", "wait: 1h"))
+    situation = Situation("order.activated", {}, NOW, 1, NOW, NOW)
+    outcome = run_program(road.program, Oracle(), situation)
+    eligibility = Eligibility(catalogue())
+    evaluation = evaluation_of(road.program, eligibility, Question("d", situation), outcome)
+    planned = decide(evaluation, Ledger({}).standing((1,))).actions[0]
+    assert planned.outcome is ActionOutcome.PLANNED
+    at = NOW + DAY
+    later = Situation("action.due", {}, at, 2, at, at)
+    again, _ = evaluate(
+        road.program, Oracle(), eligibility, Question("e", later, Planned(planned.candidate, NOW, 1))
+    )
+    outcomes = [action.outcome for action in decide(again, Ledger({}).standing((1,))).actions]
+    assert outcomes == [ActionOutcome.DISPATCHED]
+
+
+def test_a_step_that_is_due_at_once_stays_in_the_chain_of_our_own_events() -> None:
+    at_once = Position("step-2.then", NOW, NOW, NOW, 1)
+    for hops, expected in ((0, 1), (4, 5), (5, 5)):
+        ledger = Ledger({1: Account()})
+        ledger.move((1,), {("j", ""): at_once, ("j", "k"): replace(at_once, due_micros=NOW + 1)}, "", hops)
+        places = ledger.standing((1,)).positions
+        assert (places["j", ""].hops, places["j", "k"].hops) == (expected, 0)
 
 
 def test_a_key_is_never_longer_than_an_index_takes() -> None:

@@ -128,7 +128,8 @@ class _Maker:
     def _aim_leaf(self, condition: Condition, want: bool) -> None:  # noqa: FBT001
         """Draws values, and a moment, until the condition comes out so."""
         chance = self._chance
-        paths = [leaf.source for leaf in paths_of(condition) if leaf.source in self._choices.slots]
+        slots = self._choices.slots.keys() - {TYPE}
+        paths = [leaf.source for leaf in paths_of(condition) if leaf.source in slots]
         about_type = any(leaf.source == TYPE for leaf in paths_of(condition)) or isinstance(
             condition, Crosses
         )

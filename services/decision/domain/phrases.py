@@ -142,7 +142,7 @@ def group_words(group: str, phrases: list[str]) -> str:
         return (
             f"it is not so that {phrases[0]}"
             if len(phrases) == 1
-            else f"none of these is so: ({joined(phrases)})"
+            else f"none of these is so: ({joined(phrases, 'or')})"
         )
     if len(phrases) == 1:
         return phrases[0]

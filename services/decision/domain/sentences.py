@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from services.decision.domain.language.nodes import Node
     from services.decision.domain.program import Program, RuleSet
 
+_PACE = {"s": "second", "min": "minute", "h": "hour"}
 _FUNCTIONS = {
     "count": "how many {} there were",
     "distinct": "how many different values of {} there were",
@@ -326,7 +327,8 @@ def _active(node: Block) -> str:
 def _limit(key: str, text: str) -> str:
     match key:
         case "pace":
-            return f"at most {text.replace('/', ' actions every ')}"
+            number, _, unit = text.partition("/")
+            return f"at most {number.strip()} actions every {_PACE.get(unit.strip(), unit.strip())}"
         case "per day":
             return f"at most {text} actions a day"
         case "budget":

@@ -261,6 +261,8 @@ OCCASIONS = {
     f"rules: [{{id: r, when: [ask.topic is data, profile.tenure_months >= 12], {DO}}}]\n",
     "a question or an event": "trigger: [{ask: care-call}, complaint.opened]\n"
     f"rules: [{{id: r, when: [profile.tenure_months >= 12], {DO}}}]\n",
+    "several events": "trigger: [usage.data_used, complaint.opened]\n"
+    f"rules: [{{id: r, when: [event.type is complaint.opened, profile.tenure_months >= 12], {DO}}}]\n",
     "a table": "trigger: usage.data_used\ntable:\n  columns: [event.country, profile.tenure_months, do]\n"
     "  rows:\n    - [ES or PT, over 12, {message: quota-50, category: service}]\n"
     "    - [any, any, {message: quota-80, category: service}]\n",

@@ -235,6 +235,30 @@ def test_an_event_that_calls_for_one_version_only():
         Comparison(old, new, Oracle()).meet(Customer({}, {"type": "complaint.closed"}))
 
 
+@pytest.mark.parametrize(
+    ("edit", "change"),
+    [
+        (("windows.used > 1000", "windows.used > 999"), Change.MORE),
+        (("windows.used > 1000", "windows.used > 1001"), Change.LESS),
+        (EDITS["a value"], Change.OTHER),
+        (("id: much", "id: renamed"), Change.SAME),
+    ],
+)
+def test_by_what_is_asked_for_a_change_is_more_less_or_another(edit, change):
+    old, new = both(edit)
+    used = 1000 if change is Change.MORE else 1001
+    customer = Customer({"windows": {"used": used}}, {"type": "plan.activated"})
+    assert Comparison(old, new, Oracle()).meet(customer).change is change
+
+
+def test_an_order_that_changes_is_another_outcome():
+    old, new = both(EDITS["an order"])
+    given = {"windows": {"used": 2000}, "profile": {"balance": "20", "usual_bill": "5"}}
+    met = Comparison(old, new, Oracle()).meet(Customer(given, {"type": "plan.activated"}))
+    assert [asked.rule for asked in met.new] == ["costly", "much"]
+    assert met.change is Change.OTHER
+
+
 def test_a_customer_has_a_time_of_their_own():
     old, new = both(EDITS["an hour"])
     given = {"profile": {"balance": "20", "usual_bill": "5"}}

@@ -193,6 +193,11 @@ def lines(conditions):
         ("profile.plan is not a", "the customer's plan is not a (or is not known)"),
         ("profile.plan is not a or b", "the customer's plan is neither a nor b (or is not known)"),
         ("profile.churn_risk >= 0.6", "the customer's churn risk is at least 0.6"),
+        ("profile.churn_risk <= 0.6", "the customer's churn risk is at most 0.6"),
+        ("profile.churn_risk > 0.6", "the customer's churn risk is more than 0.6"),
+        ("profile.churn_risk < 0.6", "the customer's churn risk is less than 0.6"),
+        ("profile.contract_end >= 2027-01-01", "the customer's contract end is no earlier than 2027-01-01"),
+        ("profile.contract_end <= 2027-01-01", "the customer's contract end is no later than 2027-01-01"),
         ("profile.contract_end < 2027-01-01", "the customer's contract end is before 2027-01-01"),
         (
             "profile.balance > profile.usual_bill * 1.5",

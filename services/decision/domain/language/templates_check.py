@@ -24,6 +24,13 @@ def check_template(node: Block, spec: ActionSpec, catalogue: Catalogue, report: 
             )
             return ""
     if spec.kind is ActionKind.TASK and not spec.template:
+        if spec.category is Category.MANDATORY:
+            report.error(
+                node,
+                "a mandatory task names no template, and so no legal or contractual ground",
+                "no-ground",
+                "add template: NAME of one with a ground, or use the category service",
+            )
         return ""
     names = list(dict.fromkeys(_names(spec, offer)))
     known = [catalogue.templates[name] for name in names if name in catalogue.templates]

@@ -220,14 +220,12 @@ class _WindowReader:
         return read_conditions(node, self._scope.inside_where(event), self._report, "where")
 
     def _kept(self, node: Node, window: Window, event: EventType) -> bool:
-        keep = event.keep
-        if window.over == "ever":
-            return True
+        keep = event.keep  # the newest entry is always kept: `since` reaches no further than its `before`
         days = window.last * (CYCLE_DAYS if window.over == "cycles" else 1)
         span = (window.last if window.over == "rolling" else days * DAY) + window.before
         by_day = (
             window.over != "rolling"
-            and window.function in _BY_DAY
+            and window.function in {*_BY_DAY, "since"}
             and window.where is None
             and (window.function != "avg" or event.fields[window.field].required)
         )

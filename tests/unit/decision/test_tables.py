@@ -35,6 +35,9 @@ def errors_of(text: str) -> list[Problem]:
     ("path", "cell", "expected"),
     [
         ("event.country", "any", True),
+        ("event.country", "'any'", True),
+        ("event.country", "'ES or PT'", True),
+        ("profile.plan", "'\"any\"'", False),
         ("event.country", "ES or PT", True),
         ("event.country", "FR", False),
         ("event.country", "not ES", False),

@@ -269,7 +269,7 @@ def _lines(tokens: Sequence[Token], text: str) -> list[tuple[str, range]]:
 
 
 def _is_any(cell: Node) -> bool:
-    return isinstance(cell, Scalar) and not cell.quoted and cell.text.strip() == "any"
+    return isinstance(cell, Scalar) and cell.text.strip() == "any"
 
 
 def _is_empty(cell: Scalar) -> bool:

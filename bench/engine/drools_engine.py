@@ -5,6 +5,7 @@ each other out, so each fact is replaced by what it is inferred from.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ class DroolsEngine:
         java = shutil.which("java")
         if java is None:
             raise NotHereError("there is no Java on this machine (17 or newer is needed)")
+        logging.getLogger("jpyutil").setLevel(logging.ERROR)  # it looks for a JVM before it is told of one
         try:
             import jpyutil
             from drools import ruleset
@@ -56,6 +58,9 @@ class DroolsEngine:
         """The snapshot as JSON."""
         del rules
         return json.dumps(snapshot)
+
+    def refresh(self) -> None:
+        """It does not tire."""
 
     def run(self, event_type: str, prepared: str) -> Sequence[str]:
         """Names of the action rules that fire."""

@@ -32,6 +32,7 @@ from services.decision.domain.run import run_program
 from services.vocabulary.catalogue import Catalogue
 
 _NOBODY = Standing()
+_WARM_UP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,15 @@ class Levels:
         for other in self._others:
             runs[other.name] = self._run_other(other)
         for run in runs.values():
-            run()  # loads, compiles and warms up
+            _warm_up(run)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)  # as the engine's process does
         best = dict.fromkeys(runs, float("inf"))
         events = self._population.events
         for _ in range(rounds):
+            for other in self._others:
+                other.refresh()
             for name, run in runs.items():
                 began = time.process_time()
                 run()
@@ -214,3 +217,10 @@ class Levels:
                 other.run(event_type, prepared)
 
         return run
+
+
+def _warm_up(run: Callable[[], None]) -> None:
+    """Lets it load, compile and, in Java, compile again what it has seen often."""
+    began = time.process_time()
+    while time.process_time() - began < _WARM_UP_SECONDS:
+        run()

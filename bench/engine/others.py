@@ -22,6 +22,10 @@ class OtherEngine(Protocol):
         """The snapshot in the form that the engine takes soonest; this is not timed."""
         ...
 
+    def refresh(self) -> None:
+        """Makes it as quick as it was at first; called before each round, and not timed."""
+        ...
+
     def run(self, event_type: str, prepared: Any) -> Sequence[str]:
         """Names of the action rules that fire."""
         ...

@@ -35,6 +35,9 @@ class ZenEngine:
         del rules
         return dict(snapshot)
 
+    def refresh(self) -> None:
+        """It does not tire."""
+
     def run(self, event_type: str, prepared: dict[str, Value]) -> Sequence[str]:
         """Names of the action rules that fire."""
         result = self._engine.evaluate(event_type, prepared)["result"]

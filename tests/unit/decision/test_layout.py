@@ -265,6 +265,8 @@ def test_a_rule_set_laid_out():
          "trigger: {every: day at 09:00, audience: [profile.plan is a]}"),
         ("tests: [{then: {facts: [], fires: []}, name: x}]",
          "tests:\n  - {name: x, then: {fires: [], facts: []}}"),
+        ('table: {columns: [event.country, do], rows: [["any", {category: service, message: "a"}]]}',
+         'table:\n  columns: [event.country, do]\n  rows:\n    - ["any", {message: a, category: service}]'),
         ("unknown: {b: 1, a: 2}", "unknown: {b: 1, a: 2}"),
     ],
 )  # fmt: skip

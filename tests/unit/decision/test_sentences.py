@@ -169,7 +169,7 @@ def test_every_path_and_literal_of_a_condition_occurs_in_its_rule(text):
     for rule in json.loads(text)["rules"]:
         for line in lines(rule["when"]):
             for token in cut(line):
-                if token.is_path:
+                if token.is_path and not (line.startswith("event.type ") and token.offset):
                     assert f"is written {token.text}." in glossary, (line, glossary)
                 elif token.kind == "quoted" or re.match(r"-?[0-9]", token.text):
                     number = re.match(r"-?[0-9.]*[0-9]", token.text)

@@ -37,10 +37,11 @@ _COLUMNS: dict[str, Form] = {"do": OneOrList(Refer("action")), "once": Refer("on
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One value. `plain`: written without quotes, with this very text."""
+    """One value. `plain`: written without quotes, with this very text. `kept`: its quotes mean something."""
 
     text: str
     plain: bool
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +171,9 @@ def _rows(rows: Entries, table: Entries) -> Entries:
         if isinstance(row.value, Word):
             return row
         inside = tuple(
-            replace(cell, value=_ordered(cell.value, form))
-            if form is not None and isinstance(cell.value, Entries)
-            else cell
+            replace(cell, value=_ordered(cell.value, form or Anything()))
+            if isinstance(cell.value, Entries)
+            else replace(cell, value=replace(cell.value, kept=True))  # "any" in quotes is a text
             for cell, form in zip(row.value.items, [*forms, *[None] * len(row.value.items)], strict=False)
         )
         return replace(row, value=replace(row.value, items=inside))
@@ -299,7 +300,7 @@ def _word(word: Word) -> str:
     text = word.text
     if word.plain and "\n" not in text:
         return text
-    if _WORD.fullmatch(text) and text.lower() not in _OTHER_THAN_TEXT:
+    if not word.kept and _WORD.fullmatch(text) and text.lower() not in _OTHER_THAN_TEXT:
         return text
     if _fits_a_block(text):
         kept = "|" if text.endswith("\n") else "|-"

@@ -131,7 +131,7 @@ def _about(draw: st.DrawFn, path: str, kind: str, known: Mapping[str, str]) -> s
         words += ["sum"] * (kind in _NUMBERS | {"money", "duration"})
     match draw(st.sampled_from(words)):
         case "or":
-            return f"{path} is {value} or {draw(st.sampled_from(VALUES[kind]))}"
+            return f"{path} is {value} or {draw(st.sampled_from((*VALUES[kind], 'profile.better_plan')))}"
         case "not or":
             return f"{path} is not {value} or {draw(st.sampled_from(VALUES[kind]))}"
         case "starts":

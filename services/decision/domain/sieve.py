@@ -1,12 +1,12 @@
 """Which rules of a shard the snapshot lets fire: their tests as one Python function, made once.
 
-The engine's network looks at every rule for every event; a function stops at the first test that fails, and
-what the others would have looked at need not even be computed. What is left to the network is chaining: rules
-that ask for facts which are inferred in their own stratum. All else is settled when a stratum begins.
+The engine's network asks every test of every rule for every event; a function stops at the first test that
+fails, and what the others would have looked at need not even be computed. The network is given the result, a
+flag a rule, and does what it is for: facts that chain, negation, priorities, firing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from services.decision.domain.program import Shard
@@ -20,27 +20,17 @@ _SNAPSHOT = {"kind": "snap"}
 
 @dataclass(frozen=True, slots=True)
 class SievedRule:
-    """One engine rule without its tests: when it is its turn, and the facts it asks for and infers.
-
-    `name`: of the engine's rule; `key`: of the rule it stands for; `infers`: empty for an action rule. Of the
-    facts it asks for, those `chained` may come in its own stratum; those `settled` are there or not when it
-    begins, and so are those that must be `absent`. `linked`: it asks for facts of its own stratum, or infers
-    one that another asks for.
-    """
+    """One engine rule without its tests: name and rank, its gate's stratum, its patterns for facts."""
 
     name: str
-    key: str
     stratum: int
-    settled: frozenset[str]
-    chained: frozenset[str]
-    absent: frozenset[str]
-    infers: str
-    linked: bool = False
+    rank: int
+    facts: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sieve:
-    """The rules of a shard, stratum by stratum, in the order in which they fire unless chaining decides."""
+    """The rules of a shard, stratum by stratum, and which of them pass."""
 
     rules: tuple[SievedRule, ...]
     passed: Passed
@@ -57,26 +47,19 @@ def sieve_of(shard: Shard) -> Sieve:
     rules: list[SievedRule] = []
     tests: list[Sequence[Mapping[str, Any]]] = []
     for name, rule in ordered:
-        _, snapshot, *others = (pattern for entry in rule["all"] for pattern in entry.items())
-        conjuncts = snapshot[1]["$and"]
+        _, snapshot, *facts = rule["all"]
+        ((_, asked),) = snapshot.items()
+        conjuncts = asked["$and"]
         if conjuncts[0] != _SNAPSHOT:
-            raise ValueError(f"the compiler never writes {snapshot[1]}")
-        asked = frozenset(each["fact"] for word, each in others if not word.endswith("$not"))
-        absent = frozenset(each["fact"] for word, each in others if word.endswith("$not"))
-        chained = asked & inferred.get(_stratum(rule), set())
+            raise ValueError(f"the compiler never writes {asked}")
+        absent = {
+            each["fact"] for pattern in facts for word, each in pattern.items() if word.endswith("$not")
+        }
         if absent & inferred.get(_stratum(rule), set()):
             raise ValueError(f"{name} asks for the absence of a fact of its own stratum")
-        fact = shard.facts.get(shard.rule_of[name])
-        infers = "" if fact is None else fact.fact
-        rules.append(
-            SievedRule(name, shard.rule_of[name], _stratum(rule), asked - chained, chained, absent, infers)
-        )
+        rules.append(SievedRule(name, _stratum(rule), rule["pri"], tuple(facts)))
         tests.append(conjuncts[1:])
-    wanted = {(rule.stratum, fact) for rule in rules for fact in rule.chained}
-    linked = [
-        replace(rule, linked=bool(rule.chained) or (rule.stratum, rule.infers) in wanted) for rule in rules
-    ]
-    return Sieve(tuple(linked), _function(tests))
+    return Sieve(tuple(rules), _function(tests))
 
 
 def _stratum(rule: Mapping[str, Any]) -> int:

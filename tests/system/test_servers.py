@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_status.rpc_status import from_call
 
 SERVICES = {
-    "profile": ["rapport.profile.v1.ProfileService"],
+    "profile": ["rapport.profile.v1.AudienceService", "rapport.profile.v1.ProfileService"],
     "decision": ["rapport.decision.v1.DecisionService", "rapport.decision.v1.RuleSetService"],
     "channel": ["rapport.channel.v1.ChannelService", "rapport.channel.v1.QuarantineService"],
 }

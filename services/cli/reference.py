@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -132,7 +133,7 @@ def _parts(catalogue: Catalogue) -> dict[str, Callable[[], str]]:
         "channels": lambda: ", ".join(f"`{channel}`" for channel in grammar.CHANNELS) + ".\n",
     }
     for block in grammar.BLOCKS:
-        parts[f"keys of {_plain(block.title)}"] = lambda block=block: _keys(block)  # type: ignore[misc]
+        parts[f"keys of {_plain(block.title)}"] = partial(_keys, block)
     return parts
 
 

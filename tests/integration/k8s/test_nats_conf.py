@@ -185,6 +185,7 @@ async def test_nobody_comes_in_without_the_password(cluster):
 
 
 async def test_nobody_comes_in_without_tls(cluster):
+    await (await connected(cluster)).close()  # it listens
     reader, writer = await asyncio.open_connection("127.0.0.1", cluster.ports[0])
     writer.write(b'CONNECT {"user":"profile","pass":"profile-password"}\r\nPING\r\n')
     async with asyncio.timeout(20):

@@ -36,7 +36,7 @@ def _hold_threads() -> grpc.Channel:
     """A channel that is never connected nor closed before the process ends.
 
     gRPC 1.85 ends its threads when a process closes its last channel, and now and then waits for them for
-    good (seen twice in two runs that opened and closed thousands); while this one stands it keeps them.
+    good (seen once in each of two runs of all tests); while this one stands it keeps them.
     """
     return grpc.insecure_channel("127.0.0.1:1")
 

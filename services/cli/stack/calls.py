@@ -21,7 +21,7 @@ def open_channel(target: str, caller: TokenFiles) -> grpc.Channel:
         raise StackError(
             f"{caller.token} and {caller.authority.name} are needed and cannot be read: {error.strerror}."
         ) from error
-    _hold_threads()
+    hold_threads()
     credentials = grpc.composite_channel_credentials(
         grpc.ssl_channel_credentials(authority), grpc.access_token_call_credentials(token)
     )
@@ -32,7 +32,7 @@ def open_channel(target: str, caller: TokenFiles) -> grpc.Channel:
 
 
 @cache
-def _hold_threads() -> grpc.Channel:
+def hold_threads() -> grpc.Channel:
     """A channel that is never connected nor closed before the process ends.
 
     gRPC 1.85 ends its threads when a process closes its last channel, and now and then waits for them for

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.cli.stack.calls import hold_threads
+
 LIVE = "live"
 READY = "ready"
 RECOVERY = "recovery"
@@ -28,6 +30,7 @@ def misses(target: str, name: str, *, seconds: float = _SECONDS) -> bool:
 
 
 def _asked(target: str, name: str, seconds: float) -> int | None:
+    hold_threads()  # the supervisor asks for as long as it lives
     # a pool of its own: shared with a channel that failed a moment ago it would wait before it tries again
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(target, options=options) as grpc_channel:

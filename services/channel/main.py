@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from services.channel.adapters.inbox import InboxTransport
-from services.channel.adapters.policies import PolicyFolder
+from services.channel.adapters.policies.folder import PolicyFolder
 from services.channel.adapters.profile import GrpcProfile
 from services.channel.adapters.smpp import SmppSettings, SmppTransport, see_bound
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport

@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 from services.channel.app.ports import (
     Handed,
     HandOver,
+    Inbound,
     MissingTemplate,
     Outgoing,
     Receipt,
@@ -111,6 +112,7 @@ class SetTransport:
         self.answer: Callable[[Outgoing], Handed | None] = self.accept
         self.before_answer: Callable[[Sequence[Outgoing]], asyncio.Future[None] | None] = lambda _: None
         self.incoming: asyncio.Queue[Sequence[Receipt]] = asyncio.Queue()
+        self.written: asyncio.Queue[Sequence[Inbound]] = asyncio.Queue()
 
     @property
     def channel(self) -> Channel:
@@ -134,6 +136,10 @@ class SetTransport:
     async def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         while True:
             yield await self.incoming.get()
+
+    async def inbound(self) -> AsyncIterator[Sequence[Inbound]]:
+        while True:
+            yield await self.written.get()
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from services.channel.app.ports import Handed, HandOver, Inbox, Outgoing, Receipt
+from services.channel.app.ports import Handed, HandOver, Inbound, Inbox, Outgoing, Receipt
 from services.vocabulary.words import Channel
 
 
@@ -34,6 +34,10 @@ class InboxTransport:
         """None."""
         return _none()
 
+    def inbound(self) -> AsyncIterator[Sequence[Inbound]]:
+        """None."""
+        return _nothing()
+
     async def close(self) -> None:
         """Nothing is open."""
 
@@ -41,3 +45,8 @@ class InboxTransport:
 async def _none() -> AsyncIterator[Sequence[Receipt]]:
     for receipts in list[Sequence[Receipt]]():
         yield receipts
+
+
+async def _nothing() -> AsyncIterator[Sequence[Inbound]]:
+    for messages in list[Sequence[Inbound]]():
+        yield messages

@@ -27,7 +27,7 @@ from services.channel.adapters.smpp_pdus import (
     read_delivered,
     submits_of,
 )
-from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt
+from services.channel.app.ports import Handed, HandOver, Inbound, Outgoing, Receipt
 from services.runtime.errors import UnavailableError
 from services.vocabulary.words import Channel
 
@@ -168,6 +168,10 @@ class SmppTransport:
             for link, sequence, _ in taken:
                 link.answer_deliver(sequence)
 
+    def inbound(self) -> AsyncIterator[Sequence[Inbound]]:
+        """What subscribers send; so far it is refused to the SMSC."""
+        return _nothing_inbound()
+
     async def close(self) -> None:
         """Unbind and close."""
         self._closing = True
@@ -295,3 +299,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, BindRefused):
         return name_of(error.status)
     return type(error).__name__
+
+
+async def _nothing_inbound() -> AsyncIterator[Sequence[Inbound]]:
+    for batch in list[Sequence[Inbound]]():
+        yield batch

@@ -11,7 +11,7 @@ import structlog
 from aiosmtplib import SMTPException, SMTPResponseException
 
 from services.channel.adapters.mail import BadMail, Mail, mail_address, mail_of
-from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt
+from services.channel.app.ports import Handed, HandOver, Inbound, Outgoing, Receipt
 from services.vocabulary.words import Channel
 
 _ENHANCED = re.compile(r"\b([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
@@ -81,6 +81,10 @@ class SmtpTransport:
     def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """None: a relay's yes is all that SMTP says."""
         return _no_receipts()
+
+    def inbound(self) -> AsyncIterator[Sequence[Inbound]]:
+        """None: a relay only takes mail."""
+        return _nothing_inbound()
 
     async def close(self) -> None:
         """Say goodbye on all connections."""
@@ -248,4 +252,9 @@ async def _quit(connection: aiosmtplib.SMTP) -> None:
 
 async def _no_receipts() -> AsyncIterator[Sequence[Receipt]]:
     for batch in _NO_BATCHES:
+        yield batch
+
+
+async def _nothing_inbound() -> AsyncIterator[Sequence[Inbound]]:
+    for batch in list[Sequence[Inbound]]():
         yield batch

@@ -80,6 +80,22 @@ class Receipt:
     """The provider's error code and its meaning, without address or text."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One message that a customer sent to us."""
+
+    provider: str
+    """As in receipts."""
+    key: str
+    """The same for a message that comes a second time, unique within the provider."""
+    channel: Channel
+    sender: str
+    """Who sent it: E.164 number with its plus sign, or e-mail address; never to be logged."""
+    recipient: str
+    """Which of our numbers, short codes or addresses it was sent to."""
+    text: str
+
+
 class Transport(Protocol):
     """The way to one provider of one channel."""
 
@@ -105,6 +121,13 @@ class Transport(Protocol):
         The provider is told that a batch was taken (`deliver_sm_resp`) only when the next one is asked for:
         by then it is committed. Receipts may come before the answer to their submit, twice, or for messages
         never sent. A transport without receipts returns at once.
+        """
+
+    def inbound(self) -> AsyncIterator[Sequence[Inbound]]:
+        """What customers send, as it comes, in small batches, until cancelled; reconnects by itself.
+
+        As with receipts the provider is told that a batch was taken only when the next one is asked for. A
+        message may come twice. A transport that customers cannot write to returns at once.
         """
 
     async def close(self) -> None:

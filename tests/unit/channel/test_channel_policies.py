@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.channel.adapters.policies import PolicyFolder, load_policies
+from services.channel.adapters.policies.folder import PolicyFolder, load_policies
 from services.channel.domain.errors import ChannelError, PolicyError
 from services.channel.domain.quiet_hours import Override, QuietWindow
 from services.channel.entrypoints.errors import CHANNEL_ERRORS

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from k8s.check.__main__ import CHECKOUT
 from k8s.check.kustomize import render
 from k8s.check.rules import out_of_step, texts
-from services.channel.adapters.policies import PolicyFolder
+from services.channel.adapters.policies.folder import PolicyFolder
 from services.channel.adapters.templates import JinjaRenderer
 from services.vocabulary.catalogue import load_catalogue
 

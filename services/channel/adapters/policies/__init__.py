@@ -1,0 +1,1 @@
+"""Reads the operator's policies from rules/policies; every mistake names file and line."""

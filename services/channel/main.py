@@ -21,6 +21,7 @@ from services.channel.app.admit import Admission
 from services.channel.app.ports import Transport
 from services.channel.app.send import Sender
 from services.channel.app.speech import Speech
+from services.channel.domain.rate import provider_pace
 from services.channel.entrypoints.actions import ActionsHandler, resend_action
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.loops import (
@@ -198,7 +199,7 @@ async def build_worker_role(role: Role) -> None:
                 transport,
                 parts.policies.current,
                 parts.clock,
-                per_second=_per_second(own, transport.channel),
+                pace=provider_pace(transport.channel.value, _per_second(own, transport.channel)),
             ),
         )
         loops.append(loop)

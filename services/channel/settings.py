@@ -22,9 +22,9 @@ class ChannelSettings:
     """Providers: RAPPORT_SMSC, RAPPORT_SMTP (`host:port`; unset: messages of that channel wait).
 
     With them _SYSTEM_ID or _USER, _PASSWORD_FILE, _FROM. RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND
-    limit each worker (0: no limit). RAPPORT_SMSC_REFERENCE_TAG: vendor parameter that names our message to
-    the SMSC (default 0x1401; 0: none). RAPPORT_UNSUBSCRIBE_URL: where List-Unsubscribe points to (unset: no
-    such header).
+    limit all workers together (0: no limit; a quarter of a second's worth may go at once).
+    RAPPORT_SMSC_REFERENCE_TAG: vendor parameter that names our message to the SMSC (default 0x1401; 0: none).
+    RAPPORT_UNSUBSCRIBE_URL: where List-Unsubscribe points to (unset: no such header).
     """
 
     smsc: Peer | None = None

@@ -19,10 +19,10 @@ from services.channel.domain.gates.verdict import GateState, Refused
 from services.channel.domain.messages import Message, Wording, action_of
 from services.channel.domain.outcomes import own_events, totals
 from services.channel.domain.policies import Policies
-from services.channel.domain.rate import Rate
+from services.channel.domain.rate import Pace, Wish
 from services.runtime.clock import Clock
 from services.runtime.tracing import PRODUCER, spans
-from services.vocabulary.words import Channel, MessageState, RefusalReason
+from services.vocabulary.words import CATEGORY_FACTS, Category, Channel, MessageState, RefusalReason
 
 FRESH_MICROS = 2_000_000
 """A permission older than this, on the wall's clock, is asked for again before the hand-over."""
@@ -39,7 +39,11 @@ _REST_MICROS = 2_000_000
 
 
 class Sender:
-    """The sender of one channel; several processes may each run one, no message goes to two of them."""
+    """The sender of one channel; several processes may each run one, no message goes to two of them.
+
+    `pace` is the provider's, for all senders together; `lane_of` names the pace of what a message is part of
+    (a mail domain): one without room there rests, and holds up none of another lane.
+    """
 
     def __init__(
         self,
@@ -49,7 +53,8 @@ class Sender:
         policies: Callable[[], Policies],
         clock: Clock,
         *,
-        per_second: int = 0,
+        pace: Pace | None = None,
+        lane_of: Callable[[Message], Pace | None] | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         lease_micros: int = LEASE_MICROS,
     ) -> None:
@@ -58,7 +63,8 @@ class Sender:
         self._transport = transport
         self._policies = policies
         self._clock = clock
-        self._rate = Rate(per_second)
+        self._pace = pace
+        self._lane_of = lane_of
         self._answer_seconds = answer_seconds
         self._lease_micros = lease_micros
         self._failures = 0
@@ -74,16 +80,10 @@ class Sender:
         """Takes what is due, up to a batch, and hands it over; how many messages it took up."""
         if self._clock.now_micros() <= 0:
             return 0  # the time is not known yet, and it may be night
-        room = self._rate.room(self._clock.wall_micros())
-        limit = BATCH if room is None else min(BATCH, room)
-        if limit == 0:
-            self.rest_micros = self._rate.wait_micros()
-            return 0
         self.rest_micros = 0
         ready: list[Message] = []
         try:
-            stale = await self._claim(limit, ready)
-            taken_up = len(ready) + len(stale)
+            taken_up, stale = await self._claim(ready)
             if stale:
                 await self._ask_again(stale, ready)
         except Exception:
@@ -94,13 +94,16 @@ class Sender:
             await self._hand_over(ready)
         return taken_up
 
-    async def _claim(self, limit: int, ready: list[Message]) -> list[Message]:
-        """Adds those to hand over now, committed as `sending`; returns those that must be asked for again."""
+    async def _claim(self, ready: list[Message]) -> tuple[int, list[Message]]:
+        """Adds those to hand over now, committed as `sending`; how many it claimed, whom to ask for again."""
         wall_micros = self._clock.wall_micros()
         async with self._store.transaction() as tx:
-            claimed = await tx.claim_planned(self.channel, wall_micros, limit)
+            # before the claim: who takes it first from all senders also takes what goes first
+            limit = await self._room(tx)
+            claimed = await tx.claim_planned(self.channel, wall_micros, limit) if limit else []
             if not claimed:
-                return []
+                await self._unused(tx, limit)
+                return 0, []
             stale: list[Message] = []
             fresh: list[tuple[Message, Reach | None]] = []
             for message in claimed:
@@ -110,9 +113,24 @@ class Sender:
                     message.retry_wall_micros = wall_micros + self._lease_micros  # nobody else takes it up
                     stale.append(message)
             ready += await self._judge(tx, fresh)
+            await self._unused(tx, limit - len(ready) - len(stale))
             await tx.save(claimed)
             await _tell(tx, claimed)
-        return stale
+        return len(claimed), stale
+
+    async def _room(self, tx: MessageTransaction) -> int:
+        """How many the provider's pace lets go now, up to a batch."""
+        if self._pace is None:
+            return BATCH
+        grant = (await tx.take_rates([Wish(self._pace, BATCH)]))[self._pace.name]
+        if not grant.granted:
+            self.rest_micros = max(1, grant.wait_micros)
+        return grant.granted
+
+    async def _unused(self, tx: MessageTransaction, count: int) -> None:
+        """Gives back what the pace granted and nobody needs."""
+        if self._pace is not None and count > 0:
+            await tx.take_rates([Wish(self._pace, -count)])
 
     async def _ask_again(self, stale: Sequence[Message], ready: list[Message]) -> None:
         """Asks the profile anew; adds those it still allows, committed as `sending`."""
@@ -126,7 +144,9 @@ class Sender:
                 message = stored[before.message_id]
                 if message.is_ready and message.retry_wall_micros == before.retry_wall_micros:
                     pairs.append((message, answers.get(question_of(message))))
-            ready += await self._judge(tx, pairs)
+            passed = await self._judge(tx, pairs)
+            ready += passed
+            await self._unused(tx, len(stale) - len(passed))
             await tx.save([message for message, _ in pairs])
             await _tell(tx, [message for message, _ in pairs])
 
@@ -154,7 +174,6 @@ class Sender:
             refused = self._refused(message, reach, suppressed, now_micros)
             if refused is None:
                 _readdress(message, reach)
-                message.start_hand_over(now_micros, wall_micros, self._lease_micros)
                 ready.append(message)
             elif refused.reason is RefusalReason.CONSENT_UNKNOWN and refused.next_micros is not None:
                 rest = _REST_MICROS * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, no secret
@@ -163,7 +182,41 @@ class Sender:
                 _stop(message, refused, now_micros)
                 given_back.append(message)
         await tx.give_back_slots([(message.customer, message.message_id) for message in given_back])
+        ready = await self._with_room(tx, ready, wall_micros)
+        for message in ready:
+            message.start_hand_over(now_micros, wall_micros, self._lease_micros)
         return ready
+
+    async def _with_room(
+        self, tx: MessageTransaction, messages: list[Message], wall_micros: int
+    ) -> list[Message]:
+        """Those whose lanes have room, the first of each; the others rest, which is no attempt.
+
+        What may not be kept waiting comes again as soon as there could be room; the others line up.
+        """
+        if self._lane_of is None:
+            return messages
+        lanes: dict[Pace, list[Message]] = {}
+        free: list[Message] = []
+        for message in messages:
+            lane = self._lane_of(message)
+            if lane is None:
+                free.append(message)
+            else:
+                lanes.setdefault(lane, []).append(message)
+        grants = await tx.take_rates(
+            [Wish(lane, len(found), sum(map(_lines_up, found))) for lane, found in lanes.items()]
+        )
+        for lane, found in lanes.items():
+            found.sort(key=_lines_up)
+            grant = grants[lane.name]
+            free += found[: grant.granted]
+            places = {False: 0, True: 0}
+            for message in found[grant.granted :]:
+                queued = _lines_up(message)
+                message.retry_wall_micros = wall_micros + grant.rests(places[queued], queued=queued)
+                places[queued] += 1
+        return free
 
     def _refused(
         self,
@@ -195,7 +248,6 @@ class Sender:
         batch = [
             _outgoing(message, now_micros) for message in messages if message.retry_wall_micros >= latest
         ]
-        self._rate.spend(len(batch))
         outcomes = {message.message_id: _too_late(message) for message in messages}
         outcomes |= {outgoing.message_id: _unanswered(outgoing) for outgoing in batch}
         traces = {message.message_id: message.trace for message in messages}
@@ -350,6 +402,10 @@ def _stop(message: Message, refused: Refused, now_micros: int) -> None:
         message.wait(now_micros, until, message.channel, refused.reason, refused.detail)
     else:
         message.refuse(now_micros, message.channel, refused.reason, refused.detail)
+
+
+def _lines_up(message: Message) -> bool:
+    return CATEGORY_FACTS[message.category].tier >= CATEGORY_FACTS[Category.RETENTION].tier
 
 
 def _outgoing(message: Message, now_micros: int) -> Outgoing:

@@ -11,6 +11,7 @@ from services.channel.domain.contact import Contact, SuppressedFor
 from services.channel.domain.gap import Gap
 from services.channel.domain.messages import Change, Message
 from services.channel.domain.outcomes import OwnEvent
+from services.channel.domain.rate import Grant, Wish
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 
 MessageKey = tuple[int, str]
@@ -105,6 +106,12 @@ class MessageTransaction(Protocol):
 
     async def received(self, receipts: Sequence[Receipt]) -> list[tuple[Receipt, Message]]:
         """Remembers receipts; those whose message is known, with the message, locked."""
+
+    async def take_rates(self, wishes: Sequence[Wish]) -> dict[str, Grant]:
+        """Takes from shared rates, exact over all processes; by name, each of which is asked once.
+
+        Each rate's row stays locked until the end of the transaction: ask in one call, not in several.
+        """
 
     async def publish(self, events: Sequence[OwnEvent]) -> None:
         """Puts events on OUTCOMES."""

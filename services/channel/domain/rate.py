@@ -1,37 +1,57 @@
-"""A provider's rate: so many messages a second, with a burst of one second's worth."""
+"""Rates that hold for all processes together: a provider's, a campaign's, a mail domain's."""
 
 from dataclasses import dataclass
 
 _SECOND = 1_000_000
 
 
-@dataclass(slots=True)
-class Rate:
-    """A token bucket on the wall's clock; `per_second` 0: no limit."""
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """So many a second under a name, and how many may go at once; the same for whoever takes from it."""
 
-    per_second: int
-    _tokens: float = 0.0
-    _at_micros: int = 0
+    name: str
+    """`provider:sms`, `campaign:<name>`, `domain:<mail domain>`."""
+    per_second: float
+    """Over 0; less than one a second is possible."""
+    burst: int = 1
+    """From 1; nothing beyond it is saved up while nobody takes."""
 
-    def room(self, wall_micros: int) -> int | None:
-        """How many may go now; None: any number."""
-        if self.per_second <= 0:
-            return None
-        if self._at_micros == 0:
-            self._tokens = float(self.per_second)
-        else:
-            gained = max(0, wall_micros - self._at_micros) * self.per_second / _SECOND
-            self._tokens = min(float(self.per_second), self._tokens + gained)
-        self._at_micros = max(self._at_micros, wall_micros)
-        return int(self._tokens)
 
-    def spend(self, count: int) -> None:
-        """So many were handed over."""
-        if self.per_second > 0:
-            self._tokens -= count
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a batch asks of one pace."""
 
-    def wait_micros(self) -> int:
-        """How long until one more may go; 0: now."""
-        if self.per_second <= 0 or self._tokens >= 1:
-            return 0
-        return int((1 - self._tokens) * _SECOND / self.per_second) + 1
+    pace: Pace
+    count: int
+    """A negative one gives back what was granted and not used."""
+    queued: int = 0
+    """How many of the last of them line up for a time of their own where there is no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a pace gives of what was asked. Times count from now, on whichever clock."""
+
+    granted: int
+    wait_micros: int = 0
+    """Until one more may go; 0: now."""
+    interval_micros: int = 0
+    """Between one and the next."""
+    queue_micros: int = 0
+    """Until the first of those who line up may come back."""
+
+    def rests(self, place: int, *, queued: bool) -> int:
+        """How long the one at that place (from 0) among those without room waits until it asks again.
+
+        Who lines up comes after all who did before, so that a long queue is not asked over and over; who
+        does not comes as soon as there could be room.
+        """
+        first = self.queue_micros if queued else self.wait_micros
+        return first + place * self.interval_micros
+
+
+def provider_pace(channel: str, per_second: int) -> Pace | None:
+    """A provider's pace, a quarter of a second's worth at once; None: it has no limit."""
+    if per_second <= 0:
+        return None
+    return Pace(f"provider:{channel}", per_second, max(1, per_second // 4))

@@ -60,7 +60,7 @@ class Road:
         speech = Speech(catalogue(), self.renderer)
         return Admission(self.store, self.profile, speech, lambda: self.policies, self.clock)
 
-    def another_sender(self, transport: SetTransport, **kwargs: float) -> Sender:
+    def another_sender(self, transport: SetTransport, **kwargs: object) -> Sender:
         """As a second process would have it."""
         return Sender(
             self.store,

@@ -336,16 +336,6 @@ async def test_a_database_that_fails_after_the_hand_over_doubles_nothing(road: R
     assert len(handed) == 1
 
 
-async def test_a_rate_leaves_the_rest_for_later(road: Road) -> None:
-    await road.take(*(make_action(number, number) for number in range(1, 6)))
-    sender = road.another_sender(road.transport, per_second=2)
-    assert await sender.turn() == 2
-    assert await sender.turn() == 0
-    assert 0 < sender.rest_micros <= 500_001
-    road.clock.wall += sender.rest_micros
-    assert await sender.turn() == 1
-
-
 async def test_two_senders_send_nothing_twice(road: Road) -> None:
     import asyncio
 

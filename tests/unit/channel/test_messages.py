@@ -9,7 +9,7 @@ from services.channel.domain.backoff import FIRST_MICROS, LONGEST_MICROS, wait_m
 from services.channel.domain.errors import IllegalTransitionError
 from services.channel.domain.messages import FINAL, TRANSITIONS, Message, accept, contact_of
 from services.channel.domain.outcomes import PUBLISHED, own_events, totals
-from services.channel.domain.rate import Rate
+from services.channel.domain.rate import Grant, Pace, provider_pace
 from services.vocabulary import ids
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import NOON, make_action
@@ -169,13 +169,13 @@ def test_back_off_grows_to_its_bound_with_jitter(attempts: int, chance: float) -
     assert wait_micros(attempts, 0.0) == full // 2
 
 
-def test_a_rate_gives_room_as_time_passes() -> None:
-    rate = Rate(4)
-    assert rate.room(1_000_000) == 4
-    rate.spend(4)
-    assert rate.room(1_000_000) == 0
-    assert rate.wait_micros() == 250_001
-    assert rate.room(1_250_001) == 1
-    assert rate.room(60_000_000) == 4  # no more than a second's worth is saved up
-    assert Rate(0).room(0) is None
-    assert Rate(0).wait_micros() == 0
+def test_those_without_room_come_one_after_the_other() -> None:
+    grant = Grant(granted=1, wait_micros=250, interval_micros=100, queue_micros=9_000)
+    assert [grant.rests(place, queued=False) for place in range(3)] == [250, 350, 450]
+    assert [grant.rests(place, queued=True) for place in range(3)] == [9_000, 9_100, 9_200]
+
+
+def test_a_provider_takes_a_quarter_of_a_second_at_once() -> None:
+    assert provider_pace("sms", 50) == Pace("provider:sms", 50, 12)
+    assert provider_pace("sms", 1) == Pace("provider:sms", 1, 1)
+    assert provider_pace("sms", 0) is None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from services.channel.adapters.storage import outcomes, rows
+from services.channel.adapters.storage import outcomes, rates, rows
 from services.channel.adapters.storage.measure import measure
 from services.channel.app.ports import Receipt, ReceiptState
 from services.channel.app.store import MessageKey, QuarantineFilter
@@ -13,6 +13,7 @@ from services.channel.domain.errors import StaleWriteError
 from services.channel.domain.gap import Gap
 from services.channel.domain.messages import FINAL, Message
 from services.channel.domain.outcomes import OwnEvent
+from services.channel.domain.rate import Grant, Wish
 from services.runtime.database import Transaction
 from services.runtime.outbox import Outbox
 from services.runtime.recovery import open_gap
@@ -331,6 +332,10 @@ class PostgresTransaction:
         }
         stored = await self.messages(list(named.values()), lock=True)
         return [(first[key], stored[message_id]) for key, (_, message_id) in sorted(named.items())]
+
+    async def take_rates(self, wishes: Sequence[Wish]) -> dict[str, Grant]:
+        """Takes from shared rates."""
+        return await rates.take_rates(self.raw, wishes)
 
     async def publish(self, events: Sequence[OwnEvent]) -> None:
         """Puts events on OUTCOMES."""

@@ -54,9 +54,11 @@ class Handed:
     message_id: str
     outcome: HandOver
     provider_id: str = ""
-    """The provider's id, unique within the transport's `provider`; empty: no receipt will come."""
+    """The provider's id, unique within the provider; empty: no receipt will come."""
     detail: str = ""
     """Why not, for people: a status code and its meaning, without address or text."""
+    provider: str = ""
+    """Which provider took it, where the transport has several, as in receipts; empty: its `provider`."""
 
 
 class ReceiptState(StrEnum):
@@ -90,7 +92,10 @@ class Inbound:
     """The same for a message that comes a second time, unique within the provider."""
     channel: Channel
     sender: str
-    """Who sent it: E.164 number with its plus sign, or e-mail address; never to be logged."""
+    """Who sent it: E.164 number with its plus sign, or e-mail address; never to be logged.
+
+    A sender that is neither (a short code, a name) comes as the provider wrote it.
+    """
     recipient: str
     """Which of our numbers, short codes or addresses it was sent to."""
     text: str

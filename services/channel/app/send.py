@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from services.channel.app.ports import Handed, HandOver, Outgoing, Transport
+from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt, Transport
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.receipts import RECEIPT_STATES
 from services.channel.app.store import MessageStore, MessageTransaction
@@ -311,14 +311,7 @@ class Sender:
         outcomes: Mapping[str, Handed],
     ) -> None:
         """Applies what came of a hand-over; receipts that came before its answer count now."""
-        by_provider_id = {
-            outcomes[message.message_id].provider_id: message
-            for message in messages
-            if outcomes[message.message_id].outcome is HandOver.ACCEPTED
-            and outcomes[message.message_id].provider_id
-            and self.channel is not Channel.APP  # the inbox has cursors, not receipts
-        }
-        early = await tx.handed_over(self._transport.provider, by_provider_id)
+        early = await self._early(tx, messages, outcomes)
         now_micros, wall_micros = self._clock.now_micros(), self._clock.wall_micros()
         for message in messages:
             message.was_stored()
@@ -331,6 +324,26 @@ class Sender:
             [(message.customer, message.message_id) for message in messages if message.gives_back_slot],
         )
         await _tell(tx, messages)
+
+    async def _early(
+        self,
+        tx: MessageTransaction,
+        messages: Sequence[Message],
+        outcomes: Mapping[str, Handed],
+    ) -> dict[str, Receipt]:
+        """Remembers under which id a provider took each message; receipts that came before, by message."""
+        if self.channel is Channel.APP:  # the inbox has cursors, not receipts
+            return {}
+        taken: dict[str, dict[str, Message]] = {}
+        for message in messages:
+            handed = outcomes[message.message_id]
+            if handed.outcome is HandOver.ACCEPTED and handed.provider_id:
+                provider = handed.provider or self._transport.provider
+                taken.setdefault(provider, {})[handed.provider_id] = message
+        early: dict[str, Receipt] = {}
+        for provider in sorted(taken):
+            early |= await tx.handed_over(provider, taken[provider])
+        return early
 
     def _rest_after(self, outcomes: Sequence[Handed]) -> None:
         """A provider that takes nothing is tried with one batch at a time, at growing distances."""

@@ -128,6 +128,25 @@ async def test_a_provider_id_used_again_names_the_newer_message(road: Road) -> N
     assert (await road.stored(second)).state is MessageState.FAILED
 
 
+async def test_the_same_id_of_two_providers_names_two_messages(road: Road) -> None:
+    from services.channel.app.ports import Handed
+
+    north, south = [await road.take_one(make_action(number)) for number in (1, 2)]
+    road.transport.answer = lambda sent: Handed(
+        sent.message_id,
+        HandOver.ACCEPTED,
+        "7",
+        provider="north" if sent.message_id == north.message_id else "south",
+    )
+    await take_receipts(road.store, road.clock, [Receipt("south", "7", ReceiptState.FAILED)])
+    await road.sender.turn()
+    await take_receipts(road.store, road.clock, [Receipt("fake", "7", ReceiptState.EXPIRED)])
+    assert (await road.stored(north)).state is MessageState.SENT
+    assert (await road.stored(south)).state is MessageState.FAILED
+    await take_receipts(road.store, road.clock, [Receipt("north", "7", ReceiptState.DELIVERED)])
+    assert (await road.stored(north)).state is MessageState.DELIVERED
+
+
 async def test_an_answer_that_never_came_is_repeated_for_service_only(road: Road) -> None:
     service = await road.take_one(make_action(1, 1))
     sales = await road.take_one(make_action(2, 2, category=Category.SALES))

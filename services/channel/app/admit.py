@@ -217,6 +217,8 @@ class Admission:
         match choice:
             case Chosen(channel):
                 message.word(self._wording(one, channel))
+                said = self._said(one, channel)
+                message.said_by(said.template, said.segments)
                 if one.action.is_task:
                     message.hand_to_agent(now_micros, channel)
                     return
@@ -240,11 +242,15 @@ class Admission:
                 message.refuse(now_micros, channel, reason, detail)
 
     def _wording(self, one: Prepared, channel: Channel) -> Wording:
-        said = self._say(one, channel)
-        assert isinstance(said, Rendered), "a channel without words is not chosen"
+        said = self._said(one, channel)
         permission = one.reach.permissions.get(channel) if one.reach is not None else None
         address = permission.address if permission is not None and not one.action.is_task else ""
         return Wording(said.text, said.subject, said.html, said.sender, address)
+
+    def _said(self, one: Prepared, channel: Channel) -> Rendered:
+        said = self._say(one, channel)
+        assert isinstance(said, Rendered), "a channel without words is not chosen"
+        return said
 
     def _say(self, one: Prepared, channel: Channel) -> Rendered | MissingTemplate:
         if channel not in one.said:

@@ -169,6 +169,8 @@ class Rendered:
     sender: str = ""
     segments: int = 1
     """How many text messages it takes (3GPP TS 23.038); 1 where the channel has no segments."""
+    template: str = ""
+    """Which version of which template said it: name/locale.channel@version."""
 
 
 @dataclass(frozen=True, slots=True)

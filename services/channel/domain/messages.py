@@ -111,6 +111,10 @@ class Message:
     """It may have been said between a backup and the loss: once through the gates it is held back."""
     changes: int = 0
     """How many steps its history has."""
+    template: str = ""
+    """What said it: name/locale.channel@version; empty: not worded yet, or without a template."""
+    segments: int = 0
+    """How many text messages its text takes; 0: not worded yet, 1 where the channel has no segments."""
     wording: Wording | None = None
     """None: not rendered yet."""
     reworded: bool = False
@@ -172,6 +176,11 @@ class Message:
         """Says what the customer, or the agent, will read."""
         self.wording = wording
         self.reworded = True
+
+    def said_by(self, template: str, segments: int) -> None:
+        """Notes which version of which template its words come from, and how long they are."""
+        self.template = template
+        self.segments = segments
 
     def hand_to_agent(self, now_micros: int, channel: Channel, detail: str = "") -> None:
         """Needs no provider: a task, or what the caller presents itself."""

@@ -98,6 +98,8 @@ def message_to_wire(message: Message) -> channel_pb2.Message:
         rule=message.rule,
         attempts=message.attempts,
         detail=message.detail,
+        template=message.template,
+        segments=message.segments,
     )
     wired.planned_time.CopyFrom(wire.timestamp(message.due_micros))
     wired.accept_time.CopyFrom(wire.timestamp(message.accepted_micros))

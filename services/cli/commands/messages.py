@@ -108,6 +108,8 @@ async def show(message_id: str, folder: Path, *, as_json: bool) -> None:
         "rule_set": answer.message.rule_set,
         "rule": answer.message.rule,
         "attempts": answer.message.attempts,
+        "template": answer.message.template,
+        "segments": answer.message.segments,
     }
     history = [
         {

@@ -28,7 +28,7 @@ from rapport.types.v1 import stream_pb2 as rapport_dot_types_dot_v1_dot_stream__
 from rapport.types.v1 import vocabulary_pb2 as rapport_dot_types_dot_v1_dot_vocabulary__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n rapport/channel/v1/channel.proto\x12\x12rapport.channel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a\x1drapport/types/v1/stream.proto\x1a!rapport/types/v1/vocabulary.proto\"\xb5\x04\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x11\n\taction_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x04 \x01(\x03\x12*\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x19.rapport.types.v1.Channel\x12,\n\x08\x63\x61tegory\x18\x06 \x01(\x0e\x32\x1a.rapport.types.v1.Category\x12\x0c\n\x04name\x18\x07 \x01(\t\x12/\n\x05state\x18\x08 \x01(\x0e\x32 .rapport.channel.v1.MessageState\x12/\n\x06reason\x18\t \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x30\n\x0cplanned_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsent_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x0c \x01(\t\x12\x10\n\x08rule_set\x18\r \x01(\t\x12\x0c\n\x04rule\x18\x0e \x01(\t\x12\x10\n\x08\x61ttempts\x18\x0f \x01(\x05\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x11 \x01(\t\x12\x30\n\x0creceipt_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x0f\x44ispatchRequest\x12)\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x18.rapport.types.v1.Action\"`\n\x0e\x44ispatchResult\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x1b.rapport.channel.v1.Message\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"G\n\x10\x44ispatchResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".rapport.channel.v1.DispatchResult\"{\n\x0eReserveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x07\x61\x63tions\x18\x02 \x03(\x0b\x32\x18.rapport.types.v1.Action\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.rapport.types.v1.Channel\"\x9f\x01\n\nGateAnswer\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12-\n\tnext_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x0fReserveResponse\x12/\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1e.rapport.channel.v1.GateAnswer\"\'\n\x11GetMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"\xaa\x01\n\x0cMessageEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .rapport.channel.v1.MessageState\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"u\n\x12GetMessageResponse\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x1b.rapport.channel.v1.Message\x12\x31\n\x07history\x18\x02 \x03(\x0b\x32 .rapport.channel.v1.MessageEvent\"\xdd\x01\n\x13ListMessagesRequest\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x30\n\x06states\x18\x04 \x03(\x0e\x32 .rapport.channel.v1.MessageState\x12*\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x19.rapport.types.v1.Channel\x12/\n\x06reason\x18\x06 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\"^\n\x14ListMessagesResponse\x12-\n\x08messages\x18\x01 \x03(\x0b\x32\x1b.rapport.channel.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x11WatchInboxRequest\x12\x11\n\tcustomers\x18\x01 \x03(\x03\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\"R\n\x12WatchInboxResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12,\n\x07message\x18\x02 \x01(\x0b\x32\x1b.rapport.channel.v1.Message*\xbf\x02\n\x0cMessageState\x12\x1d\n\x19MESSAGE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16MESSAGE_STATE_ACCEPTED\x10\x01\x12\x19\n\x15MESSAGE_STATE_PLANNED\x10\x02\x12\x1a\n\x16MESSAGE_STATE_DEFERRED\x10\x03\x12\x19\n\x15MESSAGE_STATE_SENDING\x10\x04\x12\x16\n\x12MESSAGE_STATE_SENT\x10\x05\x12\x1b\n\x17MESSAGE_STATE_DELIVERED\x10\x06\x12\x18\n\x14MESSAGE_STATE_FAILED\x10\x07\x12\x19\n\x15MESSAGE_STATE_EXPIRED\x10\x08\x12\x19\n\x15MESSAGE_STATE_REFUSED\x10\t\x12\x1d\n\x19MESSAGE_STATE_QUARANTINED\x10\n2\xbd\x04\n\x0e\x43hannelService\x12l\n\x08\x44ispatch\x12#.rapport.channel.v1.DispatchRequest\x1a$.rapport.channel.v1.DispatchResponse\"\x15\xaa\xbb\x18\x11messages.dispatch\x12h\n\x07Reserve\x12\".rapport.channel.v1.ReserveRequest\x1a#.rapport.channel.v1.ReserveResponse\"\x14\xaa\xbb\x18\x10messages.reserve\x12n\n\nGetMessage\x12%.rapport.channel.v1.GetMessageRequest\x1a&.rapport.channel.v1.GetMessageResponse\"\x11\xaa\xbb\x18\rmessages.read\x12t\n\x0cListMessages\x12\'.rapport.channel.v1.ListMessagesRequest\x1a(.rapport.channel.v1.ListMessagesResponse\"\x11\xaa\xbb\x18\rmessages.read\x12m\n\nWatchInbox\x12%.rapport.channel.v1.WatchInboxRequest\x1a&.rapport.channel.v1.WatchInboxResponse\"\x0e\xaa\xbb\x18\ninbox.read0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n rapport/channel/v1/channel.proto\x12\x12rapport.channel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a\x1drapport/types/v1/stream.proto\x1a!rapport/types/v1/vocabulary.proto\"\xd9\x04\n\x07Message\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x11\n\taction_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x04 \x01(\x03\x12*\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x19.rapport.types.v1.Channel\x12,\n\x08\x63\x61tegory\x18\x06 \x01(\x0e\x32\x1a.rapport.types.v1.Category\x12\x0c\n\x04name\x18\x07 \x01(\t\x12/\n\x05state\x18\x08 \x01(\x0e\x32 .rapport.channel.v1.MessageState\x12/\n\x06reason\x18\t \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x30\n\x0cplanned_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsent_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x0c \x01(\t\x12\x10\n\x08rule_set\x18\r \x01(\t\x12\x0c\n\x04rule\x18\x0e \x01(\t\x12\x10\n\x08\x61ttempts\x18\x0f \x01(\x05\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64\x65tail\x18\x11 \x01(\t\x12\x30\n\x0creceipt_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08template\x18\x13 \x01(\t\x12\x10\n\x08segments\x18\x14 \x01(\x05\"<\n\x0f\x44ispatchRequest\x12)\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x18.rapport.types.v1.Action\"`\n\x0e\x44ispatchResult\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x1b.rapport.channel.v1.Message\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\r\n\x05\x65rror\x18\x03 \x01(\t\"G\n\x10\x44ispatchResponse\x12\x33\n\x07results\x18\x01 \x03(\x0b\x32\".rapport.channel.v1.DispatchResult\"{\n\x0eReserveRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\x07\x61\x63tions\x18\x02 \x03(\x0b\x32\x18.rapport.types.v1.Action\x12*\n\x07\x63hannel\x18\x03 \x01(\x0e\x32\x19.rapport.types.v1.Channel\"\x9f\x01\n\nGateAnswer\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12-\n\tnext_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"B\n\x0fReserveResponse\x12/\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1e.rapport.channel.v1.GateAnswer\"\'\n\x11GetMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"\xaa\x01\n\x0cMessageEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .rapport.channel.v1.MessageState\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"u\n\x12GetMessageResponse\x12,\n\x07message\x18\x01 \x01(\x0b\x32\x1b.rapport.channel.v1.Message\x12\x31\n\x07history\x18\x02 \x03(\x0b\x32 .rapport.channel.v1.MessageEvent\"\xdd\x01\n\x13ListMessagesRequest\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x30\n\x06states\x18\x04 \x03(\x0e\x32 .rapport.channel.v1.MessageState\x12*\n\x07\x63hannel\x18\x05 \x01(\x0e\x32\x19.rapport.types.v1.Channel\x12/\n\x06reason\x18\x06 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\"^\n\x14ListMessagesResponse\x12-\n\x08messages\x18\x01 \x03(\x0b\x32\x1b.rapport.channel.v1.Message\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x11WatchInboxRequest\x12\x11\n\tcustomers\x18\x01 \x03(\x03\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\x03\"R\n\x12WatchInboxResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12,\n\x07message\x18\x02 \x01(\x0b\x32\x1b.rapport.channel.v1.Message*\xbf\x02\n\x0cMessageState\x12\x1d\n\x19MESSAGE_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16MESSAGE_STATE_ACCEPTED\x10\x01\x12\x19\n\x15MESSAGE_STATE_PLANNED\x10\x02\x12\x1a\n\x16MESSAGE_STATE_DEFERRED\x10\x03\x12\x19\n\x15MESSAGE_STATE_SENDING\x10\x04\x12\x16\n\x12MESSAGE_STATE_SENT\x10\x05\x12\x1b\n\x17MESSAGE_STATE_DELIVERED\x10\x06\x12\x18\n\x14MESSAGE_STATE_FAILED\x10\x07\x12\x19\n\x15MESSAGE_STATE_EXPIRED\x10\x08\x12\x19\n\x15MESSAGE_STATE_REFUSED\x10\t\x12\x1d\n\x19MESSAGE_STATE_QUARANTINED\x10\n2\xbd\x04\n\x0e\x43hannelService\x12l\n\x08\x44ispatch\x12#.rapport.channel.v1.DispatchRequest\x1a$.rapport.channel.v1.DispatchResponse\"\x15\xaa\xbb\x18\x11messages.dispatch\x12h\n\x07Reserve\x12\".rapport.channel.v1.ReserveRequest\x1a#.rapport.channel.v1.ReserveResponse\"\x14\xaa\xbb\x18\x10messages.reserve\x12n\n\nGetMessage\x12%.rapport.channel.v1.GetMessageRequest\x1a&.rapport.channel.v1.GetMessageResponse\"\x11\xaa\xbb\x18\rmessages.read\x12t\n\x0cListMessages\x12\'.rapport.channel.v1.ListMessagesRequest\x1a(.rapport.channel.v1.ListMessagesResponse\"\x11\xaa\xbb\x18\rmessages.read\x12m\n\nWatchInbox\x12%.rapport.channel.v1.WatchInboxRequest\x1a&.rapport.channel.v1.WatchInboxResponse\"\x0e\xaa\xbb\x18\ninbox.read0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,36 +45,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANNELSERVICE'].methods_by_name['ListMessages']._serialized_options = b'\252\273\030\rmessages.read'
   _globals['_CHANNELSERVICE'].methods_by_name['WatchInbox']._loaded_options = None
   _globals['_CHANNELSERVICE'].methods_by_name['WatchInbox']._serialized_options = b'\252\273\030\ninbox.read'
-  _globals['_MESSAGESTATE']._serialized_start=2143
-  _globals['_MESSAGESTATE']._serialized_end=2462
+  _globals['_MESSAGESTATE']._serialized_start=2179
+  _globals['_MESSAGESTATE']._serialized_end=2498
   _globals['_MESSAGE']._serialized_start=188
-  _globals['_MESSAGE']._serialized_end=753
-  _globals['_DISPATCHREQUEST']._serialized_start=755
-  _globals['_DISPATCHREQUEST']._serialized_end=815
-  _globals['_DISPATCHRESULT']._serialized_start=817
-  _globals['_DISPATCHRESULT']._serialized_end=913
-  _globals['_DISPATCHRESPONSE']._serialized_start=915
-  _globals['_DISPATCHRESPONSE']._serialized_end=986
-  _globals['_RESERVEREQUEST']._serialized_start=988
-  _globals['_RESERVEREQUEST']._serialized_end=1111
-  _globals['_GATEANSWER']._serialized_start=1114
-  _globals['_GATEANSWER']._serialized_end=1273
-  _globals['_RESERVERESPONSE']._serialized_start=1275
-  _globals['_RESERVERESPONSE']._serialized_end=1341
-  _globals['_GETMESSAGEREQUEST']._serialized_start=1343
-  _globals['_GETMESSAGEREQUEST']._serialized_end=1382
-  _globals['_MESSAGEEVENT']._serialized_start=1385
-  _globals['_MESSAGEEVENT']._serialized_end=1555
-  _globals['_GETMESSAGERESPONSE']._serialized_start=1557
-  _globals['_GETMESSAGERESPONSE']._serialized_end=1674
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=1677
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1898
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1900
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1994
-  _globals['_WATCHINBOXREQUEST']._serialized_start=1996
-  _globals['_WATCHINBOXREQUEST']._serialized_end=2056
-  _globals['_WATCHINBOXRESPONSE']._serialized_start=2058
-  _globals['_WATCHINBOXRESPONSE']._serialized_end=2140
-  _globals['_CHANNELSERVICE']._serialized_start=2465
-  _globals['_CHANNELSERVICE']._serialized_end=3038
+  _globals['_MESSAGE']._serialized_end=789
+  _globals['_DISPATCHREQUEST']._serialized_start=791
+  _globals['_DISPATCHREQUEST']._serialized_end=851
+  _globals['_DISPATCHRESULT']._serialized_start=853
+  _globals['_DISPATCHRESULT']._serialized_end=949
+  _globals['_DISPATCHRESPONSE']._serialized_start=951
+  _globals['_DISPATCHRESPONSE']._serialized_end=1022
+  _globals['_RESERVEREQUEST']._serialized_start=1024
+  _globals['_RESERVEREQUEST']._serialized_end=1147
+  _globals['_GATEANSWER']._serialized_start=1150
+  _globals['_GATEANSWER']._serialized_end=1309
+  _globals['_RESERVERESPONSE']._serialized_start=1311
+  _globals['_RESERVERESPONSE']._serialized_end=1377
+  _globals['_GETMESSAGEREQUEST']._serialized_start=1379
+  _globals['_GETMESSAGEREQUEST']._serialized_end=1418
+  _globals['_MESSAGEEVENT']._serialized_start=1421
+  _globals['_MESSAGEEVENT']._serialized_end=1591
+  _globals['_GETMESSAGERESPONSE']._serialized_start=1593
+  _globals['_GETMESSAGERESPONSE']._serialized_end=1710
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1713
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1934
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1936
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=2030
+  _globals['_WATCHINBOXREQUEST']._serialized_start=2032
+  _globals['_WATCHINBOXREQUEST']._serialized_end=2092
+  _globals['_WATCHINBOXRESPONSE']._serialized_start=2094
+  _globals['_WATCHINBOXRESPONSE']._serialized_end=2176
+  _globals['_CHANNELSERVICE']._serialized_start=2501
+  _globals['_CHANNELSERVICE']._serialized_end=3074
 # @@protoc_insertion_point(module_scope)

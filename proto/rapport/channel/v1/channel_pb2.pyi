@@ -102,6 +102,8 @@ class Message(_message.Message):
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     RECEIPT_TIME_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     """UUIDv5 of the action."""
     action_id: _builtins.str
@@ -130,6 +132,10 @@ class Message(_message.Message):
     """Hand-overs tried."""
     detail: _builtins.str
     """More about the reason, for example which cap, its threshold and the count."""
+    template: _builtins.str
+    """Which version of which template said it: name/locale.channel@version; empty: none has yet."""
+    segments: _builtins.int
+    """How many text messages its text takes; 1 on channels without segments, 0 before it is rendered."""
     @_builtins.property
     def planned_time(self) -> _timestamp_pb2.Timestamp:
         """Business time it was, or will be, tried."""
@@ -167,10 +173,12 @@ class Message(_message.Message):
         accept_time: _timestamp_pb2.Timestamp | None = ...,
         detail: _builtins.str = ...,
         receipt_time: _timestamp_pb2.Timestamp | None = ...,
+        template: _builtins.str = ...,
+        segments: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "planned_time", b"planned_time", "receipt_time", b"receipt_time", "sent_time", b"sent_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "action_id", b"action_id", "attempts", b"attempts", "category", b"category", "channel", b"channel", "customer", b"customer", "decision_id", b"decision_id", "detail", b"detail", "message_id", b"message_id", "name", b"name", "planned_time", b"planned_time", "reason", b"reason", "receipt_time", b"receipt_time", "rule", b"rule", "rule_set", b"rule_set", "sent_time", b"sent_time", "state", b"state", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "action_id", b"action_id", "attempts", b"attempts", "category", b"category", "channel", b"channel", "customer", b"customer", "decision_id", b"decision_id", "detail", b"detail", "message_id", b"message_id", "name", b"name", "planned_time", b"planned_time", "reason", b"reason", "receipt_time", b"receipt_time", "rule", b"rule", "rule_set", b"rule_set", "segments", b"segments", "sent_time", b"sent_time", "state", b"state", "template", b"template", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,8 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "zone": ("text", lambda message: message.zone),
     "any_hour": ("boolean", lambda message: message.any_hour),
     "in_gap": ("boolean", lambda message: message.in_gap),
+    "template": ("text", lambda message: message.template),
+    "segments": ("int", lambda message: message.segments),
     "changes": ("int", lambda message: message.changes),
 }
 """Columns that change with the message's state."""

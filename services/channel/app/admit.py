@@ -18,6 +18,7 @@ from services.channel.domain.gates.verdict import GateState, is_contact
 from services.channel.domain.messages import Message, Wording, accept, contact_of
 from services.channel.domain.outcomes import own_events, totals
 from services.channel.domain.policies import Policies
+from services.channel.domain.suppression import suppressed_for
 from services.runtime.clock import Clock
 from services.runtime.metrics import CAP_SECONDS, REFUSALS
 from services.vocabulary import ids
@@ -52,7 +53,7 @@ class Gathered:
     """What the gates look at, read once for a batch under the customers' locks."""
 
     contacts: dict[int, list[Contact]]
-    suppressed: Mapping[tuple[int, Channel], SuppressedFor]
+    suppressed: Mapping[tuple[int, Channel], frozenset[SuppressedFor]]
     now_micros: int
     slots: list[Contact] = field(default_factory=list)
     """Taken by this batch."""
@@ -61,12 +62,9 @@ class Gathered:
         """Slots taken under all ids of the person."""
         return [contact for customer in person for contact in self.contacts.get(customer, ())]
 
-    def suppressed_for(self, person: tuple[int, ...], channel: Channel) -> SuppressedFor | None:
-        """Whether the channel is suppressed under any id of the person."""
-        for customer in person:
-            if (customer, channel) in self.suppressed:
-                return self.suppressed[customer, channel]
-        return None
+    def suppressed_for(self, person: tuple[int, ...], channel: Channel) -> frozenset[SuppressedFor]:
+        """Why the channel is suppressed under any id of the person; empty: it is not."""
+        return suppressed_for(self.suppressed, person, channel)
 
     def take_slot(self, message: Message) -> None:
         """The message counts from now on, also for the rest of the batch."""

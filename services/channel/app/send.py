@@ -20,6 +20,7 @@ from services.channel.domain.messages import Message, Wording, action_of
 from services.channel.domain.outcomes import own_events, totals
 from services.channel.domain.policies import Policies
 from services.channel.domain.rate import Pace, Wish
+from services.channel.domain.suppression import suppressed_for
 from services.runtime.clock import Clock
 from services.runtime.tracing import PRODUCER, spans
 from services.vocabulary.words import CATEGORY_FACTS, Category, Channel, MessageState, RefusalReason
@@ -166,7 +167,8 @@ class Sender:
         pairs: Sequence[tuple[Message, Reach | None]],
     ) -> list[Message]:
         """The last gates; what passes is about to be handed over, what does not gives its slot back."""
-        suppressed = await tx.suppressed(sorted({message.customer for message, _ in pairs})) if pairs else {}
+        persons = {customer for message, reach in pairs for customer in _person(message, reach)}
+        suppressed = await tx.suppressed(sorted(persons)) if pairs else {}
         ready: list[Message] = []
         given_back: list[Message] = []
         now_micros, wall_micros = self._clock.now_micros(), self._clock.wall_micros()
@@ -222,14 +224,14 @@ class Sender:
         self,
         message: Message,
         reach: Reach | None,
-        suppressed: dict[tuple[int, Channel], SuppressedFor],
+        suppressed: Mapping[tuple[int, Channel], frozenset[SuppressedFor]],
         now_micros: int,
     ) -> Refused | None:
         state = GateState(
             channel=self.channel,
             reach=reach,
             quiet=self._policies().quiet_hours,
-            suppressed=suppressed.get((message.customer, self.channel)),
+            suppressed=suppressed_for(suppressed, _person(message, reach), self.channel),
             breaks_quiet_hours=message.any_hour,
         )
         verdict, _ = pass_gates(action_of(message), state, now_micros, HAND_OVER_GATES)
@@ -386,6 +388,11 @@ async def expire(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
 async def _tell(tx: MessageTransaction, messages: Sequence[Message]) -> None:
     await tx.publish(list(own_events(messages)))
     await tx.count(totals(messages))
+
+
+def _person(message: Message, reach: Reach | None) -> tuple[int, ...]:
+    """All ids of the person, as far as they are known."""
+    return (message.customer, *(reach.merged if reach is not None else ()))
 
 
 def _as_stored(message: Message) -> Reach:

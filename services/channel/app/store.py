@@ -1,6 +1,6 @@
 """What the use cases need of the service's database. One use case is one transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +12,7 @@ from services.channel.domain.gap import Gap
 from services.channel.domain.messages import Change, Message
 from services.channel.domain.outcomes import OwnEvent
 from services.channel.domain.rate import Grant, Wish
+from services.channel.domain.suppression import LiftedBy, Suppression
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 
 MessageKey = tuple[int, str]
@@ -49,13 +50,23 @@ class MessageTransaction(Protocol):
     async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
         """Slots taken after that time, by customer."""
 
-    async def suppressed(self, customers: Sequence[int]) -> dict[tuple[int, Channel], SuppressedFor]:
-        """The suppression list of these customers."""
+    async def suppressed(
+        self, customers: Sequence[int]
+    ) -> Mapping[tuple[int, Channel], frozenset[SuppressedFor]]:
+        """The suppression list of these customers: every reason that stands."""
 
-    async def suppress(
-        self, customer: int, channel: Channel, reason: SuppressedFor, time_micros: int
-    ) -> None:
-        """Puts a channel on a customer's suppression list; the first reason stays."""
+    async def suppress(self, entries: Sequence[Suppression]) -> list[Suppression]:
+        """Puts channels on the suppression list, with entries of the audit log; those that were new."""
+
+    async def lift(
+        self,
+        customer: int,
+        channel: Channel,
+        reasons: Collection[SuppressedFor],
+        by: LiftedBy,
+        evidence: str = "",
+    ) -> list[Suppression]:
+        """Takes these reasons off the list, with entries of the audit log; those that stood."""
 
     async def add(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
         """Stores new messages; `records` keeps the action of those that wait, by message id."""

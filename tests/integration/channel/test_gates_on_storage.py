@@ -8,6 +8,7 @@ from services.channel.domain.caps import Cap
 from services.channel.domain.contact import Permission, Reach, SuppressedFor
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import QuietHours, QuietWindow, Week
+from services.channel.domain.suppression import Suppression
 from services.vocabulary.values import DAY, HOUR, MINUTE
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import NOON, always, make_action, reachable
@@ -185,8 +186,8 @@ async def test_due_twice_by_two_workers_is_sent_once(make_road: MakeRoad) -> Non
 
 async def test_a_suppressed_channel_is_never_chosen(road: Road) -> None:
     async with road.store.transaction() as tx:
-        await tx.suppress(1, Channel.SMS, SuppressedFor.UNSUBSCRIBED, NOON)
-        await tx.suppress(1, Channel.EMAIL, SuppressedFor.BOUNCED, NOON)
+        await tx.suppress([Suppression(1, Channel.SMS, SuppressedFor.UNSUBSCRIBED, NOON)])
+        await tx.suppress([Suppression(1, Channel.EMAIL, SuppressedFor.BOUNCED, NOON)])
     taken = await road.take(
         sales(1, channels=(Channel.SMS, Channel.EMAIL)),
         make_action(2, channels=(Channel.SMS, Channel.EMAIL)),
@@ -201,7 +202,7 @@ async def test_a_suppressed_channel_is_never_chosen(road: Road) -> None:
 async def test_suppressed_after_the_gates_is_not_sent(road: Road) -> None:
     message = await road.take_one(sales(1))
     async with road.store.transaction() as tx:
-        await tx.suppress(1, Channel.SMS, SuppressedFor.UNSUBSCRIBED, NOON)
+        await tx.suppress([Suppression(1, Channel.SMS, SuppressedFor.UNSUBSCRIBED, NOON)])
     await road.sender.turn()
     assert road.transport.sent == []
     assert (await road.stored(message)).reason is RefusalReason.SUPPRESSED

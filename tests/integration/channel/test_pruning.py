@@ -8,8 +8,10 @@ from services.channel.adapters.storage.pruning import prunables
 from services.channel.app.ports import Outgoing, Receipt, ReceiptState
 from services.channel.app.receipts import take_receipts
 from services.channel.domain.caps import Cap
+from services.channel.domain.contact import SuppressedFor
 from services.channel.domain.messages import Message
 from services.channel.domain.policies import Policies
+from services.channel.domain.suppression import Suppression
 from services.runtime.prune import Pruner
 from services.vocabulary.values import DAY
 from services.vocabulary.words import Category, Channel, MessageState
@@ -139,10 +141,8 @@ async def test_a_receipt_that_never_came_is_forgotten_by_the_walls_clock(road: R
 
 
 async def test_channels_are_not_forgotten_on_which_a_customer_may_not_be_contacted(road: Road) -> None:
-    from services.channel.domain.contact import SuppressedFor
-
     async with road.store.transaction() as tx:
-        await tx.suppress(1, Channel.SMS, next(iter(SuppressedFor)), road.clock.now)
+        await tx.suppress([Suppression(1, Channel.SMS, why, road.clock.now) for why in SuppressedFor])
     road.clock.now += 5_000 * DAY
     await pruner(road).prune()
-    assert await count(road, "suppression") == 1
+    assert await count(road, "suppression_entry") == len(SuppressedFor)

@@ -70,9 +70,24 @@ def test_suppression(category: Category, stopped_by: set[SuppressedFor]) -> None
     found = {
         why
         for why in SuppressedFor
-        if refused(suppression.judge(action, state(suppressed=why), NOON)) is RefusalReason.SUPPRESSED
+        if refused(suppression.judge(action, state(suppressed=frozenset({why})), NOON))
+        is RefusalReason.SUPPRESSED
     }
     assert found == stopped_by
+
+
+def test_of_several_reasons_the_strictest_for_the_category_is_told() -> None:
+    standing = frozenset({SuppressedFor.UNSUBSCRIBED, SuppressedFor.BOUNCED})
+    for category in (Category.MANDATORY, Category.SERVICE, Category.SALES):
+        verdict = suppression.judge(make_action(1, category=category), state(suppressed=standing), NOON)
+        assert isinstance(verdict, Refused)
+        assert verdict.detail.endswith("bounced")
+    complained = frozenset({SuppressedFor.UNSUBSCRIBED, SuppressedFor.COMPLAINED})
+    service = suppression.judge(make_action(1), state(suppressed=complained), NOON)
+    assert isinstance(service, Refused)
+    assert service.detail.endswith("complained")
+    notice = make_action(1, category=Category.MANDATORY)
+    assert suppression.judge(notice, state(suppressed=complained), NOON) is PASSED
 
 
 def test_consent_fails_closed() -> None:
@@ -145,14 +160,19 @@ def test_rate() -> None:
 def test_the_first_gate_that_refuses_is_told() -> None:
     no = Reach(True, 0, {Channel.SMS: Permission(False, RefusalReason.NO_CONSENT, "a")})
     everything = GateState(
-        Channel.SMS, no, NIGHT, suppressed=SuppressedFor.BOUNCED, taken=True, rate_free_micros=LATE + 1
+        Channel.SMS,
+        no,
+        NIGHT,
+        suppressed=frozenset({SuppressedFor.BOUNCED}),
+        taken=True,
+        rate_free_micros=LATE + 1,
     )
     action = make_action(1, expires_micros=LATE)
     found = []
     for clear in (
         {},
         {"taken": False},
-        {"suppressed": None},
+        {"suppressed": frozenset()},
         {"reach": reachable(1)},
     ):
         everything = replace(everything, **clear)
@@ -184,9 +204,9 @@ def test_the_first_listed_channel_that_passes_wins() -> None:
     states = both()
     assert decide(action, states) == Chosen(Channel.SMS)
     assert decide(make_action(1, channels=(Channel.EMAIL, Channel.SMS)), states) == Chosen(Channel.EMAIL)
-    states[Channel.SMS].suppressed = SuppressedFor.BOUNCED
+    states[Channel.SMS].suppressed = frozenset({SuppressedFor.BOUNCED})
     assert decide(action, states) == Chosen(Channel.EMAIL)
-    states[Channel.EMAIL].suppressed = SuppressedFor.BOUNCED
+    states[Channel.EMAIL].suppressed = frozenset({SuppressedFor.BOUNCED})
     dropped = decide(action, states)
     assert isinstance(dropped, Dropped)
     assert dropped.reason is RefusalReason.SUPPRESSED

@@ -1,9 +1,9 @@
 """One transaction of the channel service in PostgreSQL: batches in binary arrays, nothing row by row."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from services.channel.adapters.storage import outcomes, rates, rows
+from services.channel.adapters.storage import outcomes, rates, rows, suppression
 from services.channel.adapters.storage.measure import measure
 from services.channel.app.ports import Receipt, ReceiptState
 from services.channel.app.store import MessageKey, QuarantineFilter
@@ -14,6 +14,7 @@ from services.channel.domain.gap import Gap
 from services.channel.domain.messages import FINAL, Message
 from services.channel.domain.outcomes import OwnEvent
 from services.channel.domain.rate import Grant, Wish
+from services.channel.domain.suppression import LiftedBy, Suppression
 from services.runtime.database import Transaction
 from services.runtime.outbox import Outbox
 from services.runtime.recovery import open_gap
@@ -128,23 +129,26 @@ class PostgresTransaction:
             contacts.setdefault(customer, []).append(contact)
         return contacts
 
-    async def suppressed(self, customers: Sequence[int]) -> dict[tuple[int, Channel], SuppressedFor]:
+    async def suppressed(
+        self, customers: Sequence[int]
+    ) -> Mapping[tuple[int, Channel], frozenset[SuppressedFor]]:
         """The suppression list of these customers."""
-        found = await self.raw.rows(
-            "SELECT customer, channel, reason FROM suppression WHERE customer = ANY(%s::bigint[])",
-            (list(customers),),
-        )
-        return {(customer, Channel(channel)): SuppressedFor(reason) for customer, channel, reason in found}
+        return await suppression.read(self.raw, customers)
 
-    async def suppress(
-        self, customer: int, channel: Channel, reason: SuppressedFor, time_micros: int
-    ) -> None:
-        """Puts a channel on a customer's suppression list."""
-        await self.raw.execute(
-            "INSERT INTO suppression (customer, channel, reason, time_micros) VALUES (%s, %s, %s, %s) "
-            "ON CONFLICT DO NOTHING",
-            (customer, channel.value, reason.value, time_micros),
-        )
+    async def suppress(self, entries: Sequence[Suppression]) -> list[Suppression]:
+        """Puts channels on the suppression list."""
+        return await suppression.add(self.raw, entries)
+
+    async def lift(
+        self,
+        customer: int,
+        channel: Channel,
+        reasons: Collection[SuppressedFor],
+        by: LiftedBy,
+        evidence: str = "",
+    ) -> list[Suppression]:
+        """Takes these reasons off the list."""
+        return await suppression.remove(self.raw, customer, channel, reasons, by, evidence)
 
     async def add(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
         """Stores new messages."""

@@ -10,13 +10,24 @@ _STOPPED_BY: dict[OnStop, frozenset[SuppressedFor]] = {
     OnStop.OWN_SWITCH: frozenset({SuppressedFor.BOUNCED, SuppressedFor.MANUAL, SuppressedFor.COMPLAINED}),
     OnStop.STOPS: frozenset(SuppressedFor),
 }
+_STRICTEST_FIRST = (
+    SuppressedFor.MANUAL,
+    SuppressedFor.BOUNCED,
+    SuppressedFor.COMPLAINED,
+    SuppressedFor.UNSUBSCRIBED,
+)
 
 
 def judge(action: Action, state: GateState, now_micros: int) -> Verdict:  # noqa: ARG001 - the gates' interface
-    """Refuses a suppressed channel; an opt-out leaves mandatory and service messages, a bounce nothing."""
-    if state.suppressed is not None and is_contact(action, state.channel):
-        on_stop = CATEGORY_FACTS[action.category].on_stop
-        if state.suppressed in _STOPPED_BY[on_stop]:
-            detail = f"{state.channel.value} is suppressed for this customer: {state.suppressed.value}"
-            return Refused(RefusalReason.SUPPRESSED, detail)
+    """Refuses a suppressed channel; an opt-out leaves mandatory and service messages, a bounce nothing.
+
+    Several reasons may stand at once: the category is stopped when any of them stops it, and the strictest of
+    those is told.
+    """
+    if state.suppressed and is_contact(action, state.channel):
+        stops = _STOPPED_BY[CATEGORY_FACTS[action.category].on_stop]
+        for reason in _STRICTEST_FIRST:
+            if reason in state.suppressed and reason in stops:
+                detail = f"{state.channel.value} is suppressed for this customer: {reason.value}"
+                return Refused(RefusalReason.SUPPRESSED, detail)
     return PASSED

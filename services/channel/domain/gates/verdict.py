@@ -43,7 +43,8 @@ class GateState:
     caps: Sequence[Cap] = ()
     contacts: Sequence[Contact] = ()
     """Slots taken by this person under all ids."""
-    suppressed: SuppressedFor | None = None
+    suppressed: frozenset[SuppressedFor] = frozenset()
+    """Every reason for which the channel is on the suppression list, under any id of the person."""
     taken: bool = False
     """The action was taken before."""
     breaks_quiet_hours: bool = False

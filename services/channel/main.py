@@ -14,6 +14,7 @@ from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
 from services.channel.adapters.storage.pruning import prunables
 from services.channel.adapters.storage.quarantine import ChannelPart, OutcomesReplay
+from services.channel.adapters.storage.reconciliation import open_books
 from services.channel.adapters.storage.store import PostgresStore
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.adapters.templates import JinjaRenderer
@@ -34,6 +35,7 @@ from services.channel.entrypoints.loops import (
     wake_senders,
 )
 from services.channel.entrypoints.quarantine import QuarantineServicer, QuarantineWatch
+from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.channel.entrypoints.translate import action_from_record
 from services.channel.settings import SERVICE, ChannelSettings
@@ -171,7 +173,16 @@ async def build_server_role(role: Role) -> None:
         errors=CHANNEL_ERRORS,
         part=ChannelPart(parts.clock),
     )
-    served = [servicer.served(), quarantine.served(), operations.served(), recovery.served()]
+    reconciliation = ReconciliationServicer(
+        parts.database, parts.store, open_books(parts.database), parts.clock
+    )
+    served = [
+        servicer.served(),
+        quarantine.served(),
+        reconciliation.served(),
+        operations.served(),
+        recovery.served(),
+    ]
     server = build_server(role.settings, served, CHANNEL_ERRORS)
     role.on_drain(server.stop)
     await server.start()

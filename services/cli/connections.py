@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rapport.channel.v1.channel_pb2_grpc import ChannelServiceStub
 from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceStub
+from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
@@ -21,6 +22,7 @@ from services.runtime.client import connect
 if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.channel_pb2_grpc import ChannelServiceAsyncStub
     from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceAsyncStub
+    from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceAsyncStub
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
@@ -44,6 +46,7 @@ class Connections:
     recovery: dict[str, "RecoveryServiceAsyncStub"]
     """The same."""
     quarantine: "QuarantineServiceAsyncStub"
+    reconciliation: "ReconciliationServiceAsyncStub"
 
 
 @asynccontextmanager
@@ -71,4 +74,5 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
                 for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
             },
             quarantine=QuarantineServiceStub(channel),
+            reconciliation=ReconciliationServiceStub(channel),
         )

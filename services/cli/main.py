@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
     "messages": ("services.cli.commands.messages:messages", "Look at messages."),
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),
+    "reconcile": (
+        "services.cli.commands.reconcile:reconcile",
+        "Hold a provider's own report against our messages.",
+    ),
     "audit": ("services.cli.commands.audit:audit", "See who changed rules, consent, configuration."),
     "prune": ("services.cli.commands.prune:prune", "Take away what is kept no longer."),
     "backup": ("services.cli.commands.backup:backup", "Write the databases into files."),

@@ -12,7 +12,11 @@ from grpc_status.rpc_status import from_call
 SERVICES = {
     "profile": ["rapport.profile.v1.AudienceService", "rapport.profile.v1.ProfileService"],
     "decision": ["rapport.decision.v1.DecisionService", "rapport.decision.v1.RuleSetService"],
-    "channel": ["rapport.channel.v1.ChannelService", "rapport.channel.v1.QuarantineService"],
+    "channel": [
+        "rapport.channel.v1.ChannelService",
+        "rapport.channel.v1.QuarantineService",
+        "rapport.channel.v1.ReconciliationService",
+    ],
 }
 OPERATIONS = ["rapport.operations.v1.OperationsService", "rapport.operations.v1.RecoveryService"]
 INFRASTRUCTURE = ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]

@@ -20,6 +20,8 @@ class SmscFaults:
     """The link is cut when so many more submits were taken; the last of them gets no answer."""
     silent: int = 0
     """So many submits are taken and never answered."""
+    swallow: int = 0
+    """So many submits are answered with an id and forgotten at once: no record, no receipt, no customer."""
     deaf: bool = False
     """Links stay open and nothing is read or answered, enquire_link neither."""
     stat: dict[str, str] = field(default_factory=dict)

@@ -138,6 +138,10 @@ class Smsc:
         for sequence, submit in submits:
             status = _refusal(faults, submit.destination)
             entry = self._entry(submit, status)
+            if not status and faults.swallow > 0:
+                faults.swallow -= 1
+                answers.append(write_frame(RESPONSE | Command.SUBMIT_SM, sequence, write_text(entry["id"])))
+                continue
             entries.append(entry)
             if status:
                 answers.append(write_frame(RESPONSE | Command.SUBMIT_SM, sequence, b"", status))

@@ -39,7 +39,15 @@ class Dropped:
 
 Choice = Chosen | Waits | Dropped
 
-_WAITS_FOR = frozenset({RefusalReason.CONSENT_UNKNOWN, RefusalReason.QUIET_HOURS, RefusalReason.RATE_LIMITED})
+_WAITS_FOR = frozenset(
+    {
+        RefusalReason.CONSENT_UNKNOWN,
+        RefusalReason.KILLED,  # a next time: the switch holds
+        RefusalReason.QUIET_HOURS,
+        RefusalReason.RATE_LIMITED,
+    }
+)
+_OVER_CAP = frozenset({RefusalReason.CAPPED, RefusalReason.BUDGET})
 
 
 def choose(
@@ -90,6 +98,6 @@ def may_wait(category: Category, refused: Refused) -> bool:
 
     What would have to be decided again after quiet hours waits too: every gate is asked anew then.
     """
-    if refused.reason is RefusalReason.CAPPED:
+    if refused.reason in _OVER_CAP:
         return CATEGORY_FACTS[category].over_cap is OverCap.DEFER
     return refused.reason in _WAITS_FOR

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass, field
 
+from services.channel.domain.campaigns import Campaigns
 from services.channel.domain.caps import Cap
+from services.channel.domain.controls import Controls
 from services.channel.domain.quiet_hours import QuietHours
 
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What `rules/policies` says."""
+    """What `rules/policies`, or what was put into force in its place, says."""
 
     caps: tuple[Cap, ...] = ()
     quiet_hours: QuietHours = field(default_factory=QuietHours)
+    campaigns: Campaigns = field(default_factory=Campaigns)
+    controls: Controls = field(default_factory=Controls)
+    """What was thrown and reported while it runs; it comes from the database."""

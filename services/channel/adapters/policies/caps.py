@@ -1,10 +1,8 @@
 """Reads caps.yaml."""
 
-from pathlib import Path
-
 from ruamel.yaml.comments import CommentedMap
 
-from services.channel.adapters.policies.reading import Mistakes, line_of, only, read, words
+from services.channel.adapters.policies.reading import Mistakes, Source, line_of, only, read, words
 from services.channel.domain.caps import Cap
 from services.vocabulary.values import parse_duration
 from services.vocabulary.words import Category, Channel
@@ -12,7 +10,7 @@ from services.vocabulary.words import Category, Channel
 _CAP_KEYS = ("most", "within", "limits", "counts", "channels", "same_name")
 
 
-def read_caps(file: Path) -> tuple[Cap, ...]:
+def read_caps(file: Source) -> tuple[Cap, ...]:
     """The caps in the file; raises PolicyError."""
     content, mistakes = read(file)
     only(content, ("caps",), mistakes, content)

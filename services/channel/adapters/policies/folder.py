@@ -1,30 +1,55 @@
-"""The policies in force: those of a folder, read again when a file changes."""
+"""The policies in force: files of a folder, read again when one changes, or documents in their place."""
 
-from collections.abc import Hashable
+import hashlib
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from services.channel.adapters.policies.campaigns import read_campaigns
 from services.channel.adapters.policies.caps import read_caps
 from services.channel.adapters.policies.quiet_hours import read_quiet_hours
+from services.channel.adapters.policies.reading import Document, Source
+from services.channel.domain.campaigns import Campaigns
+from services.channel.domain.controls import Controls
 from services.channel.domain.policies import Policies
 from services.runtime.configuration import Digests, digest_files
 
-_FILES = ("caps.yaml", "quiet_hours.yaml")
+POLICY_FILES = ("campaigns.yaml", "caps.yaml", "quiet_hours.yaml")
+"""What the channel reads of rules/policies, and what may be put into force by a call."""
+
+Documents = Mapping[str, str]
+"""Texts that hold in the place of files, by their names."""
 
 
-def load_policies(folder: Path, default_zone: str) -> Policies:
-    """The policies in that folder; raises PolicyError: file, line, and what would be right."""
+def load_policies(folder: Path, default_zone: str, documents: Documents | None = None) -> Policies:
+    """The policies in that folder, documents before files.
+
+    Raises PolicyError: file, line, and what would be right.
+    """
+    texts = documents or {}
+
+    def source(name: str) -> Source:
+        return Document(name, texts[name]) if name in texts else folder / name
+
+    campaigns = source("campaigns.yaml")
     return Policies(
-        caps=read_caps(folder / "caps.yaml"),
-        quiet_hours=read_quiet_hours(folder / "quiet_hours.yaml", default_zone),
+        caps=read_caps(source("caps.yaml")),
+        quiet_hours=read_quiet_hours(source("quiet_hours.yaml"), default_zone),
+        campaigns=(
+            read_campaigns(campaigns, default_zone)
+            if isinstance(campaigns, Document) or campaigns.exists()
+            else Campaigns(zone=default_zone)
+        ),
     )
 
 
 class PolicyFolder:
-    """The policies in force: the last ones read that were right."""
+    """The policies in force: the last ones read that were right, with the controls as last known."""
 
     def __init__(self, folder: Path, default_zone: str) -> None:
         self._folder = folder
         self._default_zone = default_zone
+        self._documents: Documents = {}
         self._seen = self._stamp()
         self._digests = self._digest()
         self._policies = load_policies(folder, default_zone)
@@ -39,21 +64,55 @@ class PolicyFolder:
         if stamp == self._seen:
             return False
         self._seen = stamp
-        digests = self._digest()
-        self._policies = load_policies(self._folder, self._default_zone)
-        self._digests = digests
+        self._load(self._documents)
         return True
 
+    def documents(self) -> Documents:
+        """What holds in the place of files."""
+        return self._documents
+
+    def check(self, documents: Documents) -> None:
+        """Raises PolicyError when the policies could not be read with these documents."""
+        load_policies(self._folder, self._default_zone, documents)
+
+    def texts(self) -> dict[str, str]:
+        """Every policy as it would be read now, by file name; those that are not there are left out."""
+        found = {}
+        for name in POLICY_FILES:
+            if name in self._documents:
+                found[name] = self._documents[name]
+            elif (self._folder / name).exists():
+                found[name] = (self._folder / name).read_text(encoding="utf-8")
+        return found
+
+    def put(self, documents: Documents) -> None:
+        """From now on these hold in the place of files; PolicyError leaves everything as it was."""
+        if documents != self._documents:
+            self._load(documents)
+
+    def control(self, controls: Controls) -> None:
+        """From now on these hold."""
+        self._policies = replace(self._policies, controls=controls)
+
     def digests(self) -> Digests:
-        """Digests of the files in force, by name."""
+        """Digests of what is in force, by file name."""
         return self._digests
 
-    def _digest(self) -> Digests:
-        return digest_files(self._folder, *_FILES)
+    def _load(self, documents: Documents) -> None:
+        digests = self._digest() | {
+            name: hashlib.sha256(text.encode()).hexdigest()[:32] for name, text in documents.items()
+        }
+        policies = load_policies(self._folder, self._default_zone, documents)
+        self._policies = replace(policies, controls=self._policies.controls)
+        self._documents = dict(documents)
+        self._digests = digests
+
+    def _digest(self) -> dict[str, str]:
+        return digest_files(self._folder, *POLICY_FILES)
 
     def _stamp(self) -> Hashable:
         found = []
-        for name in _FILES:
+        for name in POLICY_FILES:
             try:
                 status = (self._folder / name).stat()
             except OSError:

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from ruamel.yaml.comments import CommentedMap
 
-from services.channel.adapters.policies.reading import Mistakes, line_of, only, read
+from services.channel.adapters.policies.reading import Mistakes, Source, line_of, only, read
 from services.channel.domain.quiet_hours import MINUTES_OF_DAY, Override, QuietHours, QuietWindow, Week
 from services.vocabulary.words import Channel
 
@@ -14,7 +13,7 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
 
 
-def read_quiet_hours(file: Path, default_zone: str) -> QuietHours:
+def read_quiet_hours(file: Source, default_zone: str) -> QuietHours:
     """The quiet hours in the file; raises PolicyError."""
     content, mistakes = read(file)
     only(content, ("quiet", "closed", "channels"), mistakes, content)

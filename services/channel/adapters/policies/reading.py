@@ -1,12 +1,13 @@
 """What all policy files have in common: YAML with lines, and mistakes that say where they are."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from services.channel.domain.errors import PolicyError
 from services.vocabulary.words import Category, Channel
@@ -14,28 +15,47 @@ from services.vocabulary.words import Category, Channel
 Word = TypeVar("Word", Category, Channel)
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A policy that was put into force by a call instead of a file."""
+
+    name: str
+    """That of the file whose place it takes: caps.yaml."""
+    text: str
+
+
+Source = Path | Document
+"""Where a policy is read from."""
+
+
 class Mistakes:
     """Says where in a file something is wrong."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, source: Source) -> None:
+        folder = source.parent.name if isinstance(source, Path) else "policies"
+        self.place = f"{folder}/{source.name}"
 
     def at(self, line: int, wrong: str, right: str) -> PolicyError:
         """The error to raise; lines count from 1."""
-        return PolicyError(f"{self.file.parent.name}/{self.file.name}:{line}: {wrong}; {right}")
+        return PolicyError(f"{self.place}:{line}: {wrong}; {right}")
 
 
-def read(file: Path) -> tuple[CommentedMap, Mistakes]:
+def read(source: Source) -> tuple[CommentedMap, Mistakes]:
     """The file's map, and what says where in it something is wrong; raises PolicyError."""
-    mistakes = Mistakes(file)
+    mistakes = Mistakes(source)
     reader = YAML(typ="rt")
     try:
-        content = reader.load(file.read_text(encoding="utf-8"))
+        text = source.text if isinstance(source, Document) else source.read_text(encoding="utf-8")
+        content = reader.load(text)
     except OSError as error:
         raise mistakes.at(1, f"cannot be read ({error.strerror})", "put the file there") from error
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise mistakes.at(line, f"is not YAML ({error.problem})", "mend it") from error
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise mistakes.at(
+            1, "is not YAML (a character or a depth that it does not have)", "mend it"
+        ) from error
     if not isinstance(content, CommentedMap):
         raise mistakes.at(1, "is not a map", "begin with a key such as caps: or quiet:")
     return content, mistakes

@@ -3,9 +3,13 @@
 from services.channel.domain.actions import Action
 from services.channel.domain.gates import (
     address,
+    campaign,
+    campaign_rate,
     caps,
+    care,
     consent,
     duplicate,
+    killed,
     quiet_hours,
     rate,
     suppression,
@@ -15,25 +19,31 @@ from services.channel.domain.gates.verdict import PASSED, Gate, GateState, Passe
 
 GATES: tuple[Gate, ...] = (
     duplicate.judge,
+    killed.judge,
     address.judge,
     suppression.judge,
     consent.judge,
     validity.judge,
     quiet_hours.judge,
+    campaign.judge,
+    care.judge,
     caps.judge,
+    campaign_rate.judge,
     rate.judge,
 )
 """All of them, for an action that has no slot yet."""
 
 HAND_OVER_GATES: tuple[Gate, ...] = (
+    killed.judge,
     address.judge,
     suppression.judge,
     consent.judge,
     validity.judge,
     quiet_hours.judge,
+    care.judge,
     rate.judge,
 )
-"""Asked once more just before the hand-over; its slot is taken, so caps are not counted twice."""
+"""Asked once more just before the hand-over; what is taken for it is not counted twice."""
 
 
 def pass_gates(

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.channel.domain.actions import Action
+from services.channel.domain.campaigns import CampaignState, CareState
 from services.channel.domain.caps import Cap
 from services.channel.domain.contact import Contact, Permission, Reach, SuppressedFor
+from services.channel.domain.controls import KillSwitch
 from services.channel.domain.quiet_hours import QuietHours
 from services.vocabulary.words import Channel, RefusalReason
 
@@ -51,6 +53,12 @@ class GateState:
     """The legal ground named by the template allows it at any hour."""
     rate_free_micros: int = 0
     """Business time at which the provider's rate has room again; 0: now."""
+    switches: Sequence[KillSwitch] = ()
+    """Kill switches that were thrown."""
+    campaigns: Sequence[CampaignState] = ()
+    """The campaigns of the action with what they have used; none before the hand-over."""
+    care: Sequence[CareState] = ()
+    """Queues of the care desk that those campaigns fill."""
 
     @property
     def permission(self) -> Permission | None:

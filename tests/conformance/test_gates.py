@@ -82,5 +82,10 @@ def test_work_for_an_agent_that_serves_passes_all_but_duplicate(gate: Gate, stat
 
 def test_before_the_hand_over_the_same_gates_stand_in_the_same_order() -> None:
     left_out = [gate for gate in GATES if gate not in HAND_OVER_GATES]
-    assert [gate.__module__.rpartition(".")[2] for gate in left_out] == ["duplicate", "campaign", "caps", "campaign_rate"]
+    assert [gate.__module__.rpartition(".")[2] for gate in left_out] == [
+        "duplicate",
+        "campaign",
+        "caps",
+        "campaign_rate",
+    ]
     assert [gate for gate in GATES if gate in HAND_OVER_GATES] == list(HAND_OVER_GATES)

@@ -312,7 +312,11 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Everything that rule sets may name. ``version`` is a digest of all its files."""
+    """Everything that rule sets may name. ``version`` is a digest of all its files.
+
+    ``country`` (ISO 3166-1, two letters; empty: not said) is the operator's, of those of whom neither number
+    nor zone says one.
+    """
 
     version: str
     events: Mapping[str, EventType]
@@ -329,6 +333,7 @@ class Catalogue:
     creates_customers_except: frozenset[str] = frozenset()
     identity_kinds: tuple[str, ...] = IDENTITY_KINDS
     questions: Mapping[str, Question] = field(default_factory=dict)
+    country: str = ""
 
     def event_type(self, name: str) -> EventType:
         """The type of that name; raises FieldError with the nearest known one."""

@@ -54,7 +54,7 @@ class _Reader:
         self._check_references(files)
         if self.draft.mistakes.found:
             raise CatalogueErrors(tuple(self.draft.mistakes.found))
-        zone_name, locale, currency, conversation, except_sources = operator
+        zone_name, locale, currency, country, conversation, except_sources = operator
         return Catalogue(
             version=self.draft.digest.hexdigest()[:16],
             events=self.draft.events,
@@ -67,6 +67,7 @@ class _Reader:
             default_zone=zone_name,
             default_locale=locale,
             currency=currency,
+            country=country,
             conversation_micros=conversation,
             creates_customers_except=except_sources,
             questions=self.draft.questions,
@@ -107,13 +108,14 @@ class _Reader:
 
     # --- operator ---------------------------------------------------------------------------------------
 
-    def _operator(self, files: list[Section]) -> tuple[str, str, str, int, frozenset[str]]:
-        zone_name, locale, currency, conversation = "UTC", "en", "EUR", DAY
+    def _operator(self, files: list[Section]) -> tuple[str, str, str, str, int, frozenset[str]]:
+        zone_name, locale, currency, country, conversation = "UTC", "en", "EUR", "", DAY
         sources: frozenset[str] = frozenset()
         for section in files:
             zone_name = section.text("zone", zone_name)
             locale = section.text("locale", locale)
             currency = section.text("currency", currency)
+            country = section.text("country", country)
             conversation = section.duration("conversation", conversation)
             sources |= frozenset(section.texts("sources_that_create_no_customers"))
             try:
@@ -122,8 +124,10 @@ class _Reader:
                 section.wrong("zone", mistake.message, mistake.suggestion)
             if re.fullmatch("[A-Z]{3}", currency) is None:
                 section.wrong("currency", "is no ISO 4217 code", "write EUR")
+            if country and re.fullmatch("[A-Z]{2}", country) is None:
+                section.wrong("country", "is no ISO 3166-1 code of two letters", "write FR")
             section.done()
-        return zone_name, locale, currency, conversation, sources
+        return zone_name, locale, currency, country, conversation, sources
 
     # --- topics, traits, things -------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What the channel service may rely on when it asks the profile: the fake and the real client alike."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ from rapport.types.v1 import vocabulary_pb2
 
 from services.channel.adapters.profile import GrpcProfile
 from services.channel.app.profile import ContactQuestion, ProfilePort, ask_profile
-from services.channel.domain.contact import Permission, Reach
+from services.channel.domain.contact import Contact, Permission, Reach
 from services.channel.domain.errors import ProfileUnavailableError
+from services.vocabulary import wire
 from services.vocabulary.words import Category, Channel, RefusalReason
 from tests.fakes.channel import SetClock, SetProfile, make_action
 
@@ -30,6 +32,7 @@ KNOWN = Reach(
     service_blocked=True,
     traits={"name": "Ada"},
     merged=(7, 9),
+    contacts=(Contact(1, "", Channel.CALL, None, "", 1_790_000_000_000_000),),
 )
 
 
@@ -38,7 +41,8 @@ class Answering(profile_pb2_grpc.ProfileServiceServicer):
 
     def __init__(self) -> None:
         self.fails = False
-        self.short = False
+        self.how = ""
+        self.go_on = asyncio.Event()
 
     async def CheckContact(self, request: Any, context: Any) -> Any:  # noqa: N802 - the proto's name
         if self.fails:
@@ -53,6 +57,12 @@ class Answering(profile_pb2_grpc.ProfileServiceServicer):
                 service_blocked=True,
                 shown_traits={"name": "Ada"},
                 merged_customers=[7, 9],
+                recent_contacts=[
+                    profile_pb2.RecentContact(
+                        channel=vocabulary_pb2.CHANNEL_CALL,
+                        contact_time=wire.timestamp(1_790_000_000_000_000),
+                    )
+                ],
                 channels=[
                     profile_pb2.ChannelPermission(
                         channel=vocabulary_pb2.CHANNEL_SMS, allowed=True, address="+33600000001"
@@ -69,7 +79,18 @@ class Answering(profile_pb2_grpc.ProfileServiceServicer):
             else profile_pb2.ContactAnswer(customer=question.customer)
             for question in request.questions
         ]
-        return profile_pb2.CheckContactResponse(answers=answers[: len(answers) - self.short])
+        match self.how:
+            case "short":
+                answers.pop()
+            case "long":
+                answers.append(profile_pb2.ContactAnswer())
+            case "of another":
+                answers[0].customer = 2
+            case "unknown words":
+                answers[0].channels[1].reason = 999
+            case "silent":
+                await self.go_on.wait()
+        return profile_pb2.CheckContactResponse(answers=answers)
 
 
 @dataclass
@@ -111,6 +132,7 @@ async def test_answers_come_in_order_with_the_time_of_asking(asked: Asked) -> No
         {"name": "Ada"},
         (7, 9),
     )
+    assert known.contacts == KNOWN.contacts
 
 
 async def test_away_is_told_as_such_and_fails_closed(asked: Asked) -> None:
@@ -128,14 +150,20 @@ async def test_a_question_is_asked_once_for_many_actions(asked: Asked) -> None:
     assert len(many) == 1199
 
 
-async def test_too_few_answers_are_no_answers() -> None:
+@pytest.mark.parametrize("how", ["short", "long", "of another", "unknown words", "silent", "closed"])
+async def test_an_answer_that_is_not_one_fails_closed(how: str) -> None:
     server = grpc.aio.server()
     answering = Answering()
-    answering.short = True
+    answering.how = how
     profile_pb2_grpc.add_ProfileServiceServicer_to_server(answering, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as grpc_channel:
+        profile = GrpcProfile(grpc_channel, SetClock(), timeout_seconds=0.05 if how == "silent" else 5)
+        if how == "closed":
+            await grpc_channel.close()
         with pytest.raises(ProfileUnavailableError):
-            await GrpcProfile(grpc_channel, SetClock()).check_contact([ContactQuestion(1, Category.SALES)])
+            await profile.check_contact([ContactQuestion(1, Category.SALES)])
+        assert await ask_profile(profile, [make_action(1, category=Category.SALES)]) == {}
+    answering.go_on.set()
     await server.stop(0)

@@ -7,7 +7,7 @@ from rapport.profile.v1 import profile_pb2, profile_pb2_grpc
 from rapport.types.v1 import vocabulary_pb2
 
 from services.channel.app.profile import ContactQuestion
-from services.channel.domain.contact import Permission, Reach
+from services.channel.domain.contact import Contact, Permission, Reach
 from services.channel.domain.errors import ProfileUnavailableError
 from services.runtime.clock import Clock
 from services.vocabulary import wire
@@ -45,15 +45,19 @@ class GrpcProfile:
         )
         try:
             response = await self._stub.CheckContact(request, timeout=self._timeout)
-        except grpc.RpcError as error:
+        except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError) as error:
             code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
             raise ProfileUnavailableError(f"the profile service did not answer ({code})") from error
-        if len(response.answers) != len(questions):
-            raise ProfileUnavailableError("the profile service answered another number of questions")
-        return [_reach(answer, asked_wall_micros) for answer in response.answers]
+        if [answer.customer for answer in response.answers] != [one.customer for one in questions]:
+            raise ProfileUnavailableError("the profile service answered other questions than it was asked")
+        try:
+            return [reach_from_wire(answer, asked_wall_micros) for answer in response.answers]
+        except ValueError as error:
+            raise ProfileUnavailableError("the profile service answered in words unknown here") from error
 
 
-def _reach(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -> Reach:
+def reach_from_wire(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -> Reach:
+    """What one answer says; raises ValueError for a word that is not known."""
     permissions = {}
     for one in answer.channels:
         channel = wire.CHANNELS.from_wire(one.channel)
@@ -74,4 +78,16 @@ def _reach(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -> Reach:
         service_blocked=answer.service_blocked,
         traits=dict(answer.shown_traits),
         merged=tuple(answer.merged_customers),
+        contacts=tuple(
+            Contact(
+                answer.customer,
+                "",
+                channel,
+                wire.CATEGORIES.from_wire(contact.category),
+                "",
+                wire.micros(contact.contact_time),
+            )
+            for contact in answer.recent_contacts
+            if (channel := wire.CHANNELS.from_wire(contact.channel)) is not None
+        ),
     )

@@ -58,17 +58,18 @@ class Gathered:
     slots: list[Contact] = field(default_factory=list)
     """Taken by this batch."""
 
-    def contacts_of(self, person: tuple[int, ...]) -> list[Contact]:
-        """Slots taken under all ids of the person."""
-        return [contact for customer in person for contact in self.contacts.get(customer, ())]
+    def contacts_of(self, one: Prepared) -> list[Contact]:
+        """Slots taken under all ids of the person, and the contacts that other systems told of."""
+        own = [contact for customer in one.person for contact in self.contacts.get(customer, ())]
+        return own if one.reach is None or not one.reach.contacts else [*own, *one.reach.contacts]
 
     def suppressed_for(self, person: tuple[int, ...], channel: Channel) -> frozenset[SuppressedFor]:
         """Why the channel is suppressed under any id of the person; empty: it is not."""
         return suppressed_for(self.suppressed, person, channel)
 
-    def take_slot(self, message: Message) -> None:
+    def take_slot(self, message: Message, action: Action) -> None:
         """The message counts from now on, also for the rest of the batch."""
-        contact = contact_of(message, self.now_micros)
+        contact = contact_of(message, self.now_micros, action.topic)
         self.contacts.setdefault(contact.customer, []).append(contact)
         self.slots.append(contact)
 
@@ -172,7 +173,7 @@ class Admission:
             message = accept(one.action, one.message_id, gathered.now_micros)
             message.hand_to_agent(gathered.now_micros, channel, "presented by the caller")
             if is_contact(one.action, channel):
-                gathered.take_slot(message)
+                gathered.take_slot(message, one.action)
             await tx.add([message], {})
             await _tell(tx, [message], gathered)
         elif isinstance(choice, Dropped):
@@ -191,7 +192,7 @@ class Admission:
     def choose(self, one: Prepared, gathered: Gathered, *, rendered: bool = True) -> Choice:
         """Which channel the action takes, or what speaks against it; `rendered`: it must have words."""
         policies = self._policies()
-        contacts = gathered.contacts_of(one.person)
+        contacts = gathered.contacts_of(one)
 
         def state_of(channel: Channel) -> GateState:
             return GateState(
@@ -228,7 +229,7 @@ class Admission:
                     one.reach.zone,
                     any_hour=self._speech.breaks_quiet_hours(one.action, channel),
                 )
-                gathered.take_slot(message)
+                gathered.take_slot(message, one.action)
                 if message.in_gap:
                     message.quarantine(now_micros, DETAIL)
             case Waits(channel, reason, detail, until_micros):

@@ -2,17 +2,42 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact
 from services.vocabulary.words import Category, Channel
+
+_EVERY_CATEGORY = frozenset(Category)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """The last slots of a cap, kept for what matters: that priority or above, or one of these categories."""
+
+    last: int
+    from_priority: int | None = None
+    categories: frozenset[Category] = frozenset()
+
+    def is_open_to(self, action: Action) -> bool:
+        """Whether the action may take one of them."""
+        urgent = self.from_priority is not None and action.priority >= self.from_priority
+        return urgent or action.category in self.categories
+
+    def __str__(self) -> str:
+        """For whom they are kept, for people."""
+        kept_for = [] if self.from_priority is None else [f"priority {self.from_priority} and above"]
+        kept_for += sorted(category.value for category in self.categories)
+        return " or ".join(kept_for)
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
     """At most `most` contacts in any window of that length, over all rule sets.
 
-    `limits` names the categories that it refuses, `counts` those whose contacts fill it; `channels` empty
-    means all channels together; `same_name` counts only contacts of the same name (a repeat limit).
+    `limits` names the categories that it refuses, `counts` those whose contacts fill it. `channels`, `topics`
+    and `names` narrow both: only these actions are refused and only these contacts count; empty: all, of
+    channels all together. `same_name` counts only contacts of the same name (a repeat limit).
     """
 
     name: str
@@ -22,57 +47,130 @@ class Cap:
     counts: frozenset[Category]
     channels: frozenset[Channel] = frozenset()
     same_name: bool = False
+    topics: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    reserve: Reserve | None = None
 
     def concerns(self, category: Category, channel: Channel) -> bool:
-        """Whether it refuses that category on that channel."""
+        """Whether it may refuse actions of that category on that channel."""
         return category in self.limits and (not self.channels or channel in self.channels)
+
+    def room_for(self, action: Action) -> int:
+        """How many contacts there may be after this action: all slots, or those that are not reserved."""
+        if self.reserve is None or self.reserve.is_open_to(action):
+            return self.most
+        return max(0, self.most - self.reserve.last)
 
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """A cap without room."""
+    """A cap without room for an action."""
 
     cap: Cap
     count: int
     next_micros: int | None
-    """When enough contacts have left the window; None: never (a cap of nothing)."""
+    """When all caps that refuse the action have room again; None: never (a cap of nothing)."""
+
+    @property
+    def by_reserve(self) -> bool:
+        """There is room, but the last slots are kept for what matters more."""
+        return self.count < self.cap.most
 
 
 def exceeded(
-    caps: Sequence[Cap],
-    contacts: Sequence[Contact],
-    category: Category,
-    channel: Channel,
-    name: str,
-    now_micros: int,
+    caps: Sequence[Cap], contacts: Sequence[Contact], action: Action, channel: Channel, now_micros: int
 ) -> Exceeded | None:
-    """The cap that leaves no room for one more contact now, with the longest wait; None: all have room.
+    """The cap that leaves no room for this contact now, with the longest wait; None: all have room.
 
     A window at time t covers (t - window, t]. All caps must have room, so a refused contact fills none.
+    As contacts only leave a window, the longest of the waits is the wait for all of them.
     """
     worst: Exceeded | None = None
-    for cap in caps:
-        if not cap.concerns(category, channel):
+    selected: dict[_Selection, list[int]] = {}
+    for cap, selection in _concerning(_ByIdentity(tuple(caps)), action.category, channel):
+        if (cap.topics and action.topic not in cap.topics) or (cap.names and action.name not in cap.names):
             continue
-        times = sorted(
-            contact.time_micros
-            for contact in contacts
-            if contact.time_micros > now_micros - cap.window_micros
-            and contact.category in cap.counts
-            and (not cap.channels or contact.channel in cap.channels)
-            and (not cap.same_name or contact.name == name)
-        )
-        if len(times) < cap.most:
+        room = cap.room_for(action)
+        if len(contacts) < room:
+            continue  # not even all of them together
+        times = selected.get(selection)
+        if times is None:
+            times = selected[selection] = selection.times(contacts, action.name)
+        if len(times) < room:
             continue
-        leaves = times[len(times) - cap.most] + cap.window_micros if cap.most > 0 else None
+        start = now_micros - cap.window_micros
+        inside = [time for time in times if time > start]
+        if len(inside) < room:
+            continue
+        inside.sort()
+        leaves = inside[len(inside) - room] + cap.window_micros if room > 0 else None
         if worst is None or _waits_longer(leaves, worst.next_micros):
-            worst = Exceeded(cap, len(times), leaves)
+            worst = Exceeded(cap, len(inside), leaves)
     return worst
 
 
 def longest_window(caps: Sequence[Cap]) -> int:
     """How far back contacts matter at all, in microseconds."""
     return max((cap.window_micros for cap in caps), default=0)
+
+
+class _Selection:
+    """Which contacts fill a cap; caps that differ in their window only share one."""
+
+    __slots__ = ("_categories", "_channels", "_names", "_same_name", "_topics")
+
+    def __init__(self, cap: Cap) -> None:
+        # tuples are looked through by identity, which is faster than the hash of a word; None: all
+        self._categories = None if cap.counts == _EVERY_CATEGORY else tuple(cap.counts)
+        self._channels = tuple(cap.channels)
+        self._topics = cap.topics
+        self._names = cap.names
+        self._same_name = cap.same_name
+
+    def times(self, contacts: Sequence[Contact], name: str) -> list[int]:
+        """Their times; `name` is that of the action.
+
+        A contact of another system that does not say what it was for counts where every category does.
+        """
+        found = contacts
+        if (categories := self._categories) is not None:
+            found = [contact for contact in found if contact.category in categories]
+        if channels := self._channels:
+            found = [contact for contact in found if contact.channel in channels]
+        if self._same_name:
+            found = [contact for contact in found if contact.name == name]
+        if topics := self._topics:
+            found = [contact for contact in found if contact.topic in topics]
+        if names := self._names:
+            found = [contact for contact in found if contact.name in names]
+        return [contact.time_micros for contact in found]
+
+
+class _ByIdentity:
+    """Caps as a key: the same tuple, not an equal one, which would have to be hashed as a whole."""
+
+    __slots__ = ("caps",)
+
+    def __init__(self, caps: tuple[Cap, ...]) -> None:
+        self.caps = caps
+
+    def __hash__(self) -> int:
+        return id(self.caps)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.caps is other.caps
+
+
+@lru_cache(maxsize=512)
+def _concerning(key: _ByIdentity, category: Category, channel: Channel) -> tuple[tuple[Cap, _Selection], ...]:
+    """The caps that may refuse such an action, each with what fills it."""
+    selections: dict[tuple[object, ...], _Selection] = {}
+    found = []
+    for cap in key.caps:
+        if cap.concerns(category, channel):
+            fills = (cap.counts, cap.channels, cap.same_name, cap.topics, cap.names)
+            found.append((cap, selections.setdefault(fills, _Selection(cap))))
+    return tuple(found)
 
 
 def _waits_longer(one: int | None, other: int | None) -> bool:

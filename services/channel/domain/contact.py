@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.vocabulary.words import CATEGORY_FACTS, CapsClass, Category, Channel, RefusalReason
+from services.vocabulary.words import Category, Channel, RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,23 @@ class Permission:
     allowed: bool
     reason: RefusalReason | None = None
     address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One taken slot: a message that was, or is about to be, said to a customer.
+
+    Or a contact that another system told of: without a message, a name and a topic; `category` None: it did
+    not say what for.
+    """
+
+    customer: int
+    message_id: str
+    channel: Channel
+    category: Category | None
+    name: str
+    time_micros: int
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +48,8 @@ class Reach:
     traits: Mapping[str, str] = field(default_factory=dict)
     merged: tuple[int, ...] = ()
     """Other customer ids of the same person, whose contacts count too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """One taken slot: a message that was, or is about to be, said to a customer."""
-
-    customer: int
-    message_id: str
-    channel: Channel
-    category: Category
-    name: str
-    time_micros: int
-
-    @property
-    def caps_class(self) -> CapsClass:
-        """The class of caps it counts for."""
-        return CATEGORY_FACTS[self.category].caps
+    contacts: tuple[Contact, ...] = ()
+    """What other systems made of late, under all ids of the person."""
 
 
 class SuppressedFor(StrEnum):

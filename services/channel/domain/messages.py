@@ -336,8 +336,8 @@ def action_of(message: Message) -> Action:
     )
 
 
-def contact_of(message: Message, now_micros: int) -> Contact:
-    """The slot that a message takes when it passes the gates."""
+def contact_of(message: Message, now_micros: int, topic: str = "") -> Contact:
+    """The slot that a message takes when it passes the gates; `topic` is its action's."""
     if message.channel is None:
         raise IllegalTransitionError("a message without a channel takes no slot")
     return Contact(
@@ -347,4 +347,5 @@ def contact_of(message: Message, now_micros: int) -> Contact:
         message.category,
         message.name,
         now_micros,
+        topic,
     )

@@ -1,10 +1,11 @@
 """Answers about customers: who, what is known, may they be contacted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.profile.app.ports import Packer, ThingKey, Work
-from services.profile.domain.customer import Customer, zone_of
+from services.profile.domain.contacts import RecentContact, recent_contacts
+from services.profile.domain.customer import Customer
 from services.profile.domain.errors import InvalidRequestError, UnknownSubjectError
 from services.profile.domain.events import CheckedEvent
 from services.profile.domain.identities import Resolution, resolve
@@ -12,10 +13,11 @@ from services.profile.domain.permission import Permission, permissions
 from services.profile.domain.things import ThingState
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity, Thing, parse_subject
-from services.vocabulary.values import FieldError, Value, to_json
+from services.vocabulary.values import FieldError, Value, ValueMistake, to_json, zone
 from services.vocabulary.words import Category, Channel
 
 _CUSTOMER = "customer:"
+_ZONE = "zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class ContactAnswer:
     preferences: dict[str, str] = field(default_factory=dict)
     shown_traits: dict[str, str] = field(default_factory=dict)
     merged_customers: Sequence[int] = ()
+    recent_contacts: Sequence[RecentContact] = ()
 
 
 def read_subject(
@@ -166,14 +169,65 @@ class Questions:
     ) -> list[ContactAnswer]:
         """An answer per question, in order."""
         customers = await work.read_customers({question.customer for question in questions})
-        return [
-            self._contact(customer, question, now_micros)
-            if (customer := customers.get(question.customer)) is not None
-            else ContactAnswer(question.customer)
-            for question in questions
-        ]
+        merged = {other for one in customers.values() for other in one.record.merged_customers}
+        others = await work.read_customers(merged - customers.keys()) if merged - customers.keys() else {}
+        recent = {
+            number: recent_contacts(customer.kept, now_micros)
+            for number, customer in (customers | others).items()
+        }
+        places = await self._places(work, customers.values(), now_micros)
+        answers: list[ContactAnswer] = []
+        for question in questions:
+            customer = customers.get(question.customer)
+            if customer is None:
+                answers.append(ContactAnswer(question.customer))
+                continue
+            answer = self._contact(customer, question, places, now_micros)
+            ids = (customer.id, *answer.merged_customers)
+            answer.recent_contacts = [contact for number in ids for contact in recent.get(number, ())]
+            answers.append(answer)
+        return answers
 
-    def _contact(self, customer: Customer, question: ContactQuestion, now_micros: int) -> ContactAnswer:
+    async def _places(
+        self, work: Work, customers: Iterable[Customer], now_micros: int
+    ) -> dict[ThingKey, ThingState]:
+        """Where those were last who told no zone, as far as such a place can tell it."""
+        keys = {
+            (kind, key)
+            for customer in customers
+            if not _own_zone(customer, now_micros)
+            for kind, key in customer.places.items()
+            if self._tells_zone(customer, kind, now_micros)
+        }
+        return await work.things(keys, ()) if keys else {}
+
+    def _tells_zone(self, customer: Customer, kind: str, now_micros: int) -> bool:
+        known, last = self._catalogue.things.get(kind), self._catalogue.traits.get(f"last_{kind}")
+        if known is None or _ZONE not in known.attributes:
+            return False
+        purposes = (known.purpose, last.purpose if last is not None else known.purpose)
+        return all(customer.record.consents.may_use(purpose, now_micros) for purpose in purposes)
+
+    def _zone(self, customer: Customer, places: Mapping[ThingKey, ThingState], now_micros: int) -> str:
+        """The person's, else that of where they were last, else the operator's (which is UTC unless said)."""
+        own = _own_zone(customer, now_micros)
+        if own:
+            return own
+        for kind in self._catalogue.things:
+            if self._tells_zone(customer, kind, now_micros):
+                place = places.get((kind, customer.places.get(kind, "")))
+                found = place.values().get(_ZONE) if place is not None else None
+                if isinstance(found, str) and _is_zone(found):
+                    return found
+        return self._catalogue.default_zone
+
+    def _contact(
+        self,
+        customer: Customer,
+        question: ContactQuestion,
+        places: Mapping[ThingKey, ThingState],
+        now_micros: int,
+    ) -> ContactAnswer:
         record = customer.record
         allowed, service_blocked = permissions(record, question.category, question.line, now_micros)
         traits: dict[str, Value] = {}
@@ -191,7 +245,7 @@ class Questions:
             customer=customer.id,
             known=True,
             permissions=allowed,
-            zone=zone_of(customer.traits) or self._catalogue.default_zone,
+            zone=self._zone(customer, places, now_micros),
             language=str(traits.get("language", "")),
             preferred_channel=Channel(preferred) if isinstance(preferred, str) else None,
             service_blocked=service_blocked,
@@ -199,6 +253,21 @@ class Questions:
             shown_traits=shown,
             merged_customers=tuple(record.merged_customers),
         )
+
+
+def _own_zone(customer: Customer, now_micros: int) -> str:
+    """Trait `zone`, while it holds; empty: none."""
+    trait = customer.traits.get((_ZONE, ""))
+    holds = trait is not None and trait.holds_at(now_micros)
+    return trait.value if trait is not None and holds and isinstance(trait.value, str) else ""
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zone(name)
+    except ValueMistake:
+        return False
+    return True
 
 
 def _as_text(value: object) -> str:

@@ -155,6 +155,14 @@ def contact_answer(answer: ContactAnswer) -> profile_pb2.ContactAnswer:
         preferences=answer.preferences,
         shown_traits=answer.shown_traits,
         merged_customers=answer.merged_customers,
+        recent_contacts=[
+            profile_pb2.RecentContact(
+                channel=CHANNELS.to_wire(contact.channel),
+                category=CATEGORIES.to_wire(contact.category),
+                contact_time=timestamp(contact.time_micros),
+            )
+            for contact in answer.recent_contacts
+        ],
     )
 
 

@@ -157,6 +157,7 @@ def wired(action: Action) -> stream_pb2.Action:
         expires_micros=action.expires_micros,
         hops=action.hops,
         template=action.template,
+        topic=action.topic,
     )
 
 

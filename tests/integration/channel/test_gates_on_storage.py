@@ -4,8 +4,9 @@ import asyncio
 from dataclasses import replace
 
 from services.channel.app.ports import HandOver
-from services.channel.domain.caps import Cap
-from services.channel.domain.contact import Permission, Reach, SuppressedFor
+from services.channel.domain.caps import Cap, Reserve
+from services.channel.domain.choice import Dropped
+from services.channel.domain.contact import Contact, Permission, Reach, SuppressedFor
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import QuietHours, QuietWindow, Week
 from services.channel.domain.suppression import Suppression
@@ -85,6 +86,44 @@ async def test_caps_survive_a_restart(make_road: MakeRoad) -> None:
     await road.take_one(sales(1))
     again = Road(road.database, road.policies, road.clock)
     assert (await again.take_one(sales(2))).state is MessageState.REFUSED
+
+
+async def test_contacts_of_other_systems_count_for_messages_and_for_what_callers_present(
+    make_road: MakeRoad,
+) -> None:
+    road = make_road(Policies(caps=(cap(2),)))
+    elsewhere = Contact(9, "", Channel.CALL, Category.SALES, "", NOON - HOUR)
+    road.profile.reaches[1] = reachable(1, merged=(9,), contacts=(elsewhere,))
+    assert (await road.take_one(sales(1))).state is MessageState.PLANNED
+    (one,) = await road.admission.prepare([sales(2)])
+    async with road.store.transaction() as tx:
+        choice = await road.admission.reserve(tx, one, Channel.APP)
+    assert isinstance(choice, Dropped)
+    assert (choice.reason, choice.next_micros) == (RefusalReason.NO_ADDRESS, None)
+    road.profile.reaches[1] = reachable(
+        1, channels=(Channel.APP, Channel.SMS), merged=(9,), contacts=(elsewhere,)
+    )
+    (one,) = await road.admission.prepare([sales(2)])
+    async with road.store.transaction() as tx:
+        choice = await road.admission.reserve(tx, one, Channel.APP)
+    assert isinstance(choice, Dropped)
+    assert (choice.reason, choice.next_micros) == (RefusalReason.CAPPED, NOON + 23 * HOUR)
+    assert choice.detail == "cap tested: 2 of at most 2 in 1d"
+    refused = await road.take_one(sales(3))
+    assert (refused.state, refused.reason) == (MessageState.REFUSED, RefusalReason.CAPPED)
+
+
+async def test_the_last_slot_waits_for_what_matters_and_topics_are_kept(make_road: MakeRoad) -> None:
+    topical = cap(2, topics=frozenset({"roaming"}), reserve=Reserve(1, from_priority=80))
+    road = make_road(Policies(caps=(topical,)))
+    taken = [
+        (await road.take_one(sales(number, topic=topic, priority=priority))).state.value
+        for number, (topic, priority) in enumerate(
+            [("roaming", 0), ("roaming", 79), ("billing", 0), ("roaming", 80), ("roaming", 80)]
+        )
+    ]
+    assert taken == ["planned", "refused", "planned", "planned", "refused"]
+    assert await road.slots() == 3
 
 
 async def test_service_over_its_cap_waits_and_leaves_when_there_is_room(make_road: MakeRoad) -> None:

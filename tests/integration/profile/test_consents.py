@@ -8,7 +8,7 @@ from rapport.types.v1 import vocabulary_pb2 as words
 
 from services.runtime.database import Database
 from tests.integration.profile.asking import ANNA, NOON, at, event, ingest, stamp, traits
-from tests.integration.profile.test_ingest import handed_on, known, listen
+from tests.integration.profile.test_ingest import REJECTED, handed_on, known, listen
 
 
 def change(
@@ -187,6 +187,27 @@ async def test_one_call_answers_for_many_with_zone_language_preferences_and_what
     assert not any(item.allowed for item in second.channels)
     assert third.zone == "Europe/Paris"
     assert on(third, "EMAIL").allowed
+
+
+async def test_contacts_by_other_systems_come_with_the_answer_and_an_unknown_zone_is_refused(profile):
+    made = {"channel": "sms", "category": "sales", "by": "agency"}
+    answer = await profile.profile.IngestEvents(
+        ingest(
+            event("e1", "contact.made", made, time=at(days=-36)),
+            event("e2", "contact.made", made, time=at(days=-1)),
+            event("e3", "contact.made", {"channel": "call", "by": "dialler"}, time=at(hours=-1)),
+            traits("e4", zone="Mars/Base"),
+        )
+    )
+    refused = [result.field for result in answer.results if result.status == REJECTED]
+    assert refused == ["data.traits.zone"]
+    await profile.profile.AdvanceClock(profile_pb2.AdvanceClockRequest(request_id="c", time=stamp(NOON)))
+    (found,) = await ask(profile, ((await known(profile)).customer, "SALES"))
+    told = [(one.channel, one.category, one.contact_time) for one in found.recent_contacts]
+    assert told == [
+        (words.CHANNEL_SMS, words.CATEGORY_SALES, stamp(at(days=-1))),
+        (words.CHANNEL_CALL, words.CATEGORY_UNSPECIFIED, stamp(at(hours=-1))),
+    ]
 
 
 async def test_questions_without_a_category_or_too_many_are_refused(profile):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.channel.adapters.policies.folder import PolicyFolder, load_policies
+from services.channel.domain.caps import Reserve
 from services.channel.domain.errors import ChannelError, PolicyError
 from services.channel.domain.quiet_hours import Override, QuietWindow
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
@@ -18,6 +19,10 @@ from services.vocabulary.words import Category, Channel
 RULES = Path(__file__).parents[3] / "rules"
 QUIET = "quiet:\n  mon: [21:00-08:00]\n"
 CAPS = "caps:\n  day: {most: 1, within: 24h, limits: [sales], counts: [sales]}\n"
+
+
+def _cap(more: str) -> str:
+    return f"caps:\n  day: {{most: 1, within: 24h, limits: [sales], counts: [sales], {more}}}\n"
 
 
 def folder(path: Path, caps: str = CAPS, quiet: str = QUIET) -> Path:
@@ -70,6 +75,15 @@ def test_the_shipped_policies_are_right() -> None:
             "caps:\n  day: {most: 1, within: 24h, limits: [sales], counts: [sales], same_name: 3}\n",
             "same_name is 3",
         ),
+        (_cap("topics: roaming"), "caps.yaml:2: topics is not a list of names"),
+        (_cap("names: []"), "names is not a list of names"),
+        (_cap("reserve: 1"), "caps.yaml:2: reserve does not say"),
+        (_cap("reserve: {last: 1}"), "reserve does not say how many of the last slots are kept for whom"),
+        (_cap("reserve: {last: 2, from_priority: 80}"), "keeps the last 2 of 1; keep at most 1"),
+        (_cap("reserve: {last: 0, from_priority: 80}"), "last is 0; write a whole number from 1"),
+        (_cap("reserve: {last: 1, from_priority: high}"), "from_priority is 'high'"),
+        (_cap("reserve: {last: 1, categories: [sale]}"), "'sale' is unknown"),
+        (_cap("reserve: {last: 1, for: [sales]}"), "'for' is unknown; use last"),
     ],
 )
 def test_a_mistake_in_caps_is_told_with_its_line(tmp_path: Path, caps: str, told: str) -> None:
@@ -99,6 +113,13 @@ def test_a_mistake_in_quiet_hours_is_told_with_its_line(tmp_path: Path, quiet: s
     with pytest.raises(PolicyError) as raised:
         load_policies(folder(tmp_path, quiet=quiet), "UTC")
     assert told in str(raised.value)
+
+
+def test_caps_say_for_what_they_are_and_for_whom_the_last_slots(tmp_path: Path) -> None:
+    more = "topics: [roaming], names: [a, b], reserve: {last: 1, from_priority: 80, categories: [service]}"
+    (cap,) = load_policies(folder(tmp_path, caps=_cap(more)), "UTC").caps
+    assert (cap.topics, cap.names) == ({"roaming"}, {"a", "b"})
+    assert cap.reserve == Reserve(1, 80, frozenset({Category.SERVICE}))
 
 
 def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from services.channel.domain.actions import Action, ChannelChoice
-from services.channel.domain.caps import Cap
+from services.channel.domain.caps import Cap, Reserve
 from services.channel.domain.choice import Chosen, Dropped, Waits, choose
 from services.channel.domain.contact import Contact, Permission, Reach, SuppressedFor
 from services.channel.domain.gates import (
     address,
+    caps,
     consent,
     duplicate,
     quiet_hours,
@@ -149,6 +150,24 @@ def test_quiet_hours() -> None:
         refused(quiet_hours.judge(sales, state(quiet=NIGHT, breaks_quiet_hours=True), LATE))
         is RefusalReason.QUIET_HOURS
     )
+
+
+def test_caps_tell_threshold_count_and_whether_the_reserve_refused() -> None:
+    kept = Reserve(1, 80, frozenset({Category.MANDATORY, Category.SERVICE}))
+    limits = frozenset({Category.SALES})
+    one = Cap("day", 2, DAY, limits, limits, reserve=kept)
+    taken = [Contact(1, "m", Channel.SMS, Category.SALES, "x", NOON - HOUR)]
+    sales = make_action(1, category=Category.SALES)
+    verdict = caps.judge(sales, state(caps=(one,), contacts=taken), NOON)
+    assert verdict == Refused(
+        RefusalReason.CAPPED,
+        "cap day: 1 of at most 2 in 1d; the last 1 kept for priority 80 and above or mandatory or service",
+        NOON + 23 * HOUR,
+    )
+    urgent = make_action(1, category=Category.SALES, priority=80)
+    assert caps.judge(urgent, state(caps=(one,), contacts=taken), NOON) is PASSED
+    verdict = caps.judge(urgent, state(caps=(one,), contacts=taken * 2), NOON)
+    assert verdict.detail == "cap day: 2 of at most 2 in 1d"
 
 
 def test_rate() -> None:

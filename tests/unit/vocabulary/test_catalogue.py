@@ -16,6 +16,7 @@ GOOD = {
         zone: Europe/Paris
         locale: fr
         currency: CHF
+        country: CH
         conversation: 48h
         sources_that_create_no_customers: [listening]
         """,
@@ -97,10 +98,11 @@ def mistakes_of(folder: Path) -> list[str]:
 
 def test_the_operator(rules):
     catalogue = load_catalogue(rules)
-    assert (catalogue.default_zone, catalogue.default_locale, catalogue.currency) == (
+    assert (catalogue.default_zone, catalogue.default_locale, catalogue.currency, catalogue.country) == (
         "Europe/Paris",
         "fr",
         "CHF",
+        "CH",
     )
     assert catalogue.conversation_micros == 48 * HOUR
     assert catalogue.creates_customers_except == {"listening"}
@@ -320,6 +322,7 @@ MISTAKES = [
     ("offers", "x: {title: X, excludes: [y]}\n", 1, "excludes 'y', which is no offer"),
     ("operator", "zone: Paris\n", 1, "IANA"),
     ("operator", "currency: euro\n", 1, "ISO 4217"),
+    ("operator", "country: France\n", 1, "ISO 3166-1"),
     ("operator", "conversation: a day\n", 1, "length of time"),
     ("shoes", "x: y\n", 1, "says nothing of what it holds"),
 ]

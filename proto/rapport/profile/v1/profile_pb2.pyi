@@ -858,6 +858,38 @@ class ChannelPermission(_message.Message):
 Global___ChannelPermission: _TypeAlias = ChannelPermission  # noqa: Y015
 
 @_typing.final
+class RecentContact(_message.Message):
+    """A contact that another system made and told of (event contact.made)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    CONTACT_TIME_FIELD_NUMBER: _builtins.int
+    channel: _vocabulary_pb2.Channel.ValueType
+    """By which channel."""
+    category: _vocabulary_pb2.Category.ValueType
+    """What for; unspecified: it did not say."""
+    @_builtins.property
+    def contact_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        channel: _vocabulary_pb2.Channel.ValueType = ...,
+        category: _vocabulary_pb2.Category.ValueType = ...,
+        contact_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact_time", b"contact_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "channel", b"channel", "contact_time", b"contact_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecentContact: _TypeAlias = RecentContact  # noqa: Y015
+
+@_typing.final
 class ContactAnswer(_message.Message):
     """Answer to one question."""
 
@@ -913,6 +945,7 @@ class ContactAnswer(_message.Message):
     PREFERENCES_FIELD_NUMBER: _builtins.int
     SHOWN_TRAITS_FIELD_NUMBER: _builtins.int
     MERGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    RECENT_CONTACTS_FIELD_NUMBER: _builtins.int
     customer: _builtins.int
     """The customer asked about."""
     known: _builtins.bool
@@ -941,6 +974,10 @@ class ContactAnswer(_message.Message):
     def merged_customers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Other ids merged into this customer, whose caps count too."""
 
+    @_builtins.property
+    def recent_contacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecentContact]:
+        """Contacts by other systems in the last 35 days, under all ids of the person; oldest first under each."""
+
     def __init__(
         self,
         *,
@@ -954,10 +991,11 @@ class ContactAnswer(_message.Message):
         preferences: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         shown_traits: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         merged_customers: _abc.Iterable[_builtins.int] | None = ...,
+        recent_contacts: _abc.Iterable[Global___RecentContact] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "customer", b"customer", "known", b"known", "language", b"language", "merged_customers", b"merged_customers", "preferences", b"preferences", "preferred_channel", b"preferred_channel", "service_blocked", b"service_blocked", "shown_traits", b"shown_traits", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "customer", b"customer", "known", b"known", "language", b"language", "merged_customers", b"merged_customers", "preferences", b"preferences", "preferred_channel", b"preferred_channel", "recent_contacts", b"recent_contacts", "service_blocked", b"service_blocked", "shown_traits", b"shown_traits", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,12 +2,23 @@
 
 from ruamel.yaml.comments import CommentedMap
 
-from services.channel.adapters.policies.reading import Mistakes, Source, line_of, only, read, words
-from services.channel.domain.caps import Cap
+from services.channel.adapters.policies.reading import Mistakes, Source, line_of, only, read, texts, words
+from services.channel.domain.caps import Cap, Reserve
 from services.vocabulary.values import parse_duration
 from services.vocabulary.words import Category, Channel
 
-_CAP_KEYS = ("most", "within", "limits", "counts", "channels", "same_name")
+_CAP_KEYS = (
+    "most",
+    "within",
+    "limits",
+    "counts",
+    "channels",
+    "topics",
+    "names",
+    "same_name",
+    "reserve",
+)
+_RESERVE_KEYS = ("last", "from_priority", "categories")
 
 
 def read_caps(file: Source) -> tuple[Cap, ...]:
@@ -34,9 +45,7 @@ def _cap(name: str, listed: CommentedMap, mistakes: Mistakes) -> Cap:
     for key in ("most", "within", "limits", "counts"):
         if key not in raw:
             raise mistakes.at(line, f"cap {name} has no {key}", f"it needs {', '.join(_CAP_KEYS[:4])}")
-    most = raw["most"]
-    if not isinstance(most, int) or isinstance(most, bool) or most < 0:
-        raise mistakes.at(line_of(raw, "most"), f"most is {most!r}", "write a whole number from 0")
+    most = _whole(raw, "most", mistakes, least=0)
     try:
         window = parse_duration(str(raw["within"]))
     except ValueError as error:
@@ -54,4 +63,30 @@ def _cap(name: str, listed: CommentedMap, mistakes: Mistakes) -> Cap:
         counts=words(raw, "counts", Category, mistakes),
         channels=words(raw, "channels", Channel, mistakes) if "channels" in raw else frozenset(),
         same_name=same_name,
+        topics=texts(raw, "topics", mistakes) if "topics" in raw else frozenset(),
+        names=texts(raw, "names", mistakes) if "names" in raw else frozenset(),
+        reserve=_reserve(raw, most, mistakes) if "reserve" in raw else None,
     )
+
+
+def _reserve(cap: CommentedMap, most: int, mistakes: Mistakes) -> Reserve:
+    raw, line = cap["reserve"], line_of(cap, "reserve")
+    right = "write {last: 1, from_priority: 80}, or {last: 1, categories: [mandatory]}"
+    if not isinstance(raw, CommentedMap) or "last" not in raw or len(raw) == 1:
+        raise mistakes.at(line, "reserve does not say how many of the last slots are kept for whom", right)
+    only(raw, _RESERVE_KEYS, mistakes, raw)
+    last = _whole(raw, "last", mistakes, least=1)
+    if last > most:
+        raise mistakes.at(line, f"reserve keeps the last {last} of {most}", f"keep at most {most}")
+    return Reserve(
+        last=last,
+        from_priority=_whole(raw, "from_priority", mistakes, least=0) if "from_priority" in raw else None,
+        categories=words(raw, "categories", Category, mistakes) if "categories" in raw else frozenset(),
+    )
+
+
+def _whole(raw: CommentedMap, key: str, mistakes: Mistakes, *, least: int) -> int:
+    value = raw[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise mistakes.at(line_of(raw, key), f"{key} is {value!r}", f"write a whole number from {least}")
+    return value

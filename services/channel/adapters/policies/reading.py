@@ -91,3 +91,11 @@ def words(raw: CommentedMap, key: str, kind: type[Word], mistakes: Mistakes) -> 
             known = ", ".join(one.value for one in kind)
             raise mistakes.at(line_of(raw, key), f"{word!r} is unknown", f"use {known}") from error
     return frozenset(found)
+
+
+def texts(raw: CommentedMap, key: str, mistakes: Mistakes) -> frozenset[str]:
+    """The texts of a list under a key, which must not be empty; raises PolicyError."""
+    listed = raw[key]
+    if not isinstance(listed, list) or not listed or not all(isinstance(one, str) and one for one in listed):
+        raise mistakes.at(line_of(raw, key), f"{key} is not a list of names", f"write {key}: [roaming]")
+    return frozenset(listed)

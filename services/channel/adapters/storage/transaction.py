@@ -110,14 +110,14 @@ class PostgresTransaction:
         found = await self.raw.rows(
             """
             SELECT c.* FROM unnest(%s::bigint[]) AS wanted (customer), LATERAL (
-                SELECT customer, message_id::text, channel, category, name, time_micros FROM contact
+                SELECT customer, message_id::text, channel, category, name, time_micros, topic FROM contact
                 WHERE contact.customer = wanted.customer AND time_micros > %s OFFSET 0
             ) AS c
             """,
             (list(customers), after_micros),
         )
         contacts: dict[int, list[Contact]] = {}
-        for customer, message_id, channel, category, name, time_micros in found:
+        for customer, message_id, channel, category, name, time_micros, topic in found:
             contact = Contact(
                 customer,
                 message_id,
@@ -125,6 +125,7 @@ class PostgresTransaction:
                 Category(category),
                 name,
                 time_micros,
+                topic,
             )
             contacts.setdefault(customer, []).append(contact)
         return contacts
@@ -192,15 +193,16 @@ class PostgresTransaction:
             return
         values = _keys([(contact.customer, contact.message_id) for contact in contacts])
         await self.raw.execute(
-            "INSERT INTO contact (customer, message_id, channel, category, name, time_micros) "
+            "INSERT INTO contact (customer, message_id, channel, category, name, time_micros, topic) "
             "SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], %(channels)s::text[], "
-            "%(categories)s::text[], %(names)s::text[], %(times)s::bigint[])",
+            "%(categories)s::text[], %(names)s::text[], %(times)s::bigint[], %(topics)s::text[])",
             {
                 **values,
                 "channels": [contact.channel.value for contact in contacts],
-                "categories": [contact.category.value for contact in contacts],
+                "categories": [contact.category.value if contact.category else "" for contact in contacts],
                 "names": [contact.name for contact in contacts],
                 "times": [contact.time_micros for contact in contacts],
+                "topics": [contact.topic for contact in contacts],
             },
         )
 

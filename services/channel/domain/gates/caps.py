@@ -1,4 +1,4 @@
-"""Gate 7: nobody is contacted too often."""
+"""Gate: nobody is contacted too often."""
 
 from services.channel.domain.actions import Action
 from services.channel.domain.caps import exceeded
@@ -8,12 +8,17 @@ from services.vocabulary.words import RefusalReason
 
 
 def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
-    """Refuses when any cap has no room; names the one without room for longest, its threshold and count."""
+    """Refuses when any cap has no room; names the one without room for longest, its threshold and count.
+
+    Also when there is room, but only in a reserve that is kept for what matters more.
+    """
     if not is_contact(action, state.channel):
         return PASSED
-    found = exceeded(state.caps, state.contacts, action.category, state.channel, action.name, now_micros)
+    found = exceeded(state.caps, state.contacts, action, state.channel, now_micros)
     if found is None:
         return PASSED
     cap = found.cap
     detail = f"cap {cap.name}: {found.count} of at most {cap.most} in {format_duration(cap.window_micros)}"
+    if found.by_reserve and cap.reserve is not None:
+        detail += f"; the last {cap.reserve.last} kept for {cap.reserve}"
     return Refused(RefusalReason.CAPPED, detail, found.next_micros)

@@ -44,9 +44,9 @@ _NEEDED = (
 
 @cache
 def known_names(checkout: Path = CHECKOUT) -> frozenset[str]:
-    """The names of the environment that services/*/settings.py read: what they ask for by a literal name."""
+    """The names of the environment that services/*/*settings.py read: what they ask for by a literal name."""
     names: set[str] = set()
-    for path in sorted((checkout / "services").glob("*/settings.py")):
+    for path in sorted((checkout / "services").glob("*/*settings.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
@@ -90,8 +90,9 @@ def addresses(workload: Manifest, manifests: list[Manifest]) -> Iterator[tuple[s
         told = environment(container, manifests)
         for name, value in told.items():
             if _calls(command, name) or name in {"RAPPORT_SMSC", "RAPPORT_SMTP"}:
-                host, _, port = value.rpartition(":")
-                yield name, host, int(port)
+                for peer in value.split(","):
+                    host, _, port = peer.strip().rpartition(":")
+                    yield name, host, int(port)
             elif name == "RAPPORT_JWKS" and "RAPPORT_TOKEN_LISTEN" not in told:
                 continue  # only servers check tokens
             elif "://" in value:

@@ -10,7 +10,6 @@ from services.channel.adapters.inbox import InboxTransport
 from services.channel.adapters.policies.folder import PolicyFolder
 from services.channel.adapters.profile import GrpcProfile
 from services.channel.adapters.smpp import SmppSettings, SmppTransport, see_bound
-from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
 from services.channel.adapters.storage.pruning import prunables
 from services.channel.adapters.storage.quarantine import ChannelPart, OutcomesReplay
@@ -38,6 +37,8 @@ from services.channel.entrypoints.quarantine import QuarantineServicer, Quaranti
 from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.channel.entrypoints.translate import action_from_record
+from services.channel.mail_parts import mail_transport
+from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
@@ -192,14 +193,14 @@ async def build_server_role(role: Role) -> None:
 
 async def build_worker_role(role: Role) -> None:
     """Takes actions, sends messages, and publishes what both roles have put into the outbox."""
-    own = ChannelSettings.of(role.settings)
+    own, mail = ChannelSettings.of(role.settings), MailSettings.of(role.settings)
     parts = await build_parts(role)
     await await_recovery(role, parts.database)
     partitions = role.settings.partitions
     handler = ActionsHandler(parts.database, parts.store.within, parts.admission, parts.dead_letters)
     consumer = StreamConsumer(parts.bus, ACTIONS, handler, partitions=partitions)
     loops: list[SenderLoop] = []
-    for transport in _transports(own, parts):
+    for transport in _transports(own, mail, parts):
         role.on_close(transport.close)
         if isinstance(transport, SmppTransport):
             role.depend("smsc", partial(see_bound, transport), needed=False)  # messages wait for it
@@ -229,7 +230,7 @@ async def build_worker_role(role: Role) -> None:
     role.supervise("actions", consumer.run, stop=consumer.stop)
 
 
-def _transports(own: ChannelSettings, parts: Parts) -> list[Transport]:
+def _transports(own: ChannelSettings, mail: MailSettings, parts: Parts) -> list[Transport]:
     transports: list[Transport] = [InboxTransport(parts.inbox)]
     if own.smsc is not None:
         transports.append(
@@ -244,20 +245,8 @@ def _transports(own: ChannelSettings, parts: Parts) -> list[Transport]:
                 ),
             ),
         )
-    if own.smtp is not None:
-        transports.append(
-            SmtpTransport(
-                SmtpSettings(
-                    host=own.smtp.host,
-                    port=own.smtp.port,
-                    sender=own.smtp_from,
-                    user=own.smtp_user,
-                    password=own.smtp_password,
-                    unsubscribe_base=own.unsubscribe_url,
-                ),
-                parts.clock.now_micros,
-            ),
-        )
+    if mail.relays:
+        transports.append(mail_transport(mail, parts.clock))
     return transports
 
 

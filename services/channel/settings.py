@@ -19,44 +19,33 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSettings:
-    """Providers: RAPPORT_SMSC, RAPPORT_SMTP (`host:port`; unset: messages of that channel wait).
+    """Providers: RAPPORT_SMSC (`host:port`; unset: text messages wait); mail's are in mail_settings.py.
 
-    With them _SYSTEM_ID or _USER, _PASSWORD_FILE, _FROM. RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND
+    With it _SYSTEM_ID, _PASSWORD_FILE, _FROM. RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND
     limit all workers together (0: no limit; a quarter of a second's worth may go at once).
     RAPPORT_SMSC_REFERENCE_TAG: vendor parameter that names our message to the SMSC (default 0x1401; 0: none).
-    RAPPORT_UNSUBSCRIBE_URL: where List-Unsubscribe points to (unset: no such header).
     """
 
     smsc: Peer | None = None
     smsc_system_id: str = ""
     smsc_password: str = field(default="", repr=False)
     smsc_from: str = ""
-    smtp: Peer | None = None
-    smtp_user: str = ""
-    smtp_password: str = field(default="", repr=False)
-    smtp_from: str = ""
     sms_per_second: int = 0
     email_per_second: int = 0
     smsc_reference_tag: int = 0x1401
-    unsubscribe_url: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "ChannelSettings":
         """Read from the settings of the process; SettingError names what is wrong."""
-        smsc, smtp = _peer(settings, "smsc"), _peer(settings, "smtp")
+        smsc = _peer(settings, "smsc")
         return cls(
             smsc=smsc,
             smsc_system_id=settings.need("smsc_system_id") if smsc is not None else "",
             smsc_password=settings.secret("smsc_password"),
             smsc_from=settings.extra.get("smsc_from", ""),
-            smtp=smtp,
-            smtp_user=settings.extra.get("smtp_user", ""),
-            smtp_password=settings.secret("smtp_password"),
-            smtp_from=settings.need("smtp_from") if smtp is not None else "",
             sms_per_second=_rate(settings, "sms_per_second"),
             email_per_second=_rate(settings, "email_per_second"),
             smsc_reference_tag=_vendor_tag(settings, "smsc_reference_tag"),
-            unsubscribe_url=settings.extra.get("unsubscribe_url", ""),
         )
 
 

@@ -2,13 +2,15 @@
 
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.header import Header
 from email.utils import format_datetime, parseaddr
 
 from services.channel.app.ports import Outgoing
+from services.channel.domain.links import Link, LinkKeys, Links, Purpose
 from services.vocabulary.values import micros_to_time
-from services.vocabulary.words import Category
+from services.vocabulary.words import Category, Channel
 
 _CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]+")
 # What RFC 5321 calls a dot-string; quoted local parts are not used by real subscribers and are refused.
@@ -16,6 +18,7 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{2,63}")
 _MESSAGE_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 _LONGEST_LINE = 998
+_LONGEST_RETURN = 64 - len("+") - 48
 _COMMERCIAL = frozenset({Category.SALES, Category.RETENTION, Category.SURVEY})
 
 
@@ -28,8 +31,37 @@ class Mail:
     """An envelope and its content, ready for SMTP."""
 
     sender: str
+    """Where bounces go (RFC 5321 §4.4): an address that names the message, or the sender's."""
     recipient: str
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """What all our mails have in common."""
+
+    sender: str
+    """`Name <address>` or an address, unless the message names one."""
+    links: Links | None = None
+    """Commercial mail and surveys carry List-Unsubscribe (RFC 2369), and with https List-Unsubscribe-Post too
+    (RFC 8058); None: no way out by a link."""
+    mailto: str = ""
+    """An address of ours that takes a way out by mail as well; needs `links`, whose token is the subject."""
+    return_path: str = ""
+    """Where bounces go, for example bounces@bounce.operator.example: each mail has an address of its own
+    there, `bounces+<tag>@…`; empty: they go to the sender."""
+    return_keys: LinkKeys | None = None
+    """What the tags of return paths are signed with."""
+    sign: Callable[[bytes], bytes] | None = None
+    """Puts a signature before a mail."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be right."""
+        sender_of("", self.sender)
+        if self.mailto:
+            mail_address(self.mailto)
+        if self.return_path and len(mail_address(self.return_path).rpartition("@")[0]) > _LONGEST_RETURN:
+            raise ValueError(f"the return path is too long before its @; at most {_LONGEST_RETURN} are right")
 
 
 def mail_address(text: str) -> str:
@@ -51,14 +83,9 @@ def single_line(text: str) -> str:
     return " ".join(_CONTROLS.sub(" ", text).split())
 
 
-def mail_of(message: Outgoing, *, sender: str, unsubscribe_base: str, now_micros: int) -> Mail:
-    """The mail of one message to one recipient; raises BadMail.
-
-    `sender`: `Name <address>` or an address, unless the message names one. `unsubscribe_base`: commercial
-    mail and surveys carry List-Unsubscribe below it (RFC 2369), and List-Unsubscribe-Post (RFC 8058) when it
-    is https; empty: none do. `now_micros` 0: no Date, the server adds one.
-    """
-    name, address = _sender(message.sender, sender)
+def mail_of(message: Outgoing, letterhead: Letterhead, now_micros: int) -> Mail:
+    """The mail of one message to one recipient; raises BadMail. `now_micros` 0: without a Date."""
+    name, address = sender_of(message.sender, letterhead.sender)
     recipient = mail_address(message.address)
     message_id = single_line(message.message_id)
     if _MESSAGE_ID.fullmatch(message_id) is None:
@@ -73,16 +100,40 @@ def mail_of(message: Outgoing, *, sender: str, unsubscribe_base: str, now_micros
     ]
     if now_micros:
         headers.append(("Date", format_datetime(micros_to_time(now_micros).replace(microsecond=0))))
-    if unsubscribe_base and message.category in _COMMERCIAL:
-        headers.append(("List-Unsubscribe", f"<{unsubscribe_base.rstrip('/')}/{message_id}>"))
-        if unsubscribe_base.startswith("https://"):
-            headers.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+    if message.category in _COMMERCIAL:
+        headers += _ways_out(message, letterhead)
     if message.html:
         body = _alternatives(message.text, message.html, f"=_{message_id}")
     else:
         body = _part("plain", message.text)
     lines = "".join([f"{header}: {value}\r\n" for header, value in headers])
-    return Mail(address, recipient, lines.encode("ascii") + body)
+    content = lines.encode("ascii") + body
+    if letterhead.sign is not None:
+        content = letterhead.sign(content)
+    return Mail(_return_path(message_id, letterhead) or address, recipient, content)
+
+
+def _ways_out(message: Outgoing, letterhead: Letterhead) -> list[tuple[str, str]]:
+    """What commercial mail carries: that it is bulk, and how to have no more of it."""
+    found = [("Precedence", "bulk")]
+    links = letterhead.links
+    if links is None:
+        return found
+    link = Link(Purpose.OPT_OUT, message.customer, Channel.EMAIL, message.message_id)
+    ways = [f"<{links.address(link)}>"]
+    if letterhead.mailto:
+        ways.append(f"<mailto:{letterhead.mailto}?subject={links.keys.token(link)}>")
+    found.append(("List-Unsubscribe", ",\r\n ".join(ways)))
+    if links.base.startswith("https://"):
+        found.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+    return found
+
+
+def _return_path(message_id: str, letterhead: Letterhead) -> str:
+    if not letterhead.return_path or letterhead.return_keys is None:
+        return letterhead.return_path
+    local, _, domain = mail_address(letterhead.return_path).rpartition("@")
+    return f"{local}+{letterhead.return_keys.return_tag(message_id)}@{domain}"
 
 
 def _part(kind: str, text: str) -> bytes:
@@ -123,7 +174,7 @@ def _phrase(name: str) -> str:
     return f'"{escaped}"'
 
 
-def _sender(wanted: str, default: str) -> tuple[str, str]:
+def sender_of(wanted: str, default: str) -> tuple[str, str]:
     """Display name and address of the sender: the message's own, or its name with the default address."""
     default_name, default_address = parseaddr(single_line(default))
     if "@" in wanted:

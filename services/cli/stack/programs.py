@@ -186,6 +186,7 @@ class Blueprint:
             "SMTP_USER": SMTP_USER,
             "SMTP_PASSWORD_FILE": str(self.layout.secret("smtp-sink")),
             "SMTP_FROM": SMTP_FROM,
+            "SMTP_TLS": "never",
             **{name.upper(): value for name, value in self.options.settings.items()},
         }
         return {**python_environment(), **{f"RAPPORT_{name}": value for name, value in told.items()}}

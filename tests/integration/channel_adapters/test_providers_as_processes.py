@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from services.channel.adapters.mail import Letterhead
 from services.channel.adapters.smpp import SmppSettings, SmppTransport
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
+from services.channel.adapters.smtp_link import LinkSettings, Relay, Tls
 from services.channel.app.ports import HandOver
 from services.cli.providers.record import read_record
 from tests.integration.channel_adapters.smsc_at_work import QUICK, REFERENCE_TAG, outgoing, until
@@ -135,12 +137,10 @@ async def test_a_mail_sink_killed_has_recorded_all_it_acknowledged(
     record = tmp_path / "mail.jsonl"
     arguments = ("--record", str(record), "--user", "rapport", "--password-file", str(password))
     process, port = await start("smtp_sink", 0, *arguments)
-    transport = SmtpTransport(
-        SmtpSettings(
-            "127.0.0.1", port, "hello@operator.example", user="rapport", password="secret12", content=2.0
-        ),
-        lambda: 0,
+    link = LinkSettings(
+        (Relay("127.0.0.1", port),), user="rapport", password="secret12", tls=Tls.NEVER, content=2.0
     )
+    transport = SmtpTransport(SmtpSettings(link, Letterhead("hello@operator.example")), lambda: 0)
     try:
         batch = [outgoing(number, address=f"u{number}@example.com") for number in range(200)]
         sending = asyncio.ensure_future(transport.send(batch))

@@ -9,14 +9,19 @@ from typing import Any
 
 import pytest
 
+from services.channel.adapters.mail import Letterhead
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
+from services.channel.adapters.smtp_link import LinkSettings, Relay, Tls
 from services.channel.app.ports import HandOver, Outgoing
+from services.channel.domain.links import LinkKeys, Links
 from services.cli.providers.record import read_record
 from services.cli.providers.smtp_sink import SinkSettings, SmtpSink
 from services.vocabulary.words import Category, Channel
 from tests.integration.channel_adapters.smsc_at_work import outgoing, until
 
 NOW_MICROS = 1_796_148_000_000_000  # 2026-12-01T18:00:00Z
+KEYS = LinkKeys([b"k" * 32])
+LETTERHEAD = Letterhead("Rapport <hello@operator.example>")
 MakeTransport = Callable[..., SmtpTransport]
 
 
@@ -69,11 +74,10 @@ def sink(place: SinkAtWork) -> SmtpSink:
 async def make_transport(place: SinkAtWork) -> AsyncIterator[MakeTransport]:
     async with AsyncExitStack() as stack:
 
-        def make(**changes: Any) -> SmtpTransport:
-            settings = SmtpSettings(
-                host="127.0.0.1", port=place.port, sender="Rapport <hello@operator.example>", content=0.7
-            )
-            transport = SmtpTransport(replace(settings, **changes), lambda: NOW_MICROS)
+        def make(connections: int = 4, letterhead: Letterhead = LETTERHEAD, **changes: Any) -> SmtpTransport:
+            link = LinkSettings((Relay("127.0.0.1", place.port),), tls=Tls.NEVER, content=0.7)
+            settings = SmtpSettings(replace(link, **changes), letterhead, connections)
+            transport = SmtpTransport(settings, lambda: NOW_MICROS)
             stack.push_async_callback(transport.close)
             return transport
 
@@ -97,16 +101,22 @@ async def test_a_batch_goes_over_few_connections_one_recipient_each(
 @pytest.mark.usefixtures("sink")
 async def test_what_the_server_sees(place: SinkAtWork, make_transport: MakeTransport) -> None:
     text = "Bonjour Chloé,\n\nVos données sont épuisées.\n.\nVotre opérateur 😜"
-    await make_transport(unsubscribe_base="https://operator.example/out/").send(
+    letterhead = Letterhead(
+        LETTERHEAD.sender,
+        links=Links(KEYS, "https://operator.example/"),
+        return_path="bounces@operator.example",
+        return_keys=KEYS,
+    )
+    await make_transport(letterhead=letterhead).send(
         [mail(1, text=text, subject="Données épuisées", html="<p>Bonjour Chloé</p>", category=Category.SALES)]
     )
     (entry,) = place.entries()
     assert entry["text"] == text
     assert entry["html"] == "<p>Bonjour Chloé</p>"
     assert entry["subject"] == "Données épuisées"
-    assert entry["mail_from"] == "hello@operator.example"
+    assert entry["mail_from"] == f"bounces+{KEYS.return_tag(mail(1).message_id)}@operator.example"
     assert entry["message_id"] == f"<{mail(1).message_id}@operator.example>"
-    assert entry["list_unsubscribe"] == f"<https://operator.example/out/{mail(1).message_id}>"
+    assert entry["list_unsubscribe"].startswith("<https://operator.example/l/")
     assert entry["list_unsubscribe_post"] == "List-Unsubscribe=One-Click"
 
 
@@ -123,7 +133,7 @@ async def test_one_refused_recipient_of_many(
         "07": HandOver.PERMANENT,
         "09": HandOver.TRANSIENT,
     }
-    assert other["07"].detail == "SMTP status 550 5.1.1"
+    assert other["07"].detail == "SMTP status 550 5.1.1 to RCPT"
     assert len(place.entries()) == 18
     # A refusal does not cost the connection.
     assert sink.connections == 2
@@ -205,7 +215,9 @@ async def test_login(tmp_path: Path, make_transport: MakeTransport) -> None:
             ("rapport", "wrong", HandOver.TRANSIENT),
             ("rapport", "secret12", HandOver.ACCEPTED),
         ):
-            (handed,) = await make_transport(port=port, user=user, password=password).send([mail(1)])
+            (handed,) = await make_transport(
+                relays=(Relay("127.0.0.1", port),), user=user, password=password
+            ).send([mail(1)])
             assert handed.outcome is outcome
     finally:
         await sink.stop()

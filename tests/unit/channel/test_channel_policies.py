@@ -158,13 +158,10 @@ def test_settings_name_the_providers(tmp_path: Path) -> None:
             smsc="127.0.0.1:2775",
             smsc_system_id="rapport",
             smsc_password_file=str(secret),
-            smtp="[::1]:25",
-            smtp_from="a@example.test",
             sms_per_second="50",
         )
     )
     assert own.smsc == Peer("127.0.0.1", 2775)
-    assert own.smtp == Peer("::1", 25)
     assert (own.smsc_password, own.sms_per_second, own.email_per_second) == ("s3cret", 50, 0)
     assert "s3cret" not in repr(own)
     assert ChannelSettings.of(settings()).smsc is None
@@ -172,7 +169,7 @@ def test_settings_name_the_providers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    [{"smsc": "here"}, {"smsc": "h:0"}, {"smtp": "h:25"}, {"smsc": "h:1"}, {"sms_per_second": "-1"}],
+    [{"smsc": "here"}, {"smsc": "h:0"}, {"smsc": "h:1"}, {"sms_per_second": "-1"}],
 )
 def test_wrong_settings_are_told(extra: dict[str, str]) -> None:
     with pytest.raises(SettingError):

@@ -2,19 +2,23 @@
 
 import email
 import email.policy
+import json
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.channel.adapters.mail import BadMail, mail_address, mail_of
-from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
+from services.channel.adapters.mail import BadMail, Letterhead, mail_address, mail_of
 from services.channel.app.ports import Outgoing
-from services.vocabulary.words import Category
+from services.channel.domain.links import Link, LinkKeys, Links, Purpose
+from services.vocabulary.words import Category, Channel
 
 SENDER = "Rapport <hello@operator.example>"
+KEYS = LinkKeys([b"k" * 32])
+NOW_MICROS = 1_796_148_000_000_000
 HEADERS = {
     "From",
     "To",
@@ -45,8 +49,12 @@ def message(**changes: Any) -> Outgoing:
     return Outgoing(**(fields | changes))
 
 
-def read(outgoing: Outgoing, base: str = "") -> EmailMessage:
-    mail = mail_of(outgoing, sender=SENDER, unsubscribe_base=base, now_micros=1_796_148_000_000_000)
+def letterhead(base: str = "", **more: Any) -> Letterhead:
+    return Letterhead(SENDER, links=Links(KEYS, base) if base else None, **more)
+
+
+def read(outgoing: Outgoing, base: str = "", **more: Any) -> EmailMessage:
+    mail = mail_of(outgoing, letterhead(base, **more), NOW_MICROS)
     assert mail.content.isascii()
     assert mail.content.replace(b"\r\n", b"").count(b"\n") == 0
     parsed = email.message_from_bytes(mail.content, policy=email.policy.default)
@@ -88,15 +96,89 @@ def test_sender(sender: str, shown: tuple[str, str]) -> None:
 @pytest.mark.parametrize("category", list(Category))
 def test_only_commercial_mail_and_surveys_offer_a_way_out(category: Category) -> None:
     offers = category in {Category.SALES, Category.RETENTION, Category.SURVEY}
-    parsed = read(message(category=category), "https://operator.example/out")
+    parsed = read(message(category=category), "https://operator.example")
     assert ("List-Unsubscribe" in parsed) == ("List-Unsubscribe-Post" in parsed) == offers
+    assert ("Precedence" in parsed) == offers
     assert "List-Unsubscribe" not in read(message(category=category))
+
+
+def ways_out(parsed: EmailMessage) -> list[str]:
+    return [way.strip(" <>") for way in str(parsed["List-Unsubscribe"]).split(",")]
+
+
+def test_the_link_unsubscribes_the_customer_of_the_message() -> None:
+    (way,) = ways_out(read(message(category=Category.SALES, customer=7), "https://operator.example/x/"))
+    base, _, token = way.rpartition("/")
+    assert base == "https://operator.example/x/l"
+    link = Link(Purpose.OPT_OUT, 7, Channel.EMAIL, message().message_id)
+    assert KEYS.read_token(token, 0) == link
+
+
+def test_a_way_out_by_mail_besides() -> None:
+    parsed = read(message(category=Category.SALES), "https://o.example", mailto="out@operator.example")
+    link, mailto = ways_out(parsed)
+    assert mailto == f"mailto:out@operator.example?subject={link.rpartition('/')[2]}"
 
 
 def test_one_click_needs_https() -> None:
     parsed = read(message(category=Category.SALES), "http://127.0.0.1:8080/out/")
-    assert "http://127.0.0.1:8080/out/2f0c1a52" in str(parsed["List-Unsubscribe"])
+    assert "http://127.0.0.1:8080/out/l/" in str(parsed["List-Unsubscribe"])
     assert "List-Unsubscribe-Post" not in parsed
+
+
+CASES = Path(__file__).parents[4] / "shared/data/email/rfc8058_cases.json"
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="shared/data/email is not beside the checkout")
+def test_headers_as_in_the_cases_of_rfc_8058() -> None:
+    cases = {case["name"]: case for case in json.loads(CASES.read_text())["cases"]}
+    campaign = read(message(category=Category.SALES), "https://o.example")
+    assert cases["campaign mail"]["expect"] == {"List-Unsubscribe": "present", "Precedence": "Bulk"}
+    assert campaign["List-Unsubscribe"]
+    assert str(campaign["Precedence"]) == "bulk"
+    transactional = read(message(category=Category.SERVICE), "https://o.example")
+    for header, expected in cases["transactional mail"]["expect"].items():
+        assert transactional[header] == expected
+    for base, name in (("https://e.example", "https custom header on outgoing mail"),):
+        parsed = read(message(category=Category.SALES), base)
+        assert parsed["List-Unsubscribe-Post"] == cases[name]["expect"]["List-Unsubscribe-Post"]
+
+
+def test_bounces_come_to_an_address_of_the_message() -> None:
+    lettered = letterhead(return_path="bounces@bounce.operator.example", return_keys=KEYS)
+    mail = mail_of(message(), lettered, NOW_MICROS)
+    local, _, domain = mail.sender.partition("@")
+    name, _, tag = local.partition("+")
+    assert (name, domain) == ("bounces", "bounce.operator.example")
+    assert KEYS.read_return_tag(tag) == message().message_id
+    assert len(local) <= 64, "RFC 5321 §4.5.3.1.1"
+    assert mail_address(mail.sender) == mail.sender
+    assert b"bounces" not in mail.content
+
+
+def test_without_a_return_path_bounces_come_to_the_sender() -> None:
+    assert mail_of(message(), letterhead(), NOW_MICROS).sender == "hello@operator.example"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 5000,
+        "مرحبا بك في شبكتنا\nالعرض ينتهي غدا",
+        "Ünïcödé \U0001f469\u200d\U0001f469\u200d\U0001f467 " * 200,
+        ".\n..\n.hidden\n.",
+        "From here\n>From there\n\n\n\ttabs",
+    ],
+)
+def test_unusual_texts_arrive_in_lines_that_servers_take(text: str) -> None:
+    mail = mail_of(message(text=text, html=f"<p>{text}</p>", subject=text[:60]), letterhead(), NOW_MICROS)
+    assert max(map(len, mail.content.split(b"\r\n"))) <= 998
+    parsed = email.message_from_bytes(mail.content, policy=email.policy.default)
+    assert isinstance(parsed, EmailMessage)
+    assert body(parsed).replace("\r\n", "\n").rstrip("\n") == text.rstrip("\n")
+    assert parsed.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in parsed.iter_parts()] == ["text/plain", "text/html"]
+    assert not list(parsed.iter_attachments())
 
 
 @given(st.text(max_size=300), st.text(max_size=60), st.text(max_size=400))
@@ -146,14 +228,18 @@ def test_international_domains_travel_in_ascii() -> None:
 
 def test_a_message_id_that_no_header_may_hold() -> None:
     with pytest.raises(BadMail):
-        mail_of(message(message_id="x>\r\nA: b"), sender=SENDER, unsubscribe_base="", now_micros=0)
+        mail_of(message(message_id="x>\r\nA: b"), letterhead(), 0)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"sender": "nobody"}, {"unsubscribe_base": "ftp://x"}, {"unsubscribe_base": "https://x/\r\nA:"}],
+    [
+        {"sender": "nobody"},
+        {"mailto": "nobody"},
+        {"return_path": "bounces"},
+        {"return_path": "undeliverable-mail@operator.example"},
+    ],
 )
 def test_settings_are_checked_at_start(changes: dict[str, str]) -> None:
-    settings = {"host": "127.0.0.1", "port": 25, "sender": SENDER} | changes
-    with pytest.raises(ValueError, match=r"address|https"):
-        SmtpTransport(SmtpSettings(**settings), lambda: 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"address|at most"):
+        Letterhead(**({"sender": SENDER} | changes))  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from k8s.check import network, pods, references, rules, schema, selection, setti
 from k8s.check.__main__ import CHECKOUT, OVERLAYS, findings, main
 from k8s.check.kustomize import render
 from k8s.check.manifests import ManifestError, place
+from services.channel.mail_settings import MailSettings
 from services.channel.settings import ChannelSettings
 from services.runtime.settings import Settings
 
@@ -414,3 +415,4 @@ def test_every_role_understands_what_it_is_told(overlay):
             assert read.stream_replicas == 3
         if role == "worker":
             ChannelSettings.of(read)
+            MailSettings.of(read)

@@ -1,0 +1,77 @@
+"""Puts the parts of mail together, as its settings ask for: letterhead, signatures, links."""
+
+from services.channel.adapters.dkim_signer import DkimSigner
+from services.channel.adapters.mail import Letterhead, sender_of
+from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
+from services.channel.adapters.smtp_link import LinkSettings
+from services.channel.domain.links import LinkKeys, Links
+from services.channel.mail_settings import MailSettings
+from services.runtime.clock import Clock
+from services.runtime.errors import SettingError
+
+
+def link_keys(own: MailSettings) -> LinkKeys | None:
+    """What signs links and return paths; None: nothing does. SettingError for a file that holds no keys."""
+    if not own.link_keys:
+        return None
+    try:
+        return LinkKeys.read(own.link_keys)
+    except ValueError as error:
+        raise _unfit("RAPPORT_LINK_KEYS_FILE", error) from None
+
+
+def links(own: MailSettings) -> Links | None:
+    """Makes links; None: none are served."""
+    keys = link_keys(own)
+    return Links(keys, own.link_url) if keys is not None and own.link_url else None
+
+
+def mail_transport(own: MailSettings, clock: Clock) -> SmtpTransport:
+    """The way to the relays; SettingError names what is wrong."""
+    signer = _signer(own, clock)
+    try:
+        letterhead = Letterhead(
+            own.sender,
+            links=links(own),
+            mailto=own.mailto,
+            return_path=own.return_path,
+            return_keys=link_keys(own),
+            sign=None if signer is None else signer.signed,
+        )
+        link = LinkSettings(
+            relays=own.relays,
+            user=own.user,
+            password=own.password,
+            tls=own.tls,
+            tls_name=own.tls_name,
+            ca_file=own.ca_file,
+        )
+        return SmtpTransport(SmtpSettings(link, letterhead, own.connections), clock.now_micros)
+    except ValueError as error:
+        raise _unfit("RAPPORT_SMTP", error) from None
+
+
+def _signer(own: MailSettings, clock: Clock) -> DkimSigner | None:
+    if not own.dkim_key:
+        return None
+    try:
+        signer = DkimSigner(
+            domain=own.dkim_domain,
+            selector=own.dkim_selector,
+            key=own.dkim_key,
+            wall_micros=clock.wall_micros,
+        )
+        _, sender = sender_of("", own.sender)
+    except ValueError as error:
+        raise _unfit("RAPPORT_DKIM_KEY_FILE" if "key" in str(error) else "RAPPORT_DKIM", error) from None
+    if not signer.is_aligned_with(sender):
+        raise SettingError(
+            f"RAPPORT_DKIM_DOMAIN is {own.dkim_domain}, which does not answer for the sender's domain",
+            field="RAPPORT_DKIM_DOMAIN",
+            suggestion="name the domain of RAPPORT_SMTP_FROM, or one above it",
+        )
+    return signer
+
+
+def _unfit(field: str, error: ValueError) -> SettingError:
+    return SettingError(str(error), field=field, suggestion=f"correct {field}")

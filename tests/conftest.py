@@ -1,10 +1,22 @@
-"""How tests are dealt out to the test processes: by file, and together what shares a running stack.
+"""What all tests may ask for, and how they are dealt out to the test processes.
 
+By file, and together what shares a running stack.
 The longest come first. (The marker `xdist_group` does nothing here: pytest-xdist 3.8 carries it in an
 attribute that pytest 9.2 no longer has.)
 """
 
 import pytest
+
+from tests.servers import (  # noqa: F401 - fixtures for everybody; nothing starts before a test asks
+    _database_names,
+    _templates,
+    fresh_streams,
+    make_database,
+    nats_server,
+    nats_url,
+    postgres_server,
+    servers_folder,
+)
 
 SYSTEM = "tests/system/test_"
 STACKS_OF_THEIR_OWN = ("real_input", "crash_", "recovery", "backpressure", "containers")

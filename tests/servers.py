@@ -1,4 +1,4 @@
-"""Real servers for integration tests: one PostgreSQL and one nats-server for each test process."""
+"""Real servers for tests: one PostgreSQL and one nats-server for each test process, as fixtures."""
 
 import itertools
 import shutil

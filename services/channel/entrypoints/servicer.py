@@ -113,11 +113,19 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
     ) -> channel_pb2.ReserveResponse:
         """Passes actions through the gates for a caller who presents them; once per request id."""
         del context
-        _check_count(request.actions, MOST_RESERVED)
-        channel = _channel(request.channel) or Channel.TASK
-        prepared = await self._admission.prepare(_actions(request.actions))
+        channel = Channel.TASK
+        prepared: list[Prepared] = []
+        wrong: InvalidActionError | InvalidArgumentError | TooLargeError | None = None
+        try:
+            _check_count(request.actions, MOST_RESERVED)
+            channel = _channel(request.channel) or Channel.TASK
+            prepared = await self._admission.prepare(_actions(request.actions))
+        except (InvalidActionError, InvalidArgumentError, TooLargeError) as error:
+            wrong = error  # an answer too: kept for the request id
 
         async def act(raw: Transaction) -> channel_pb2.ReserveResponse:
+            if wrong is not None:
+                raise wrong
             return await self._reserve(self._within(raw), prepared, channel)
 
         return await answer_once(

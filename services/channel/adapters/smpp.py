@@ -4,16 +4,16 @@ import asyncio
 import contextlib
 import random
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import smpp34
 import structlog
 
+from services.channel.adapters.smpp_arrivals import Arrivals
+from services.channel.adapters.smpp_delivered import Dialect
+from services.channel.adapters.smpp_deliveries import Deliveries
 from services.channel.adapters.smpp_link import (
-    QUEUE_FULL,
-    REFUSED,
     Answer,
     BindRefused,
     LinkLimits,
@@ -24,15 +24,14 @@ from services.channel.adapters.smpp_pdus import (
     NotSendable,
     name_of,
     outcome_of,
-    read_delivered,
     submits_of,
 )
 from services.channel.app.ports import Handed, HandOver, Inbound, Outgoing, Receipt
+from services.runtime.clock import WallClock
 from services.runtime.errors import UnavailableError
 from services.vocabulary.words import Channel
 
-_MOST_RECEIPTS_WAITING = 10_000
-_RECEIPT_BATCH = 500
+_MOST_WAITING = 10_000
 _log = structlog.get_logger(__name__)
 
 
@@ -57,6 +56,7 @@ class SmppSettings:
     reference_tag: int = 0x1401
     """Vendor parameter (0x1400 to 0x3FFF) that carries our message id, so that both ends can be counted; an
     SMSC that does not know it ignores it (SMPP 3.4 §3.3). 0: none is sent."""
+    dialect: Dialect = field(default_factory=Dialect)
     tls: ssl.SSLContext | None = None
     limits: LinkLimits = field(default_factory=LinkLimits)
     connect: float = 5.0
@@ -79,8 +79,11 @@ class SmppTransport:
         self._keeper: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._closing = False
-        self._delivered: deque[tuple[SmppLink, int, Receipt]] = deque()
-        self._came = asyncio.Event()
+        self._receipts = Deliveries[Receipt](_MOST_WAITING, forgets=True)
+        self._inbound = Deliveries[Inbound](_MOST_WAITING, forgets=False)
+        self._arrivals = Arrivals(
+            self.provider, settings.dialect, self._receipts, self._inbound, WallClock().now_micros
+        )
 
     @property
     def channel(self) -> Channel:
@@ -150,31 +153,18 @@ class SmppTransport:
 
     def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """Receipts in batches; asking for the next batch answers the deliver_sm of the one before."""
-        return self._receipts()
-
-    async def _receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         self._keep()
-        while True:
-            while not self._delivered:
-                self._came.clear()
-                await self._came.wait()
-            taken = [self._delivered.popleft() for _ in range(min(len(self._delivered), _RECEIPT_BATCH))]
-            try:
-                yield [receipt for _, _, receipt in taken]
-            except BaseException:
-                # Nobody took them: whoever asks next gets them again.
-                self._delivered.extendleft(entry for entry in reversed(taken) if entry[0].bound)
-                raise
-            for link, sequence, _ in taken:
-                link.answer_deliver(sequence)
+        return self._receipts.batches()
 
     def inbound(self) -> AsyncIterator[Sequence[Inbound]]:
-        """What subscribers send; so far it is refused to the SMSC."""
-        return _nothing_inbound()
+        """What subscribers write, long messages made whole; answered as receipts are."""
+        self._keep()
+        return self._inbound.batches()
 
     async def close(self) -> None:
         """Unbind and close."""
         self._closing = True
+        self._arrivals.close()
         link = self._link
         if link is not None:
             await link.unbind(self._settings.close)
@@ -216,7 +206,7 @@ class SmppTransport:
             reason = await link.lost
             self._settled.clear()
             self._link = None
-            self._forget(link)
+            self._arrivals.link_lost(link)
             if not self._closing:
                 _log.warning("smsc.lost", reason=reason)
                 failures = 1 if loop.time() - bound_at >= self._settings.longest_pause else failures + 1
@@ -227,7 +217,7 @@ class SmppTransport:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(settings.connect):
             _, link = await loop.create_connection(
-                lambda: SmppLink(settings.limits, self._deliver),
+                lambda: SmppLink(settings.limits, self._arrivals.deliver),
                 settings.host,
                 settings.port,
                 ssl=settings.tls,
@@ -245,26 +235,6 @@ class SmppTransport:
             self._settings.longest_pause, self._settings.shortest_pause * 2.0 ** min(failures - 1, 10)
         )
         return pause * (0.5 + 0.5 * self._jitter())
-
-    def _deliver(self, link: SmppLink, frame: bytes, sequence: int) -> None:
-        if len(self._delivered) >= _MOST_RECEIPTS_WAITING:
-            link.answer_deliver(sequence, QUEUE_FULL)
-            return
-        try:
-            delivered = read_delivered(frame, self.provider)
-        except smpp34.SmppError:
-            link.answer_deliver(sequence, REFUSED)
-            return
-        if delivered.receipt is not None:
-            self._delivered.append((link, sequence, delivered.receipt))
-            self._came.set()
-        else:
-            # A receipt on the way needs no keeping; a subscriber's own message has nobody here to take it.
-            link.answer_deliver(sequence, 0 if delivered.is_receipt else REFUSED)
-
-    def _forget(self, link: SmppLink) -> None:
-        """Receipts of a lost link that nobody has asked for yet come again over the next one."""
-        self._delivered = deque(entry for entry in self._delivered if entry[0] is not link)
 
 
 @dataclass(slots=True)
@@ -299,8 +269,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, BindRefused):
         return name_of(error.status)
     return type(error).__name__
-
-
-async def _nothing_inbound() -> AsyncIterator[Sequence[Inbound]]:
-    for batch in list[Sequence[Inbound]]():
-        yield batch

@@ -9,6 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 _HEADER = struct.Struct(">IIII")
@@ -22,6 +23,7 @@ _DELIVER_SM = 0x05
 _UNBIND = 0x06
 _ENQUIRE_LINK = 0x15
 _ALERT_NOTIFICATION = 0x102
+_DATA_SM = 0x103
 _INVALID_COMMAND = 0x03
 _VERSION = b"\x34"
 _LAST_SEQUENCE = 0x7FFF_FFFF
@@ -30,7 +32,10 @@ QUEUE_FULL = 0x14
 """Answer to a deliver_sm for which there is no room; the SMSC sends it again."""
 _SLOW_DOWN = frozenset({QUEUE_FULL, 0x58})
 REFUSED = 0x66
-"""Answer to a deliver_sm that nobody here takes (ESME_RX_R_APPN)."""
+"""Answer to a deliver_sm that nobody here can take (ESME_RX_R_APPN)."""
+NOT_NOW = 0x64
+"""Answer to a deliver_sm that nobody here takes yet (ESME_RX_T_APPN); the SMSC sends it again."""
+_WRONG_BIND_STATE = 0x04
 
 
 class LinkLost(ConnectionError):  # noqa: N818 - the event's name in the field
@@ -72,9 +77,15 @@ NO_ANSWER = Answer(None)
 
 
 class SmppLink(asyncio.Protocol):
-    """The session. `on_deliver(frame, sequence)` is called for each deliver_sm; it must not block."""
+    """The session.
 
-    def __init__(self, limits: LinkLimits, on_deliver: Callable[["SmppLink", bytes, int], None]) -> None:
+    `on_deliver(link, frame, answer)` is called for each deliver_sm and data_sm; it must not block. `answer`
+    tells the SMSC a command status; on a lost link it does nothing, and the SMSC will send the message again.
+    """
+
+    def __init__(
+        self, limits: LinkLimits, on_deliver: Callable[["SmppLink", bytes, Callable[[int], None]], None]
+    ) -> None:
         self._limits = limits
         self._on_deliver = on_deliver
         self._loop = asyncio.get_running_loop()
@@ -121,7 +132,8 @@ class SmppLink(asyncio.Protocol):
             status = await self._bind
         if status:
             raise BindRefused(status)
-        self._bound = True
+        if not self.bound:
+            raise LinkLost("lost as soon as it was bound")
         self._watch = self._loop.call_later(1.0, self._look)
 
     async def room(self) -> None:
@@ -142,11 +154,6 @@ class SmppLink(asyncio.Protocol):
         self._submits[sequence] = (self._loop.time() + self._limits.answer, future)
         self._write(pdu[:12] + sequence.to_bytes(4, "big") + pdu[_HEADER_OCTETS:])
         return future
-
-    def answer_deliver(self, sequence: int, status: int = 0) -> None:
-        """Tell the SMSC that a deliver_sm was taken, or not; on a lost link it will send it again."""
-        if not self.lost.done():
-            self._write(_frame(_RESPONSE | _DELIVER_SM, sequence, status, b"\0"))
 
     async def unbind(self, patience: float) -> None:
         """Wait for the submits under way, say goodbye, close; at most `patience` seconds in all."""
@@ -196,10 +203,15 @@ class SmppLink(asyncio.Protocol):
     def _take(self, command: int, status: int, sequence: int, frame: bytes) -> None:
         if command in {_RESPONSE | _SUBMIT_SM, _GENERIC_NACK}:
             self._answered(sequence, status, frame)
-        elif command == _DELIVER_SM:
-            self._on_deliver(self, frame, sequence)
+        elif command in {_DELIVER_SM, _DATA_SM}:
+            answer = partial(self._answer_delivery, _RESPONSE | command, sequence)
+            if self._bound:
+                self._on_deliver(self, frame, answer)
+            else:
+                answer(_WRONG_BIND_STATE)
         elif command == _RESPONSE | _BIND_TRANSCEIVER:
             if self._bind is not None and not self._bind.done():
+                self._bound = status == 0  # deliveries may stand right behind this answer
                 self._bind.set_result(status)
         elif command == _ENQUIRE_LINK:
             self._write(_frame(_RESPONSE | _ENQUIRE_LINK, sequence, 0, b""))
@@ -212,6 +224,10 @@ class SmppLink(asyncio.Protocol):
                 self._unbound.set_result(None)
         elif not command & _RESPONSE and command != _ALERT_NOTIFICATION:
             self._write(_frame(_GENERIC_NACK, sequence, _INVALID_COMMAND, b""))
+
+    def _answer_delivery(self, response: int, sequence: int, status: int) -> None:
+        if not self.lost.done():
+            self._write(_frame(response, sequence, status, b"\0"))
 
     def _answered(self, sequence: int, status: int, frame: bytes) -> None:
         if self._bind is not None and not self._bind.done():

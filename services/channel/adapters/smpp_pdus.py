@@ -1,16 +1,14 @@
-"""Messages as SMPP 3.4 PDUs: submits with parts and references, command statuses, delivery receipts."""
+"""Messages as SMPP 3.4 PDUs: submits with parts and references, and what command statuses mean."""
 
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import smpp34
 
-from services.channel.app.ports import HandOver, Outgoing, Receipt, ReceiptState
+from services.channel.app.ports import HandOver, Outgoing
 from services.vocabulary.short_message import Coding, split
-from services.vocabulary.values import DAY, SECOND, time_to_micros
+from services.vocabulary.values import DAY, SECOND
 
 MAX_PARTS = 255
 """The concatenation header counts parts in one octet."""
@@ -21,15 +19,10 @@ _ALPHANUMERIC = re.compile(r"[A-Za-z0-9 _.\-&]{1,11}")
 _LONGEST_VALIDITY_MICROS = 28 * DAY
 
 # Optional parameters (SMPP 3.4 §5.3.2).
-_TLV_RECEIPTED_MESSAGE_ID = 0x001E
 _TLV_USER_MESSAGE_REFERENCE = 0x0204
-_TLV_MESSAGE_PAYLOAD = 0x0424
-_TLV_MESSAGE_STATE = 0x0427
 
 _UDH_INDICATOR = 0x40
 _DATA_CODING = {Coding.GSM7: 0x00, Coding.UCS2: 0x08}
-_MESSAGE_TYPE_MASK = 0x3C
-_DELIVERY_RECEIPT = 0x04
 
 # Command statuses after which the same submit may succeed later (SMPP 3.4 §5.1.3); all others are final.
 _TRANSIENT: Mapping[int, str] = {
@@ -142,81 +135,3 @@ def validity_period(micros: int) -> str:
 def numbered(pdu: bytes, sequence: int) -> bytes:
     """The PDU under another sequence number."""
     return pdu[:12] + sequence.to_bytes(4, "big") + pdu[16:]
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """A deliver_sm: a receipt that is final, one that is not, or a message of a subscriber."""
-
-    receipt: Receipt | None
-    is_receipt: bool
-
-
-_ID = re.compile(r"\bid:\s*(\S+)", re.IGNORECASE)
-_STAT = re.compile(r"\bstat:\s*([A-Za-z]+)", re.IGNORECASE)
-_ERR = re.compile(r"\berr:\s*([0-9A-Za-z]{1,8})\b", re.IGNORECASE)
-_DONE = re.compile(r"\bdone date:\s*([0-9]{10}(?:[0-9]{2}){0,2})\b", re.IGNORECASE)
-
-_FINAL_TEXTS: Mapping[str, ReceiptState] = {
-    "DELIVRD": ReceiptState.DELIVERED,
-    "EXPIRED": ReceiptState.EXPIRED,
-    "DELETED": ReceiptState.FAILED,
-    "UNDELIV": ReceiptState.FAILED,
-    "REJECTD": ReceiptState.FAILED,
-}
-_FINAL_STATES: Mapping[int, ReceiptState] = {
-    2: ReceiptState.DELIVERED,
-    3: ReceiptState.EXPIRED,
-    4: ReceiptState.FAILED,
-    5: ReceiptState.FAILED,
-    8: ReceiptState.FAILED,
-}
-
-
-def read_delivered(frame: bytes, provider: str) -> Delivered:
-    """Read a deliver_sm; raises smpp34.SmppError when it is no PDU.
-
-    The parameters receipted_message_id and message_state go before the text of the receipt, whose form
-    differs between SMSCs (SMPP 3.4 appendix B: decimal where the answer to the submit was hexadecimal).
-    """
-    pdu = smpp34.decode(frame)
-    if not isinstance(pdu, smpp34.DeliverSm) or pdu.esm_class & _MESSAGE_TYPE_MASK != _DELIVERY_RECEIPT:
-        return Delivered(None, is_receipt=False)
-    values = {tlv.tag: tlv.value for tlv in pdu.tlvs}
-    octets = pdu.short_message or values.get(_TLV_MESSAGE_PAYLOAD, b"")
-    return Delivered(_receipt(octets.decode("latin-1"), values, provider), is_receipt=True)
-
-
-def _receipt(text: str, values: Mapping[int, bytes], provider: str) -> Receipt | None:
-    identifier = values.get(_TLV_RECEIPTED_MESSAGE_ID, b"").rstrip(b"\0").decode("latin-1")
-    if not identifier:
-        found = _ID.search(text)
-        identifier = found[1] if found else ""
-    stat_match = _STAT.search(text)
-    stat = stat_match[1].upper() if stat_match else ""
-    state_octet = values.get(_TLV_MESSAGE_STATE, b"")
-    state = _FINAL_STATES.get(state_octet[0]) if len(state_octet) == 1 else _FINAL_TEXTS.get(stat)
-    if not identifier or state is None:
-        return None
-    error = _ERR.search(text)
-    detail = ""
-    if state is not ReceiptState.DELIVERED:
-        detail = f"receipt {stat or state.value}" + (f", error {error[1]}" if error else "")
-    return Receipt(provider, identifier, state, time_micros=_done_micros(text), detail=detail)
-
-
-def _done_micros(text: str) -> int:
-    """The `done date`, read as UTC because receipts name no zone; 0 when there is none that exists."""
-    found = _DONE.search(text)
-    if found is None:
-        return 0
-    digits = found[1]
-    try:
-        if len(digits) == 14:
-            moment = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        else:
-            form = "%y%m%d%H%M%S" if len(digits) == 12 else "%y%m%d%H%M"
-            moment = datetime.strptime(digits, form).replace(tzinfo=UTC)
-    except ValueError:
-        return 0
-    return time_to_micros(moment)

@@ -44,7 +44,9 @@ class Status(IntEnum):
     BIND_FAILED = 0x0D
     INVALID_PASSWORD = 0x0E
     INVALID_SYSTEM_ID = 0x0F
+    QUEUE_FULL = 0x14
     THROTTLED = 0x58
+    NOT_NOW = 0x64
 
 
 class Tag(IntEnum):

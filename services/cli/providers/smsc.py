@@ -3,7 +3,8 @@
 import asyncio
 import hmac
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,7 @@ import click
 
 from services.cli.providers.concatenation import Assembly, part_of, text_of
 from services.cli.providers.faults import FaultFile, SmscFaults
+from services.cli.providers.mobile import Mobile, MobileFile
 from services.cli.providers.process import ListenAddress, PasswordFile, run_provider
 from services.cli.providers.receipts import DELIVERED, Receipt, ReceiptQueue, is_wanted
 from services.cli.providers.record import RecordFile
@@ -34,6 +36,7 @@ from services.runtime.clock import WallClock
 
 _BINDS = {Command.BIND_RECEIVER, Command.BIND_TRANSMITTER, Command.BIND_TRANSCEIVER}
 _RECEIPT_WINDOW = 200
+_READ_SECONDS = 0.1
 _SYSTEM_ID = "rapport-smsc"
 
 
@@ -48,6 +51,8 @@ class SmscSettings:
     reference_tag: int = 0x1401
     """Vendor parameter in which a client names its message; without it user_message_reference is recorded."""
     receipt_delay_micros: int = 100_000
+    mobile: Path | None = None
+    """File to which is appended what subscribers write (see MobileFile)."""
 
 
 class Smsc:
@@ -71,6 +76,10 @@ class Smsc:
         self._receipts: ReceiptQueue | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._mobiles: deque[Mobile] = deque()
+        self._reading: asyncio.TimerHandle | None = None
+        self.mobiles_taken = 0
+        """How many of what subscribers wrote the clients have taken."""
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Open the record and listen; port 0 takes a free one. Returns what it listens on."""
@@ -78,6 +87,8 @@ class Smsc:
         self._record = RecordFile(self.settings.record)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Session(self), host, port)
+        if self.settings.mobile is not None:
+            self._read_mobiles(MobileFile(self.settings.mobile))
         address: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
         return address
 
@@ -86,6 +97,9 @@ class Smsc:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
         if self._server is not None:
             self._server.close()
         self.cut_links()
@@ -111,12 +125,22 @@ class Smsc:
         """A client has connected."""
         self._sessions[session] = None
 
-    def closed(self, session: "_Session", unconfirmed: list[Receipt]) -> None:
-        """A client has gone; its receipts go to the next one."""
+    def closed(self, session: "_Session", unconfirmed: Sequence[Receipt | Mobile]) -> None:
+        """A client has gone; what it did not confirm goes to the next one."""
         self._sessions.pop(session, None)
+        self._mobiles.extendleft(item for item in reversed(unconfirmed) if isinstance(item, Mobile))
         if self._receipts is not None:
-            self._receipts.put_back(unconfirmed)
+            self._receipts.put_back(item for item in unconfirmed if isinstance(item, Receipt))
             self.send_receipts()
+
+    def write(self, mobiles: Sequence[Mobile]) -> None:
+        """Subscribers write these; they go to whichever client may receive, now or later."""
+        self._mobiles.extend(mobiles)
+        self.send_receipts()
+
+    def _read_mobiles(self, file: MobileFile) -> None:
+        self.write(list(file.new()))
+        self._reading = asyncio.get_running_loop().call_later(_READ_SECONDS, self._read_mobiles, file)
 
     def bind_status(self, system_id: str, password: str) -> Status:
         """Whether these credentials may bind."""
@@ -223,21 +247,27 @@ class Smsc:
         room = False
         for session in self._sessions:
             if session.receives and not self.faults.current().deaf:
+                most = min(len(self._mobiles), session.room)
+                session.deliver([self._mobiles.popleft() for _ in range(most)], now)
                 session.deliver(self._receipts.due(now, session.room), now)
                 room = room or session.room > 0
         if room:
             self._plan_receipts()
 
-    def refused(self, receipt: Receipt) -> None:
-        """A client would not take this receipt now; it is sent again after the delay."""
-        if self._receipts is not None:
+    def refused(self, receipt: Receipt | Mobile, status: int) -> None:
+        """A client would not take this now; it is sent again later, unless it was refused for good."""
+        if isinstance(receipt, Mobile):
+            if status in {Status.QUEUE_FULL, Status.NOT_NOW}:
+                asyncio.get_running_loop().call_later(_READ_SECONDS, self.write, [receipt])
+        elif self._receipts is not None:
             self._receipts.add_again(receipt, self._now_micros())
             self._plan_receipts()
 
-    def confirmed(self, receipts: list[Receipt]) -> None:
-        """A client has taken these receipts."""
+    def confirmed(self, taken: list[Receipt | Mobile]) -> None:
+        """A client has taken these."""
+        self.mobiles_taken += sum(isinstance(item, Mobile) for item in taken)
         if self._receipts is not None:
-            self._receipts.confirm(receipts)
+            self._receipts.confirm(item for item in taken if isinstance(item, Receipt))
             self.send_receipts()
 
 
@@ -257,7 +287,7 @@ class _Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._bound_as: Command | None = None
         self._sequence = 0
-        self._unconfirmed: dict[int, Receipt] = {}
+        self._unconfirmed: dict[int, Receipt | Mobile] = {}
 
     @property
     def bound(self) -> bool:
@@ -289,7 +319,7 @@ class _Session(asyncio.Protocol):
         if self._smsc.faults.current().deaf or self._transport is None:
             return
         submits: list[tuple[int, Submit]] = []
-        confirmed: list[Receipt] = []
+        confirmed: list[Receipt | Mobile] = []
         out: list[bytes] = []
         close = cut = False
         try:
@@ -304,7 +334,7 @@ class _Session(asyncio.Protocol):
                     if receipt is not None and frame.status == Status.OK:
                         confirmed.append(receipt)
                     elif receipt is not None:
-                        self._smsc.refused(receipt)
+                        self._smsc.refused(receipt, frame.status)
                 else:
                     out.append(self._answer(frame))
                     close = close or frame.command == Command.UNBIND
@@ -350,7 +380,7 @@ class _Session(asyncio.Protocol):
         body = write_text(_SYSTEM_ID) + write_tlv(Tag.SC_INTERFACE_VERSION, b"\x34")
         return write_frame(RESPONSE | command, frame.sequence, body)
 
-    def deliver(self, receipts: list[Receipt], now_micros: int) -> None:
+    def deliver(self, receipts: Sequence[Receipt | Mobile], now_micros: int) -> None:
         if self._transport is None or not receipts:
             return
         frames: list[bytes] = []
@@ -389,6 +419,11 @@ class _Session(asyncio.Protocol):
     show_default=True,
     help="Seconds from a submit to its receipt.",
 )
+@click.option(
+    "--mobile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to which is appended what subscribers write: JSON lines of source, destination, text.",
+)
 def main(
     listen: tuple[str, int],
     record: Path,
@@ -396,6 +431,7 @@ def main(
     password: str,
     faults: Path | None,
     receipt_delay: float,
+    mobile: Path | None,
 ) -> None:
     """Run a simulated SMSC until it is told to stop (SIGTERM, SIGINT)."""
     settings = SmscSettings(
@@ -403,6 +439,7 @@ def main(
         system_id=system_id,
         password=password,
         receipt_delay_micros=round(receipt_delay * 1_000_000),
+        mobile=mobile,
     )
     run_provider("smsc", lambda: Smsc(settings, FaultFile(SmscFaults(), faults)), listen)
 

@@ -1,24 +1,22 @@
-"""SMPP PDUs: what a message becomes, what statuses and receipts mean, against published vectors."""
+"""SMPP PDUs: what a message becomes and what statuses mean, against published vectors."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import smpp34
 
 from services.channel.adapters.smpp_pdus import (
     NotSendable,
     name_of,
     numbered,
     outcome_of,
-    read_delivered,
     submits_of,
     validity_period,
 )
-from services.channel.app.ports import HandOver, Outgoing, ReceiptState
+from services.channel.app.ports import HandOver, Outgoing
 from services.cli.providers.concatenation import part_of, text_of
-from services.cli.providers.smpp_wire import Command, FrameReader, read_submit, write_receipt
+from services.cli.providers.smpp_wire import Command, FrameReader, read_submit
 from services.vocabulary.values import DAY, HOUR, SECOND
 from services.vocabulary.words import Category
 
@@ -120,76 +118,8 @@ def test_what_a_status_means(status: int, outcome: HandOver) -> None:
     assert f"0x{status:02X}" in name_of(status)
 
 
-def receipt(text: str, **changes: Any) -> bytes:
-    return bytes(
-        smpp34.DeliverSm("33612345678", "38080", text.encode(), **({"esm_class": 4} | changes)).encode()
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "state"),
-    [
-        ("id:7 sub:001 dlvrd:001 done date:2611220153 stat:DELIVRD err:000 text:Hi", ReceiptState.DELIVERED),
-        ("id:7 stat:EXPIRED err:001", ReceiptState.EXPIRED),
-        ("id:7 stat:UNDELIV err:0a1", ReceiptState.FAILED),
-        ("id:7 stat:REJECTD err:001", ReceiptState.FAILED),
-        ("ID: 7 Stat: delivrd", ReceiptState.DELIVERED),
-        ("id:7 stat:ENROUTE", None),
-        ("id:7 stat:ACCEPTD", None),
-        ("stat:DELIVRD", None),
-        ("", None),
-    ],
-)
-def test_receipts_by_their_text(text: str, state: ReceiptState | None) -> None:
-    delivered = read_delivered(receipt(text), "smsc")
-    assert delivered.is_receipt
-    assert (delivered.receipt and delivered.receipt.state) == state
-    if delivered.receipt is not None:
-        assert delivered.receipt.provider_id == "7"
-
-
-def test_parameters_go_before_the_text() -> None:
-    frame = write_receipt(
-        1, source="1", destination="2", text="id:59113978 stat:DELIVRD", message_id="38601fa", state=5
-    )
-    found = read_delivered(frame, "smsc").receipt
-    assert found is not None
-    assert (found.provider_id, found.state) == ("38601fa", ReceiptState.FAILED)
-
-
-def test_a_subscribers_message_is_no_receipt() -> None:
-    assert not read_delivered(receipt("id:7 stat:DELIVRD", esm_class=0), "smsc").is_receipt
-
-
-@pytest.mark.parametrize("date", ["9999999999", "261122015", "26112201530"])
-def test_a_done_date_that_does_not_exist_is_not_said(date: str) -> None:
-    found = read_delivered(receipt(f"id:7 done date:{date} stat:DELIVRD"), "smsc").receipt
-    assert found is not None
-    assert found.time_micros == 0
-
-
-def test_published_receipts() -> None:
-    cases = {case["case"]: case["texts"] for case in vectors()["delivery_receipts"]}
-    seconds = read_delivered(receipt(cases["parseReceiptWithTimestampIncludingSeconds"][0]), "smsc").receipt
-    assert seconds is not None
-    assert seconds.provider_id == "74e02ee1-4e2f-4a6e-a78b-4b247d756a22"
-    assert seconds.time_micros == 1_297_020_670_000_000  # 2011-02-06T19:31:10Z
-    century = read_delivered(receipt(cases["parseReceiptWithMissingSubAndDlvrdFields"][0]), "smsc").receipt
-    assert century is not None
-    assert century.provider_id == "2E179B310EDE971B2760C72B7F026E1B"
-    assert century.time_micros == 1_300_126_661_000_000  # 2011-03-14T18:17:41Z
-    bad = read_delivered(receipt(cases["toShortMessageWith9DigitLongMessageId"][0]), "smsc")
-    assert bad.receipt is None
-
-
-def test_published_pdus() -> None:
+def test_published_submit() -> None:
     found = {case["case"]: bytes.fromhex(case["hex"][0]) for case in vectors()["pdu"] if case["hex"]}
-    delivered = read_delivered(found["decodeDeliverSmAsDeliveryReceipt"], "smsc").receipt
-    assert delivered is not None
-    assert (delivered.provider_id, delivered.state) == ("38601fa", ReceiptState.DELIVERED)
-    failed = read_delivered(found["decodeDeliverSmWithDeliveryReceiptThatFailedFromEndToEnd"], "smsc")
-    assert failed.is_receipt
-    assert failed.receipt is None  # ACCEPTD is not final
     (frame,) = FrameReader().feed(found["decodeSubmitSm"])
     submit = read_submit(frame.body)
     assert (submit.source, submit.destination) == ("40404", "44951361920")

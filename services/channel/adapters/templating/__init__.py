@@ -1,0 +1,1 @@
+"""Templates from the inside: languages, a sandbox with budgets, what may stand where in HTML."""

@@ -1,19 +1,24 @@
-"""Templates in several languages: Jinja2 in a sandbox, with single-line subjects and bounded texts."""
+"""Templates in several languages: files of a folder, and the versions in force instead of some of them."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import structlog
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, UndefinedError
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Macro
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template, UndefinedError
+from jinja2.exceptions import FilterArgumentError, SecurityError
 
-from services.channel.adapters.wording import shown
+from services.channel.adapters.templating.compiler import MOST_OCTETS, Compiler, Speech
+from services.channel.adapters.templating.locales import fallbacks, normal_locale
+from services.channel.adapters.templating.sandbox import OverBudgetError, Run, Traits
+from services.channel.adapters.templating.wording import Words, clean, words_of
 from services.channel.app.ports import MissingTemplate, Rendered, ToRender
+from services.channel.domain.errors import InvalidTemplateError
+from services.channel.domain.templates import TextKey
 from services.vocabulary.short_message import count_segments
 from services.vocabulary.words import Channel
 
@@ -21,8 +26,7 @@ MOST_SEGMENTS = 10
 """Short messages that one text may take."""
 _MOST_CHARACTERS = 20_000
 _MOST_SUBJECT_CHARACTERS = 200
-_FILE_NAME = re.compile(r"(?P<locale>[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})?)\.(?P<channel>[a-z]+)\.j2")
-_SUBJECT_LINE = re.compile(r"\ASubject:[ \t]*(?P<subject>[^\n]*)\n(?:[ \t]*\n)?", re.IGNORECASE)
+_FILE_NAME = re.compile(r"(?P<locale>[A-Za-z0-9-]{2,15})\.(?P<channel>[a-z]+)\.j2")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _LINE_ENDS = re.compile(r"[ \t]+$", re.MULTILINE)
 # Control characters but the line end, line separators, lone surrogates, marks that reverse the direction of
@@ -30,66 +34,31 @@ _LINE_ENDS = re.compile(r"[ \t]+$", re.MULTILINE)
 _NOT_SHOWN = re.compile(
     "[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
 )
-_FILTERS = frozenset(
-    {
-        *("abs", "float", "int", "length", "round"),
-        *("capitalize", "lower", "replace", "title", "trim", "upper"),
-        *("d", "default", "e", "escape", "first", "join", "last"),
-    }
-)
+_SMS_BLANKS = str.maketrans({"\xa0": " ", "\u202f": " ", "\u2009": " "})
 _CHANNELS = frozenset(channel.value for channel in Channel)
-_BINARY_OPERATORS = frozenset({"*", "**", "%"})
+_PLAIN = frozenset({Channel.SMS})
 _log = structlog.get_logger(__name__)
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """A sandbox in which nothing can be called and no text can be multiplied."""
-
-    intercepted_binops = _BINARY_OPERATORS
-
-    def __init__(self, *, autoescape: bool) -> None:
-        super().__init__(undefined=StrictUndefined, autoescape=autoescape, lstrip_blocks=True)
-        self.globals.clear()
-        self.filters = {name: function for name, function in self.filters.items() if name in _FILTERS}
-
-    def is_safe_callable(self, obj: Any) -> bool:
-        """Only macros of the template itself; a method such as center() could make any length."""
-        return isinstance(obj, Macro)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Arithmetic on small numbers only."""
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if not numbers or (operator == "**" and abs(right) > 16):
-            raise SecurityError(f"{operator} works on numbers only, with an exponent up to 16")
-        return super().call_binop(context, operator, left, right)
-
-
-class _ShownTraits(dict[str, str]):
-    """Traits by name; one that the customer lacks is an empty text."""
-
-    def __missing__(self, name: str) -> str:
-        return ""
-
-
 @dataclass(frozen=True, slots=True)
-class _Speech:
-    """One file, compiled."""
+class Text:
+    """One text in force: its source, compiled, and which version it is."""
 
-    text: Template
-    subject: Template | None
-    html: Template | None
-    """The same file with HTML escaping, when it has a block `html`."""
+    source: str
+    version: str
+    """A number, or `file:` and the beginning of the file's digest."""
+    speech: Speech
 
 
 class JinjaRenderer:
     """All templates of a folder, read once. `problems` tells what could not be read."""
 
     def __init__(self, folder: Path, default_locale: str, default_zone: str) -> None:
-        self._plain = _Environment(autoescape=False)
-        self._escaping = _Environment(autoescape=True)
-        self._default_locale = _normal(default_locale)
+        self._compiler = Compiler()
+        self.default_locale = normal_locale(default_locale)
         self._default_zone = default_zone
-        self._speeches: dict[tuple[str, Channel, str], _Speech] = {}
+        self._files: dict[TextKey, Text] = {}
+        self._active: dict[TextKey, Text] = {}
         problems: list[str] = []
         for path in sorted(folder.glob("*/*.j2")):
             problem = self._read(path)
@@ -97,81 +66,97 @@ class JinjaRenderer:
                 problems.append(problem)
                 _log.error("template.unreadable", problem=problem)
         self.problems: tuple[str, ...] = tuple(problems)
+        for locale in {self.default_locale, *(key.locale for key in self._files)}:
+            for plain in (False, True):
+                words_of(locale, default_zone, plain=plain).warm_up()
 
     def _read(self, path: Path) -> str:
         where = f"{path.parent.name}/{path.name}"
         named = _FILE_NAME.fullmatch(path.name)
-        if named is None or named["channel"] not in _CHANNELS:
+        locale = normal_locale(named["locale"]) if named is not None else ""
+        if named is None or not locale or named["channel"] not in _CHANNELS:
             return f"{where}: the name should be <locale>.<channel>.j2, for example fr.sms.j2"
         try:
-            speech = self._compile(path.read_text(encoding="utf-8"))
-        except TemplateSyntaxError as error:
-            return f"{where}: line {error.lineno}: {error.message}"
-        except (TemplateError, UnicodeDecodeError) as error:
+            if path.stat().st_size > MOST_OCTETS:
+                return f"{where}: is longer than 64 kB; write less, or part it into several templates"
+            octets = path.read_bytes()
+            text = self.compile(octets.decode(), f"file:{hashlib.sha256(octets).hexdigest()[:8]}")
+        except InvalidTemplateError as error:
+            return f"{where}: {error}"
+        except (OSError, UnicodeDecodeError) as error:
             return f"{where}: {type(error).__name__}"
-        self._speeches[path.parent.name, Channel(named["channel"]), _normal(named["locale"])] = speech
+        self._files[TextKey(path.parent.name, locale, Channel(named["channel"]))] = text
         return ""
 
-    def _compile(self, source: str) -> _Speech:
-        head = _SUBJECT_LINE.match(source)
-        if head is not None:
-            # Split before it is filled: a line end inside a value cannot move into the text.
-            return _Speech(
-                self._plain.from_string(source[head.end() :]), self._plain.from_string(head["subject"]), None
-            )
-        template = self._plain.from_string(source)
-        html = self._escaping.from_string(source) if "html" in template.blocks else None
-        return _Speech(template, None, html)
+    def compile(self, source: str, version: str) -> Text:
+        """The text of a source; raises InvalidTemplateError. Takes up to half a second, in any thread."""
+        return Text(source, version, self._compiler.compile(source))
+
+    def put(self, active: Mapping[TextKey, Text]) -> None:
+        """These versions are in force from now on; all other texts are those of the files."""
+        self._active = dict(active)
+
+    def texts(self) -> dict[TextKey, Text]:
+        """What is in force, files and versions."""
+        return self._files | self._active
+
+    def file(self, key: TextKey) -> Text | None:
+        """The text of the file, in force or not."""
+        return self._files.get(key)
 
     def render(self, wanted: ToRender) -> Rendered | MissingTemplate:
-        """Fill the template; the locale falls back from `fr-CA` to `fr` to the default."""
-        found = self._find(wanted)
+        """Fill the template; the locale falls back from `pt-BR` to `pt` to the default."""
+        found = self.find(wanted.name, wanted.channel, wanted.locale)
         if found is None:
-            locale = wanted.locale or self._default_locale
+            locale = normal_locale(wanted.locale) or self.default_locale
             return MissingTemplate(
-                f"there is no template {wanted.name} for {wanted.channel} in {_normal(locale)} or "
-                f"{self._default_locale}; write {wanted.name}/{self._default_locale}.{wanted.channel}.j2"
+                f"there is no template {wanted.name} for {wanted.channel} in {locale} or "
+                f"{self.default_locale}; write {wanted.name}/{self.default_locale}.{wanted.channel}.j2"
             )
-        locale, speech = found
-        where = f"template {wanted.name}/{locale}.{wanted.channel}.j2"
+        return self.fill(*found, wanted)
+
+    def find(self, name: str, channel: Channel, locale: str) -> tuple[TextKey, Text] | None:
+        """The text that a customer with this language reads."""
+        for candidate in _chain(locale, self.default_locale):
+            key = TextKey(name, candidate, channel)
+            text = self._active.get(key) or self._files.get(key)
+            if text is not None:
+                return key, text
+        return None
+
+    def fill(self, key: TextKey, text: Text, wanted: ToRender) -> Rendered | MissingTemplate:
+        """Fill one text, in force or not."""
+        where = f"template {key}.j2"
+        words = self._words(key, wanted)
         try:
-            return self._fill(speech, wanted, self._context(wanted, locale))
-        except _Unfit as unfit:
+            self._compiler.use(Run(words))
+            return self._fill(f"{key}@{text.version}", text.speech, wanted, _context(wanted, words))
+        except (_Unfit, OverBudgetError) as unfit:
             return MissingTemplate(f"{where} {unfit}")
         except UndefinedError as error:
             # Jinja's words for it name the missing parameter, never a value.
             return MissingTemplate(f"{where} needs a parameter that the action lacks: {error.message}")
+        except (FilterArgumentError, SecurityError) as error:
+            return MissingTemplate(f"{where} cannot be filled: {_without_values(error)}")
+        except RecursionError:
+            return MissingTemplate(f"{where} goes too deep; a macro must not call itself")
         except Exception as error:  # noqa: BLE001 - whatever a template does, the message is only not said
             return MissingTemplate(f"{where} could not be filled: {type(error).__name__}")
 
-    def _find(self, wanted: ToRender) -> tuple[str, _Speech] | None:
-        for locale in self._locales(wanted.locale):
-            speech = self._speeches.get((wanted.name, wanted.channel, locale))
-            if speech is not None:
-                return locale, speech
-        return None
+    def _words(self, key: TextKey, wanted: ToRender) -> Words:
+        """The customer's own way to write values where the text is in their language, else the text's."""
+        own = normal_locale(wanted.locale)
+        tag = own if key.locale in fallbacks(own) else key.locale
+        return words_of(tag, wanted.zone or self._default_zone, plain=key.channel in _PLAIN)
 
-    def _locales(self, locale: str) -> Iterator[str]:
-        for candidate in (_normal(locale), self._default_locale):
-            if candidate:
-                yield candidate
-                yield candidate.partition("-")[0]
-
-    def _context(self, wanted: ToRender, locale: str) -> Mapping[str, Any]:
-        language = locale.partition("-")[0]
-        zone = wanted.zone or self._default_zone
-        values = {
-            name: shown(value, wanted.types.get(name), language, zone)
-            for name, value in wanted.parameters.items()
-        }
-        return {"profile": _ShownTraits(wanted.traits), **values}
-
-    def _fill(self, speech: _Speech, wanted: ToRender, context: Mapping[str, Any]) -> Rendered:
+    def _fill(self, template: str, speech: Speech, wanted: ToRender, context: Mapping[str, Any]) -> Rendered:
         blocks = speech.text.blocks
         if "text" in blocks:
             text = _tidy(_block(speech.text, "text", context))
         else:
             text = _tidy(_bounded(speech.text.generate(context)))
+        if wanted.channel is Channel.SMS:
+            text = text.translate(_SMS_BLANKS)
         if not text:
             raise _Unfit("gives an empty text")
         if speech.subject is not None:
@@ -184,14 +169,35 @@ class JinjaRenderer:
         return Rendered(
             text=text,
             subject=subject,
-            html="" if speech.html is None else _block(speech.html, "html", context).strip(),
+            html="" if speech.html is None else _tidy(_block(speech.html, "html", context)),
             sender=_line(_block(speech.text, "sender", context)),
             segments=segments,
+            template=template,
         )
 
 
 class _Unfit(Exception):  # noqa: N818 - a text that must not leave, told as a missing template
     """The filled text is not fit to be sent; the message says why, without the text."""
+
+
+@lru_cache(maxsize=4096)
+def _chain(locale: str, default: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*fallbacks(locale), *fallbacks(default))))
+
+
+def _context(wanted: ToRender, words: Words) -> dict[str, Any]:
+    types = wanted.types
+    values: dict[str, Any] = {
+        name: words.shown(value, types.get(name)) for name, value in wanted.parameters.items()
+    }
+    values["profile"] = Traits({name: clean(text) for name, text in wanted.traits.items()})
+    return values
+
+
+def _without_values(error: Exception) -> str:
+    """What the sandbox says; its own words name no value, Jinja's might."""
+    text = str(error)
+    return text if "safely callable" not in text else "only macros can be called"
 
 
 def _block(template: Template, name: str, context: Mapping[str, Any]) -> str:
@@ -222,9 +228,3 @@ def _line(text: str) -> str:
     """One line, bounded."""
     line = " ".join(_NOT_SHOWN.sub(" ", text).split())
     return line if len(line) <= _MOST_SUBJECT_CHARACTERS else line[: _MOST_SUBJECT_CHARACTERS - 1] + "…"
-
-
-def _normal(locale: str) -> str:
-    """`fr_ca` and `FR-CA` are `fr-CA`."""
-    language, separator, region = locale.replace("_", "-").partition("-")
-    return language.lower() + separator + region.upper()

@@ -29,3 +29,28 @@ class StaleWriteError(ChannelError):
 
 class PolicyError(ChannelError):
     """A policy file is not as it should be; the message says where, and what would be right."""
+
+
+class InvalidTemplateError(ChannelError):
+    """A template's source cannot be used: the line (from 1), what is wrong and what would be right."""
+
+    field = "source"
+
+    def __init__(self, line: int, message: str, suggestion: str = "") -> None:
+        """Neither text names anything of a customer."""
+        super().__init__(f"line {line}: {message}" + (f"; {suggestion}" if suggestion else ""))
+        self.line = line
+        self.message = message
+        self.suggestion = suggestion
+
+
+class UnknownTemplateError(ChannelError):
+    """There is no such template, or no such version of it."""
+
+
+class TemplateChangedError(ChannelError):
+    """Somebody else saved a version since the one that the author saw."""
+
+
+class RecipientRefusedError(ChannelError):
+    """Tests go only to the addresses that the operator listed."""

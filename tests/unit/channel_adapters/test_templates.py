@@ -8,35 +8,10 @@ from typing import Any
 import pytest
 
 from services.channel.adapters.templates import JinjaRenderer
-from services.channel.app.ports import MissingTemplate, Rendered, ToRender
+from services.channel.app.ports import Rendered
 from services.vocabulary.values import Money, ValueType
-from services.vocabulary.words import Category, Channel
-
-
-def renderer(folder: Path, **files: str) -> JinjaRenderer:
-    """`offer__fr_sms="…"` is the file offer/fr.sms.j2."""
-    for key, source in files.items():
-        name, _, rest = key.partition("__")
-        locale, _, channel = rest.rpartition("_")
-        path = folder / name.replace("_", "-") / f"{locale.replace('_', '-')}.{channel}.j2"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(source, encoding="utf-8")
-    return JinjaRenderer(folder, default_locale="en", default_zone="Europe/Paris")
-
-
-def wanted(channel: Channel = Channel.SMS, locale: str = "", **changes: Any) -> ToRender:
-    fields: dict[str, Any] = {"name": "offer", "category": Category.SALES}
-    return ToRender(**(fields | {"channel": channel, "locale": locale} | changes))
-
-
-def text(answer: Rendered | MissingTemplate) -> str:
-    assert isinstance(answer, Rendered), answer
-    return answer.text
-
-
-def missing(answer: Rendered | MissingTemplate) -> str:
-    assert isinstance(answer, MissingTemplate), answer
-    return answer.detail
+from services.vocabulary.words import Channel
+from tests.unit.channel_adapters.template_making import missing, renderer, text, wanted
 
 
 @pytest.mark.parametrize(
@@ -53,6 +28,31 @@ def missing(answer: Rendered | MissingTemplate) -> str:
 def test_languages_fall_back(tmp_path: Path, locale: str, said: str) -> None:
     made = renderer(tmp_path, offer__en_sms="hello", offer__fr_sms="bonjour", offer__fr_CA_sms="bonjour-hi")
     assert text(made.render(wanted(locale=locale))) == said
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"),
+    [("pt-BR", "pt"), ("es-MX", "es-419"), ("es-ES", "es"), ("zh-TW", "en"), ("zh-CN", "zh"), ("nb", "no")],
+)
+def test_languages_fall_back_to_the_parents_that_cldr_gives_them(
+    tmp_path: Path, locale: str, said: str
+) -> None:
+    known = ("en", "pt", "es", "es-419", "zh", "no")
+    files = {f"offer__{one.replace('-', '_')}_sms": one for one in known}
+    assert text(renderer(tmp_path, **files).render(wanted(locale=locale))) == said
+
+
+def test_traditional_chinese_is_found_under_its_script(tmp_path: Path) -> None:
+    made = renderer(tmp_path, offer__en_sms="en", offer__zh_sms="zh", offer__zh_Hant_sms="zh-Hant")
+    assert text(made.render(wanted(locale="zh-TW"))) == "zh-Hant"
+    assert text(made.render(wanted(locale="zh_hant"))) == "zh-Hant"
+
+
+def test_what_said_it_is_named_with_the_version_of_the_file(tmp_path: Path) -> None:
+    made = renderer(tmp_path, offer__en_sms="hello")
+    answer = made.render(wanted(locale="en-GB"))
+    assert isinstance(answer, Rendered)
+    assert answer.template == "offer/en.sms@file:2cf24dba"
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_traits_are_shown_and_may_be_absent(tmp_path: Path) -> None:
     ("value", "value_type", "english", "french"),
     [
         (Money(Decimal("12.5"), "EUR"), ValueType.MONEY, "€12.50", "12,50 €"),
-        (Money(Decimal(3), "CHF"), ValueType.MONEY, "3.00 CHF", "3,00 CHF"),
-        (date(2026, 12, 1), ValueType.DATE, "1 December 2026", "1er décembre 2026"),
-        (1_796_148_000_000_000, ValueType.TIME, "1 December 2026 at 19:00", "1er décembre 2026 à 19:00"),
+        (Money(Decimal(3), "CHF"), ValueType.MONEY, "CHF 3.00", "3,00 CHF"),
+        (date(2026, 12, 1), ValueType.DATE, "December 1, 2026", "1er décembre 2026"),
+        (1_796_148_000_000_000, ValueType.TIME, "December 1, 2026, 7:00 PM", "1er décembre 2026, 19:00"),
         (48 * 3_600_000_000, ValueType.DURATION, "2 days", "2 jours"),
         (3_600_000_000, ValueType.DURATION, "1 hour", "1 heure"),
         (90 * 60_000_000, ValueType.DURATION, "90 minutes", "90 minutes"),
@@ -104,7 +104,7 @@ def test_times_are_shown_in_the_customers_zone(tmp_path: Path) -> None:
     asked = wanted(
         parameters={"eta": 1_796_148_000_000_000}, types={"eta": ValueType.TIME}, zone="Pacific/Auckland"
     )
-    assert text(made.render(asked)) == "2 December 2026 at 07:00"
+    assert text(made.render(asked)) == "December 2, 2026, 7:00 AM"
 
 
 def test_numbers_still_compare(tmp_path: Path) -> None:
@@ -156,30 +156,6 @@ def test_segments_are_counted_and_bounded(tmp_path: Path) -> None:
     assert segments("ж" * 71) == 2
     assert segments("ж" * 600, Channel.APP) == 1
     assert "10" in missing(made.render(wanted(parameters={"x": "ж" * 700})))
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{{ 'x' * 1000000000 }}",
-        "{{ '%1000000000d' % 1 }}",
-        "{{ 2 ** 100000 }}",
-        "{{ 'x'.center(1000000000) }}",
-        "{{ ''.__class__.__mro__ }}",
-        "{{ x.__class__ }}",
-        "{{ range(100) }}",
-        "{{ x | center(1000000000) }}",
-        "{% include 'other' %}",
-        "{% for a in x %}{% for b in x %}{% for c in x %}{{ x }}{% endfor %}{% endfor %}{% endfor %}",
-        "{{ 1 // 0 }}",
-        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-        "   \n ",
-    ],
-)
-def test_no_template_gets_out_of_hand(tmp_path: Path, source: str) -> None:
-    made = renderer(tmp_path, offer__en_sms=source)
-    assert missing(made.render(wanted(parameters={"x": "secret" * 100})))
-    assert "secret" not in missing(made.render(wanted(parameters={"x": "secret" * 100})))
 
 
 def test_what_cannot_be_read_is_told_at_start(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 from services.channel.adapters.templating.filters import AUTHORS, OWN
 from services.channel.adapters.templating.markup import guard
 from services.channel.adapters.templating.sandbox import Run, Sandbox
-from services.channel.adapters.templating.syntax import TemplateProblem, Used, check, pay
+from services.channel.adapters.templating.syntax import Used, check, pay
+from services.channel.domain.errors import InvalidTemplateError
 
 MOST_OCTETS = 64 * 1024
 _MOST_IN_TAGS = 16 * 1024
@@ -46,7 +47,7 @@ class Compiler:
         self._escaping.run = run
 
     def compile(self, source: str) -> Speech:
-        """The template of a source; raises TemplateProblem."""
+        """The template of a source; raises InvalidTemplateError."""
         _measure(source)
         head = _SUBJECT_LINE.match(source)
         try:
@@ -58,9 +59,11 @@ class Compiler:
             text, used = self._template(self._plain, lines + source[head.end() :])
             return Speech(text, subject, None, _both(said, used))
         except TemplateSyntaxError as error:
-            raise TemplateProblem(error.lineno, str(error.message or "is not understood")) from error
+            raise InvalidTemplateError(error.lineno, str(error.message or "is not understood")) from error
         except (TemplateError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
-            raise TemplateProblem(1, f"cannot be compiled ({type(error).__name__})", "write it simpler") from error
+            raise InvalidTemplateError(
+                1, f"cannot be compiled ({type(error).__name__})", "write it simpler"
+            ) from error
 
     def _compile_blocks(self, source: str) -> Speech:
         text, used = self._template(self._plain, source)
@@ -79,11 +82,13 @@ class Compiler:
 
 
 def _measure(source: str) -> None:
-    """Refuses what would take long to compile; raises TemplateProblem."""
+    """Refuses what would take long to compile; raises InvalidTemplateError."""
     if len(source) > MOST_OCTETS or len(source.encode("utf-8", "replace")) > MOST_OCTETS:
-        raise TemplateProblem(1, "is longer than 64 kB", "write less, or part it into several templates")
+        raise InvalidTemplateError(1, "is longer than 64 kB", "write less, or part it into several templates")
     if sum(len(tag) for tag in _TAG.findall(source)) > _MOST_IN_TAGS:
-        raise TemplateProblem(1, "has more than 16 kB between braces", "write less in {{ … }} and {% … %}")
+        raise InvalidTemplateError(
+            1, "has more than 16 kB between braces", "write less in {{ … }} and {% … %}"
+        )
 
 
 def _both(first: Used, second: Used) -> Used:

@@ -56,7 +56,7 @@ def _places(decimals: Any) -> int | None:
 def _form(form: Any) -> DateFormat:
     if form not in FORMATS:
         raise FilterArgumentError(f"write {', '.join(get_args(DateFormat))}")
-    return cast(DateFormat, form)
+    return cast("DateFormat", form)
 
 
 # --- values in the customer's language -------------------------------------------------------------------
@@ -79,7 +79,7 @@ def _time(context: Context, value: Any, form: Any = "short") -> str:
 
 def _moment(context: Context, value: Any, name: str) -> datetime:
     if isinstance(value, Shown) and value.type is ValueType.TIME:
-        moment = _run(context).words.local(int(cast(int, value.value)))
+        moment = _run(context).words.local(int(cast("int", value.value)))
         if moment is not None:
             return moment
     if isinstance(value, Undefined):
@@ -94,7 +94,7 @@ def _money(context: Context, value: Any, currency: Any = "") -> str:
     if isinstance(raw, Money):
         return _run(context).words.money(raw)
     number = _number(raw, "money")
-    if not isinstance(currency, str) or len(currency) != 3 or not currency.isascii():  # noqa: PLR2004 - ISO 4217
+    if not isinstance(currency, str) or len(currency) != 3 or not currency.isascii():
         raise FilterArgumentError("money needs a parameter of type money, or a currency: money('EUR')")
     return _run(context).words.money(Money(Decimal(repr(float(number))), currency.upper()))
 
@@ -115,7 +115,7 @@ def _percent(context: Context, value: Any, decimals: Any = 0) -> str:
 def _duration(context: Context, value: Any) -> str:
     """A length of time."""
     if isinstance(value, Shown) and value.type is ValueType.DURATION:
-        return _run(context).words.duration(int(cast(int, value.value)))
+        return _run(context).words.duration(int(cast("int", value.value)))
     if isinstance(value, Undefined):
         str(value)
     raise FilterArgumentError("duration needs a parameter of type duration")
@@ -165,9 +165,8 @@ def _on_text(change: Callable[[str], str]) -> Callable[..., str]:
 def _replace(context: Context, value: Any, old: Any, new: Any) -> str:
     """All of one text by another."""
     run = _run(context)
-    text, new = plain_text(run, value), plain_text(run, new)
-    if isinstance(value, Markup):
-        text = Markup(text)
+    text = value if isinstance(value, str) else plain_text(run, value)
+    new = plain_text(run, new)
     old = plain_text(run, old)
     if not old:
         raise FilterArgumentError("replace needs something to replace")

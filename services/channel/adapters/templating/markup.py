@@ -12,7 +12,8 @@ from jinja2 import nodes
 
 from services.channel.adapters.templating.filters import ATTRIBUTE, LINK, LINK_PART
 from services.channel.adapters.templating.links import SCHEMES, scheme_of
-from services.channel.adapters.templating.syntax import TemplateProblem, wrap
+from services.channel.adapters.templating.syntax import wrap
+from services.channel.domain.errors import InvalidTemplateError
 
 _LINKS = frozenset(
     {"href", "src", "action", "formaction", "background", "poster", "cite", "longdesc", "xlink:href"}
@@ -39,20 +40,20 @@ class _Place:
 
 
 def guard(tree: nodes.Template) -> None:
-    """Makes what the html block prints fit its place; raises TemplateProblem where nothing fits."""
+    """Makes what the html block prints fit its place; raises InvalidTemplateError where nothing fits."""
     for block in tree.find_all(nodes.Block):
         if block.name == "html":
             _whole(block.body, block.lineno)
-    for part in tree.find_all((nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)):
+    for kind in (nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock):
         # what they make may be printed in the html block, as text
-        _whole(part.body, part.lineno, strict=False)
+        for part in tree.find_all(kind):
+            _whole(getattr(part, "body"), part.lineno)  # noqa: B009 - each kind has one, their base has not
 
 
-def _whole(body: list[nodes.Node], line: int, *, strict: bool = True) -> None:
-    end = _body(body, _Place())
-    if end.at != "text":
-        raise TemplateProblem(
-            line, "HTML ends inside a tag, a comment or an attribute", "close it" if strict else "close it here"
+def _whole(body: list[nodes.Node], line: int) -> None:
+    if _body(body, _Place()).at != "text":
+        raise InvalidTemplateError(
+            line, "HTML ends inside a tag, a comment or an attribute", "close it there"
         )
 
 
@@ -72,10 +73,8 @@ def _node(node: nodes.Node, place: _Place) -> _Place:
                     node.nodes[index], place = _value(part, place)
             return place
         case nodes.If():
-            ends = [_body(node.body, place), _body(node.else_, place)]
-            for branch in node.elif_:
-                ends.append(_body(branch.body, place))
-            return _same(ends, node.lineno)
+            bodies = [node.body, node.else_, *(branch.body for branch in node.elif_)]
+            return _same([_body(body, place) for body in bodies], node.lineno)
         case nodes.For():
             return _same([place, _body(node.body, place), _body(node.else_, place)], node.lineno)
         case nodes.With() | nodes.Scope():
@@ -84,7 +83,9 @@ def _node(node: nodes.Node, place: _Place) -> _Place:
             return _body(node.body, place)
         case nodes.CallBlock() | nodes.FilterBlock():
             if place.at != "text":
-                raise TemplateProblem(node.lineno, "a macro is called inside a tag", "call it in the text")
+                raise InvalidTemplateError(
+                    node.lineno, "a macro is called inside a tag", "call it in the text"
+                )
     return place
 
 
@@ -96,8 +97,10 @@ def _same(ends: list[_Place], line: int) -> _Place:
             return replace(first, tail="")
         if all(values):
             return replace(first, value="\0", tail="")
-    raise TemplateProblem(
-        line, "HTML goes on differently after {% if %} or {% for %}", "open and close tags and links inside it"
+    raise InvalidTemplateError(
+        line,
+        "HTML goes on differently after {% if %} or {% for %}",
+        "open and close tags and links inside it",
     )
 
 
@@ -107,7 +110,7 @@ def _value(part: nodes.Expr, place: _Place) -> tuple[nodes.Expr, _Place]:
     fits = place.at == "quoted" and place.tag not in _REFUSED_TAGS
     name = place.attribute
     if not fits or name in _NO_VALUES or name.startswith("on"):
-        raise TemplateProblem(
+        raise InvalidTemplateError(
             part.lineno,
             "a value stands where HTML would obey it",
             'put it into text, or into quotes: <a href="{{ link }}">',
@@ -157,13 +160,17 @@ class _Reader:
             self.tag += character.lower()
             return
         if self.tag in _REFUSED_TAGS:
-            raise TemplateProblem(self.line, f"a mail holds no <{self.tag}>", "leave it out")
+            raise InvalidTemplateError(self.line, f"a mail holds no <{self.tag}>", "leave it out")
         self.at = "inside"
         self.inside(character)
 
     def inside(self, character: str) -> None:
         if character == ">":
-            self.at, self.attribute, self.value, self.tail = ("raw" if self.tag in _RAW else "text"), "", "", ""
+            self.attribute = self.value = self.tail = ""
+            if self.tag in _RAW:
+                self.at = "raw"
+            else:
+                self.at, self.tag = "text", ""
         elif character not in _BLANKS and character != "/":
             self.at, self.attribute = "attribute", character.lower()
 
@@ -243,6 +250,6 @@ _STEPS: dict[str, Callable[[_Reader, str], None]] = {
 def _refuse_scheme(attribute: str, value: str, line: int) -> None:
     scheme = scheme_of(value)
     if attribute in _LINKS and scheme and scheme not in SCHEMES and "\0" not in value.partition(":")[0]:
-        raise TemplateProblem(line, f"a link begins with {scheme}:", f"use {', '.join(SCHEMES)}")
+        raise InvalidTemplateError(line, f"a link begins with {scheme}:", f"use {', '.join(SCHEMES)}")
     if attribute.startswith("on") and attribute.isalpha():
-        raise TemplateProblem(line, f"a mail holds no {attribute}", "leave it out")
+        raise InvalidTemplateError(line, f"a mail holds no {attribute}", "leave it out")

@@ -160,7 +160,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             if isinstance(left, Undefined) or isinstance(right, Undefined):
                 return super().call_binop(context, operator, left, right)  # says which name is missing
             raise SecurityError(f"{operator} works on numbers only")
-        if operator == "**" and abs(right) > 16:  # noqa: PLR2004 - said in the message
+        if operator == "**" and abs(right) > 16:
             raise SecurityError("** takes an exponent up to 16")
         return bounded_number(super().call_binop(context, operator, left, right))
 

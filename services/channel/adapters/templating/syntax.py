@@ -8,9 +8,10 @@ from typing import Any
 from jinja2 import nodes
 
 from services.channel.adapters.templating.filters import AUTHORS, FLAT, JOINED, PLURAL_FORMS, STEP
+from services.channel.domain.errors import InvalidTemplateError
 
 BLOCKS = ("subject", "text", "html", "sender")
-MOST_NODES = 4_000
+MOST_NODES = 2_000
 DEEPEST = 60
 
 _REFUSED: dict[type[nodes.Node], str] = {
@@ -22,17 +23,6 @@ _REFUSED: dict[type[nodes.Node], str] = {
     nodes.Dict: "{…: …} is not available; use parameters",
     nodes.NSRef: "namespace is not available; use parameters",
 }
-
-
-class TemplateProblem(ValueError):  # noqa: N818 - a mistake of the author, not a failure of ours
-    """A template that cannot be used: the line (from 1), what is wrong and what would be right."""
-
-    def __init__(self, line: int, message: str, suggestion: str = "") -> None:
-        """Neither text names anything of a customer."""
-        super().__init__(f"line {line}: {message}" + (f"; {suggestion}" if suggestion else ""))
-        self.line = line
-        self.message = message
-        self.suggestion = suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +48,28 @@ class Used:
 
 
 def check(tree: nodes.Template) -> Used:
-    """What the template uses; raises TemplateProblem for what no template may hold."""
+    """What the template uses; raises InvalidTemplateError for what no template may hold."""
     _measure(tree)
     seen = list(_walk(tree))
     for node in seen:
         _refuse(node)
     _refuse_recursion(tree)
     _refuse_blocks(tree)
-    return _used(tree, seen)
+    return _used(seen)
 
 
 def pay(tree: nodes.Template) -> None:
     """Makes every loop, macro and text that is put together pay for itself; check comes before."""
     for node in list(_walk(tree)):
         if isinstance(node, nodes.For):
-            cost = nodes.Const(_cost(node.body))
+            cost = nodes.Const(1 + _cost(node.body))
             node.body.insert(0, _pays(cost, node.lineno))
             if node.test is not None:
                 node.test = nodes.And(_own(STEP, nodes.Const(1 + _cost([node.test]))), node.test)
         elif isinstance(node, nodes.Macro | nodes.CallBlock):
-            node.body.insert(0, _pays(nodes.Const(_cost(node.body)), node.lineno))
+            node.body.insert(0, _pays(nodes.Const(1 + _cost(node.body)), node.lineno))
     _rewrite(tree)
-    tree.set_environment(tree.environment)
+    _own_all(tree)
 
 
 def _pays(cost: nodes.Expr, line: int) -> nodes.ExprStmt:
@@ -91,11 +81,14 @@ def _own(name: str, value: nodes.Expr) -> nodes.Filter:
 
 
 def wrap(name: str, value: nodes.Expr) -> nodes.Filter:
-    """The value through a filter of ours."""
-    made = _own(name, value)
-    made.lineno = value.lineno
-    made.set_environment(value.environment)
-    return made
+    """The value through a filter of ours; pay comes after."""
+    return _own(name, value)
+
+
+def _own_all(tree: nodes.Template) -> None:
+    """What was put in belongs to the environment of the rest."""
+    assert tree.environment is not None, "it was parsed in one"
+    tree.set_environment(tree.environment)
 
 
 def _rewrite(node: nodes.Node) -> None:
@@ -110,7 +103,7 @@ def _rewrite(node: nodes.Node) -> None:
 def _rewritten(node: nodes.Node) -> nodes.Node:
     _rewrite(node)
     if isinstance(node, nodes.Concat):
-        return wrap(JOINED, nodes.List(node.nodes, lineno=node.lineno, environment=node.environment))
+        return wrap(JOINED, nodes.List(node.nodes, lineno=node.lineno))
     if isinstance(node, nodes.List) or (isinstance(node, nodes.Tuple) and node.ctx == "load"):
         return wrap(FLAT, node)
     return node
@@ -132,11 +125,11 @@ def _measure(root: nodes.Node) -> None:
         count += 1
         line = getattr(node, "lineno", None) or line
         if count > MOST_NODES:
-            raise TemplateProblem(
+            raise InvalidTemplateError(
                 line, f"has more than {MOST_NODES} parts", "write less, or part it into several templates"
             )
         if depth > DEEPEST:
-            raise TemplateProblem(line, "is nested too deep", "write it flatter")
+            raise InvalidTemplateError(line, "is nested too deep", "write it flatter")
         waiting.extend((child, depth + 1, line) for child in node.iter_child_nodes())
 
 
@@ -163,17 +156,19 @@ def _refuse(node: nodes.Node) -> None:
     why = _REFUSED.get(type(node))
     if why is not None:
         message, _, suggestion = why.partition("; ")
-        raise TemplateProblem(node.lineno, message, suggestion)
+        raise InvalidTemplateError(node.lineno, message, suggestion)
     if isinstance(node, nodes.Filter | nodes.FilterBlock):
         _refuse_filters(node)
     elif isinstance(node, nodes.Name) and node.ctx == "load" and node.name in {"self", "super"}:
-        raise TemplateProblem(node.lineno, f"{node.name} is not available", "write the text here")
+        raise InvalidTemplateError(node.lineno, f"{node.name} is not available", "write the text here")
     elif isinstance(node, nodes.Call) and not isinstance(node.node, nodes.Name):
-        raise TemplateProblem(
+        raise InvalidTemplateError(
             node.lineno, "only macros can be called", f"use a filter: {', '.join(sorted(AUTHORS))}"
         )
     elif isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
-        raise TemplateProblem(node.lineno, f".{node.attr} is not available", "name a parameter or a trait")
+        raise InvalidTemplateError(
+            node.lineno, f".{node.attr} is not available", "name a parameter or a trait"
+        )
 
 
 def _refuse_filters(node: nodes.Node) -> None:
@@ -182,11 +177,11 @@ def _refuse_filters(node: nodes.Node) -> None:
         if used.name not in AUTHORS:
             near = get_close_matches(used.name, list(AUTHORS), n=1)
             right = f"did you mean {near[0]}?" if near else f"use {', '.join(sorted(AUTHORS))}"
-            raise TemplateProblem(node.lineno, f"there is no filter {used.name}", right)
+            raise InvalidTemplateError(node.lineno, f"there is no filter {used.name}", right)
         if used.name == "plural":
             forms = {argument.key for argument in used.kwargs}
             if used.args or not forms <= set(PLURAL_FORMS) or "other" not in forms:
-                raise TemplateProblem(
+                raise InvalidTemplateError(
                     node.lineno,
                     "plural is not used as it should be",
                     "write plural(one='# day', other='# days'), with the forms of the language",
@@ -201,16 +196,16 @@ def _refuse_recursion(tree: nodes.Template) -> None:
         for macro in tree.find_all(nodes.Macro)
     }
     lines = {macro.name: macro.lineno for macro in tree.find_all(nodes.Macro)}
-    for name in calls:
+    for name, called_here in calls.items():
         reached: set[str] = set()
-        waiting = list(calls[name])
+        waiting = list(called_here)
         while waiting:
             called = waiting.pop()
             if called not in reached:
                 reached.add(called)
                 waiting.extend(calls.get(called, ()))
         if name in reached:
-            raise TemplateProblem(
+            raise InvalidTemplateError(
                 lines[name], f"macro {name} calls itself", "write {% for … %} over a list instead"
             )
 
@@ -219,9 +214,9 @@ def _refuse_blocks(tree: nodes.Template) -> None:
     blocks = {block.name: block for block in tree.find_all(nodes.Block)}
     for name, block in blocks.items():
         if name not in BLOCKS:
-            raise TemplateProblem(block.lineno, f"there is no block {name}", f"use {', '.join(BLOCKS)}")
+            raise InvalidTemplateError(block.lineno, f"there is no block {name}", f"use {', '.join(BLOCKS)}")
     if "html" in blocks and "text" not in blocks:
-        raise TemplateProblem(
+        raise InvalidTemplateError(
             blocks["html"].lineno,
             "html has no text beside it",
             "add {% block text %}…{% endblock %}: some read mail as text",
@@ -230,17 +225,15 @@ def _refuse_blocks(tree: nodes.Template) -> None:
         for output in blocks["sender"].find_all(nodes.Output):
             for part in output.nodes:
                 if not isinstance(part, nodes.TemplateData):
-                    raise TemplateProblem(
+                    raise InvalidTemplateError(
                         output.lineno, "the sender holds a value", "write it out: nobody else may choose it"
                     )
 
 
-def _used(tree: nodes.Template, seen: list[nodes.Node]) -> Used:
+def _used(seen: list[nodes.Node]) -> Used:
     made = {"profile", "loop", "caller", "varargs", "kwargs"}
     for node in seen:
-        if isinstance(node, nodes.Name) and node.ctx in {"store", "param"}:
-            made.add(node.name)
-        elif isinstance(node, nodes.Macro):
+        if (isinstance(node, nodes.Name) and node.ctx in {"store", "param"}) or isinstance(node, nodes.Macro):
             made.add(node.name)
     parameters: dict[str, int] = {}
     optional: set[str] = set()
@@ -260,6 +253,5 @@ def _used(tree: nodes.Template, seen: list[nodes.Node]) -> Used:
             case nodes.TemplateData():
                 texts.append((node.lineno, node.data))
         if isinstance(node, nodes.Filter) and node.name == "plural":
-            plurals.append(Plural(node.lineno, frozenset(argument.key for argument in node.kwargs)))
-    del tree
+            plurals.append(Plural(node.lineno, frozenset(str(pair.key) for pair in node.kwargs)))
     return Used(parameters, frozenset(optional), frozenset(traits), tuple(plurals), tuple(texts))

@@ -22,7 +22,7 @@ MOST_ITEMS = 100
 """Of a list that comes as a value."""
 FORMATS = ("short", "medium", "long", "full")
 
-_KEPT = 8192
+_KEPT = 256
 # What no name and no note needs, but who deceives does: control characters, marks that turn the direction of
 # reading, and characters without width. Joiners stay where scripts and emoji need them.
 _HIDDEN = re.compile(
@@ -89,6 +89,14 @@ class Words:
     def locale(self) -> Locale:
         """What CLDR knows of the language."""
         return cldr_locale(self.tag)
+
+    def warm_up(self) -> None:
+        """Loads what CLDR knows of the language (some milliseconds), so that no message waits for it."""
+        self.money(Money(Decimal("0.5"), "EUR"))
+        self.percent(0.5)
+        self.moment(0)
+        self.duration(DAY)
+        self.list(("a", "b", "c"))
 
     def shown(self, value: Value, value_type: ValueType | None) -> object:
         """A value as a template gets it: whole numbers and yes/no as they are, all else ready to read.
@@ -168,7 +176,7 @@ class Words:
         return self._fit(format_list([str(item) for item in items], style, self.locale))
 
     def plural(self, count: float) -> str:
-        """The plural form that the number takes: `one`, `few`, `other` …"""
+        """The plural form that the number takes, such as `one`, `few` or `other`."""
         return str(self.locale.plural_form(_exact(count)))
 
     def _fit(self, text: str) -> str:
@@ -185,9 +193,7 @@ class Words:
         places = max(0, -int(number.as_tuple().exponent)) if decimals is None else decimals
         pattern = "#,##0." + "0" * places if places else "#,##0"
         return self._fit(
-            format_decimal(
-                number, pattern, self.locale, decimal_quantization=False, group_separator=grouped
-            )
+            format_decimal(number, pattern, self.locale, decimal_quantization=False, group_separator=grouped)
         )
 
     def _say_day(self, value: date, form: DateFormat) -> str:

@@ -5,9 +5,13 @@ import grpc
 from services.channel.domain.errors import (
     IllegalTransitionError,
     InvalidActionError,
+    InvalidTemplateError,
     PolicyError,
     ProfileUnavailableError,
+    RecipientRefusedError,
     StaleWriteError,
+    TemplateChangedError,
+    UnknownTemplateError,
 )
 from services.runtime.errors import ErrorKind, ErrorTable
 
@@ -17,4 +21,8 @@ CHANNEL_ERRORS: ErrorTable = {
     StaleWriteError: ErrorKind(grpc.StatusCode.ABORTED, "STALE_WRITE"),
     IllegalTransitionError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "ILLEGAL_TRANSITION"),
     PolicyError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "POLICY"),
+    InvalidTemplateError: ErrorKind(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_TEMPLATE"),
+    UnknownTemplateError: ErrorKind(grpc.StatusCode.NOT_FOUND, "UNKNOWN_TEMPLATE"),
+    TemplateChangedError: ErrorKind(grpc.StatusCode.ABORTED, "TEMPLATE_CHANGED"),
+    RecipientRefusedError: ErrorKind(grpc.StatusCode.PERMISSION_DENIED, "RECIPIENT_REFUSED"),
 }

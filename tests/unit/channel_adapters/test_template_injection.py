@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.channel.adapters.mail import mail_of
+from services.channel.adapters.mail import Letterhead, mail_of
 from services.channel.adapters.templates import JinjaRenderer
 from services.channel.adapters.templating.compiler import Compiler
 from services.channel.app.ports import Outgoing, Rendered
@@ -113,7 +113,7 @@ def test_a_mail_has_only_our_headers_whatever_the_values(mailer: JinjaRenderer, 
         *(Category.SERVICE, "offer", 0),
         again=False,
     )
-    mail = mail_of(outgoing, sender="Care <care@operator.example>", unsubscribe_base="", now_micros=1)
+    mail = mail_of(outgoing, Letterhead(sender="Care <care@operator.example>"), now_micros=1)
     parsed = email.message_from_bytes(mail.content, policy=email.policy.default)
     assert [name for name in parsed if not name.startswith("Content-")] == [
         *("From", "To", "Subject", "Message-ID", "Auto-Submitted", "MIME-Version", "Date")

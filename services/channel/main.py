@@ -89,7 +89,7 @@ async def build_parts(role: Role) -> Parts:
     """Connects to everything and puts together what both roles share."""
     settings = role.settings
     catalogue = load_catalogue(settings.rules_folder)
-    policies = PolicyFolder(settings.rules_folder / "policies", catalogue.default_zone)
+    policies = PolicyFolder(settings.rules_folder / "policies", catalogue.default_zone, catalogue.country)
     renderer = JinjaRenderer(
         settings.rules_folder / "templates",
         catalogue.default_locale,

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact
+from services.channel.domain.identity import Same
 from services.vocabulary.words import Category, Channel
 
 _EVERY_CATEGORY = frozenset(Category)
@@ -87,7 +88,7 @@ def exceeded(
     """
     worst: Exceeded | None = None
     selected: dict[_Selection, list[int]] = {}
-    for cap, selection in _concerning(_ByIdentity(tuple(caps)), action.category, channel):
+    for cap, selection in _concerning(Same(tuple(caps)), action.category, channel):
         if (cap.topics and action.topic not in cap.topics) or (cap.names and action.name not in cap.names):
             continue
         room = cap.room_for(action)
@@ -146,27 +147,14 @@ class _Selection:
         return [contact.time_micros for contact in found]
 
 
-class _ByIdentity:
-    """Caps as a key: the same tuple, not an equal one, which would have to be hashed as a whole."""
-
-    __slots__ = ("caps",)
-
-    def __init__(self, caps: tuple[Cap, ...]) -> None:
-        self.caps = caps
-
-    def __hash__(self) -> int:
-        return id(self.caps)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.caps is other.caps
-
-
 @lru_cache(maxsize=512)
-def _concerning(key: _ByIdentity, category: Category, channel: Channel) -> tuple[tuple[Cap, _Selection], ...]:
+def _concerning(
+    table: Same[tuple[Cap, ...]], category: Category, channel: Channel
+) -> tuple[tuple[Cap, _Selection], ...]:
     """The caps that may refuse such an action, each with what fills it."""
     selections: dict[tuple[object, ...], _Selection] = {}
     found = []
-    for cap in key.caps:
+    for cap in table.of:
         if cap.concerns(category, channel):
             fills = (cap.counts, cap.channels, cap.same_name, cap.topics, cap.names)
             found.append((cap, selections.setdefault(fills, _Selection(cap))))

@@ -2,6 +2,10 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
 
 from services.channel.app.ports import HandOver
 from services.channel.domain.caps import Cap, Reserve
@@ -10,7 +14,7 @@ from services.channel.domain.contact import Contact, Permission, Reach, Suppress
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import QuietHours, QuietWindow, Week
 from services.channel.domain.suppression import Suppression
-from services.vocabulary.values import DAY, HOUR, MINUTE
+from services.vocabulary.values import DAY, HOUR, MINUTE, time_to_micros
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import NOON, always, make_action, reachable
 from tests.integration.channel.conftest import MakeRoad, Road
@@ -162,6 +166,28 @@ async def test_quiet_hours_hold_a_message_until_they_end(make_road: MakeRoad) ->
     assert await road.due() == 0
     await road.sender.turn()
     assert len(road.transport.sent) == 1
+    assert await road.steps(message) == ["accepted", "deferred", "planned", "sending", "sent"]
+
+
+@pytest.mark.parametrize(("night", "morning"), [("2027-03-27", "2027-03-28"), ("2026-10-24", "2026-10-25")])
+async def test_over_a_change_of_the_clocks_a_message_leaves_once_and_in_the_local_morning(
+    make_road: MakeRoad, night: str, morning: str
+) -> None:
+    road = make_road(Policies(quiet_hours=QuietHours(NIGHT)))
+    road.profile.reaches[1] = reachable(1, zone="Europe/Paris")
+    paris = ZoneInfo("Europe/Paris")
+
+    def at(day: str, hour: int) -> int:
+        return time_to_micros(datetime.fromisoformat(day).replace(hour=hour, tzinfo=paris))
+
+    road.clock.now = at(night, 22)
+    message = await road.take_one(sales(1))
+    assert message.due_micros == at(morning, 8)
+    for hour in (0, 1, 2, 3, 4, 7, 8, 9):
+        road.clock.now = at(morning, hour)
+        await road.due()
+        await road.sender.turn()
+        assert len(road.transport.sent) == (hour >= 8)
     assert await road.steps(message) == ["accepted", "deferred", "planned", "sending", "sent"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from services.channel.adapters.policies.folder import PolicyFolder, load_policies
 from services.channel.domain.caps import Reserve
 from services.channel.domain.errors import ChannelError, PolicyError
-from services.channel.domain.quiet_hours import Override, QuietWindow
+from services.channel.domain.quiet_hours import DayHours, Override, OwnDay, QuietWindow, Week
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.settings import ChannelSettings, Peer
 from services.runtime.errors import SettingError, unmapped_errors
@@ -107,6 +107,15 @@ def test_a_mistake_in_caps_is_told_with_its_line(tmp_path: Path, caps: str, told
         ("channels: {app: sometimes}\n", "app: sometimes is not understood"),
         ("channels: [app]\n", "channels is not a map"),
         ("nights: {}\n", "'nights' is unknown"),
+        ("quiet: {daily: open}\n", "daily is not a list; write [21:00-08:00], [] for none, or closed"),
+        ("own: {calls: {quiet: {daily: closed}}}\n", "own calls does not say for which messages"),
+        ("own: {calls: {channels: [fax]}}\n", "'fax' is unknown"),
+        ("holidays: {countries: {FR: []}}\n", "holidays does not say what holds on them"),
+        ("holidays: {countries: {QQ: []}, quiet: closed}\n", "of QQ no holidays are known"),
+        ("holidays:\n  quiet: closed\n  countries: {DE: [XX]}\n", "hours.yaml:3: of DE-XX no holidays"),
+        ("holidays: {countries: {FR: 57}, quiet: closed}\n", "FR has no list of parts; write FR: []"),
+        ("holidays: {days: [30-02], quiet: closed}\n", "'30-02' is no day; write 2026-12-24"),
+        ("holidays: {days: [12-24], quiet: maybe}\n", "quiet is not a list"),
     ],
 )
 def test_a_mistake_in_quiet_hours_is_told_with_its_line(tmp_path: Path, quiet: str, told: str) -> None:
@@ -120,6 +129,75 @@ def test_caps_say_for_what_they_are_and_for_whom_the_last_slots(tmp_path: Path) 
     (cap,) = load_policies(folder(tmp_path, caps=_cap(more)), "UTC").caps
     assert (cap.topics, cap.names) == ({"roaming"}, {"a", "b"})
     assert cap.reserve == Reserve(1, 80, frozenset({Category.SERVICE}))
+
+
+def test_hours_for_some_messages_and_on_holidays(tmp_path: Path) -> None:
+    text = """
+quiet: {daily: [21:00-08:00], sat: [], sun: closed}
+closed: [mon]
+own:
+  calls: {channels: [call], categories: [sales], quiet: {daily: [20:00-10:00]}}
+  surveys: {categories: [survey], quiet: {daily: closed}, holidays: like others}
+  mail: {channels: [email], holidays: [18:00-24:00]}
+holidays: {countries: {FR: [57], US: []}, days: [12-24, 2026-12-31], quiet: closed}
+"""
+    quiet = load_policies(folder(tmp_path, quiet=text), "UTC").quiet_hours
+    night = (QuietWindow(1260, 480),)
+    assert quiet.week == Week(
+        (night, night, night, night, night, (), ()), frozenset({0, 6}), DayHours(closed=True)
+    )
+    assert quiet.holidays.countries == {"FR": ("57",), "US": ()}
+    assert quiet.holidays.own == {OwnDay(12, 24), OwnDay(12, 31, 2026)}
+    calls, surveys, mail = quiet.own
+    assert calls.fits(Channel.CALL, Category.SALES)
+    assert not calls.fits(Channel.CALL, Category.SERVICE)
+    assert (calls.week.holiday, surveys.week.holiday) == (DayHours(closed=True), None)
+    assert mail.week.holiday == DayHours((QuietWindow(1080, 1440),))
+    assert surveys.week.closed == frozenset(range(7))
+
+
+def test_the_shipped_law_names_its_sources_and_is_read_as_written() -> None:
+    law = load_policies(RULES / "policies", "Europe/Paris", country="FR").quiet_hours.law
+    us = next(one for one in law if one.country == "US")
+    assert us.source.startswith("47 CFR 64.1200(c)(1)")
+    assert us.hours.fits(Channel.SMS, Category.SALES)
+    assert us.hours.week == Week(((QuietWindow(0, 480), QuietWindow(1260, 1440)),) * 7)
+    french = next(one for one in law if (one.country, one.hours.channels) == ("FR", {Channel.CALL}))
+    assert french.hours.week.closed == {5, 6}
+    assert french.hours.week.windows[0] == (
+        QuietWindow(0, 600),
+        QuietWindow(780, 840),
+        QuietWindow(1200, 1440),
+    )
+    assert french.hours.week.holiday == DayHours(closed=True)
+    assert all(one.source and one.hours.categories for one in law)
+
+
+LAW = "countries: [FR], source: s, looked_up: 2026-11-22, channels: [call], categories: [sales]"
+
+
+@pytest.mark.parametrize(
+    ("law", "told"),
+    [
+        ("law:\n  x: {countries: [FR]}\n", "law.yaml:2: law x has no source"),
+        (f"law:\n  x: {{{LAW}}}\n", "law x has no allowed"),
+        (f"law:\n  x: {{{LAW}, allowed: {{daily: [22:00-08:00]}}}}\n", "daily has hours that overlap or run"),
+        (f"law:\n  x: {{{LAW}, allowed: {{daily: [08:00-12:00, 11:00-13:00]}}}}\n", "hours that overlap"),
+        (f"law:\n  x: {{{LAW.replace('FR', 'QQ')}, allowed: {{daily: []}}}}\n", "'QQ' is no country"),
+        (
+            f"law:\n  x: {{{LAW.replace('2026-11-22', 'now')}, allowed: {{daily: []}}}}\n",
+            "looked_up is 'now'",
+        ),
+        (f"law:\n  x: {{{LAW}, allowed: {{daily: []}}, hours: 3}}\n", "'hours' is unknown; use countries"),
+        ("law: [x]\n", "law is not a map"),
+        ("laws: {}\n", "'laws' is unknown; use law"),
+    ],
+)
+def test_a_mistake_in_the_law_is_told_with_its_line(tmp_path: Path, law: str, told: str) -> None:
+    (folder(tmp_path) / "law.yaml").write_text(law)
+    with pytest.raises(PolicyError) as raised:
+        load_policies(tmp_path, "UTC")
+    assert told in str(raised.value)
 
 
 def test_a_missing_file_is_a_mistake(tmp_path: Path) -> None:

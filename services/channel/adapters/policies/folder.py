@@ -7,22 +7,26 @@ from pathlib import Path
 
 from services.channel.adapters.policies.campaigns import read_campaigns
 from services.channel.adapters.policies.caps import read_caps
+from services.channel.adapters.policies.law import read_law
 from services.channel.adapters.policies.quiet_hours import read_quiet_hours
 from services.channel.adapters.policies.reading import Document, Source
+from services.channel.adapters.policies.world import KnownWorld
 from services.channel.domain.campaigns import Campaigns
 from services.channel.domain.controls import Controls
 from services.channel.domain.policies import Policies
 from services.runtime.configuration import Digests, digest_files
 
-POLICY_FILES = ("campaigns.yaml", "caps.yaml", "quiet_hours.yaml")
+POLICY_FILES = ("campaigns.yaml", "caps.yaml", "law.yaml", "quiet_hours.yaml")
 """What the channel reads of rules/policies, and what may be put into force by a call."""
 
 Documents = Mapping[str, str]
 """Texts that hold in the place of files, by their names."""
 
 
-def load_policies(folder: Path, default_zone: str, documents: Documents | None = None) -> Policies:
-    """The policies in that folder, documents before files.
+def load_policies(
+    folder: Path, default_zone: str, documents: Documents | None = None, *, country: str = ""
+) -> Policies:
+    """The policies in that folder, documents before files; `country` is the operator's own.
 
     Raises PolicyError: file, line, and what would be right.
     """
@@ -31,10 +35,14 @@ def load_policies(folder: Path, default_zone: str, documents: Documents | None =
     def source(name: str) -> Source:
         return Document(name, texts[name]) if name in texts else folder / name
 
-    campaigns = source("campaigns.yaml")
+    campaigns, law = source("campaigns.yaml"), source("law.yaml")
     return Policies(
         caps=read_caps(source("caps.yaml")),
-        quiet_hours=read_quiet_hours(source("quiet_hours.yaml"), default_zone),
+        quiet_hours=replace(
+            read_quiet_hours(source("quiet_hours.yaml"), default_zone),
+            law=read_law(law) if isinstance(law, Document) or law.exists() else (),
+            world=KnownWorld(country),
+        ),
         campaigns=(
             read_campaigns(campaigns, default_zone)
             if isinstance(campaigns, Document) or campaigns.exists()
@@ -46,13 +54,14 @@ def load_policies(folder: Path, default_zone: str, documents: Documents | None =
 class PolicyFolder:
     """The policies in force: the last ones read that were right, with the controls as last known."""
 
-    def __init__(self, folder: Path, default_zone: str) -> None:
+    def __init__(self, folder: Path, default_zone: str, country: str = "") -> None:
         self._folder = folder
         self._default_zone = default_zone
+        self._country = country
         self._documents: Documents = {}
         self._seen = self._stamp()
         self._digests = self._digest()
-        self._policies = load_policies(folder, default_zone)
+        self._policies = load_policies(folder, default_zone, country=country)
 
     def current(self) -> Policies:
         """The policies in force."""
@@ -73,7 +82,7 @@ class PolicyFolder:
 
     def check(self, documents: Documents) -> None:
         """Raises PolicyError when the policies could not be read with these documents."""
-        load_policies(self._folder, self._default_zone, documents)
+        self._read(documents)
 
     def texts(self) -> dict[str, str]:
         """Every policy as it would be read now, by file name; those that are not there are left out."""
@@ -98,11 +107,14 @@ class PolicyFolder:
         """Digests of what is in force, by file name."""
         return self._digests
 
+    def _read(self, documents: Documents) -> Policies:
+        return load_policies(self._folder, self._default_zone, documents, country=self._country)
+
     def _load(self, documents: Documents) -> None:
         digests = self._digest() | {
             name: hashlib.sha256(text.encode()).hexdigest()[:32] for name, text in documents.items()
         }
-        policies = load_policies(self._folder, self._default_zone, documents)
+        policies = self._read(documents)
         self._policies = replace(policies, controls=self._policies.controls)
         self._documents = dict(documents)
         self._digests = digests

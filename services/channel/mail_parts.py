@@ -4,7 +4,11 @@ from services.channel.adapters.dkim_signer import DkimSigner
 from services.channel.adapters.mail import Letterhead, sender_of
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.smtp_link import LinkSettings
+from services.channel.app.profile import ProfilePort
+from services.channel.app.store import MessageStore
 from services.channel.domain.links import LinkKeys, Links
+from services.channel.entrypoints.web import WebEndpoint
+from services.channel.entrypoints.web_links import MOST_OCTETS, LinkPages
 from services.channel.mail_settings import MailSettings
 from services.runtime.clock import Clock
 from services.runtime.errors import SettingError
@@ -49,6 +53,17 @@ def mail_transport(own: MailSettings, clock: Clock) -> SmtpTransport:
         return SmtpTransport(SmtpSettings(link, letterhead, own.connections), clock.now_micros)
     except ValueError as error:
         raise _unfit("RAPPORT_SMTP", error) from None
+
+
+def web_endpoint(
+    own: MailSettings, store: MessageStore, profile: ProfilePort, clock: Clock, *, language: str
+) -> WebEndpoint | None:
+    """What answers links; None: nothing listens."""
+    keys = link_keys(own)
+    if not own.web_listen or keys is None:
+        return None
+    pages = LinkPages(keys, store, profile, clock, default_language=language)
+    return WebEndpoint(pages.routes(), most_octets=MOST_OCTETS)
 
 
 def _signer(own: MailSettings, clock: Clock) -> DkimSigner | None:

@@ -37,7 +37,7 @@ from services.channel.entrypoints.quarantine import QuarantineServicer, Quaranti
 from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.channel.entrypoints.translate import action_from_record
-from services.channel.mail_parts import mail_transport
+from services.channel.mail_parts import mail_transport, web_endpoint
 from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
 from services.runtime.client import connect
@@ -82,6 +82,7 @@ class Parts:
     admission: Admission
     inbox: PostgresInbox
     dead_letters: DeadLetters
+    language: str
     pruner: Pruner
 
 
@@ -125,6 +126,7 @@ async def build_parts(role: Role) -> Parts:
         policies=policies,
         admission=Admission(store, profile, Speech(catalogue, renderer), policies.current, clock),
         inbox=PostgresInbox(database),
+        language=catalogue.default_locale,
         dead_letters=DeadLetters(
             SERVICE,
             outbox,
@@ -184,11 +186,23 @@ async def build_server_role(role: Role) -> None:
         operations.served(),
         recovery.served(),
     ]
+    await _serve_web(role, parts)
     server = build_server(role.settings, served, CHANNEL_ERRORS)
     role.on_drain(server.stop)
     await server.start()
     role.ready["address"] = server.address
     role.ready["token_address"] = server.token_address
+
+
+async def _serve_web(role: Role, parts: Parts) -> None:
+    """Answers links on a port of their own, where there is one."""
+    mail = MailSettings.of(role.settings)
+    endpoint = web_endpoint(mail, parts.store, parts.profile, parts.clock, language=parts.language)
+    if endpoint is None:
+        return
+    role.on_drain(endpoint.stop)
+    await endpoint.start(mail.web_listen, cert_file=mail.web_cert_file, key_file=mail.web_key_file)
+    role.ready["web"] = endpoint.address
 
 
 async def build_worker_role(role: Role) -> None:

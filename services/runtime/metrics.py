@@ -163,6 +163,21 @@ QUARANTINED = Gauge(
     registry=_families,
 )
 
+# mail and the web
+
+WEB_REQUESTS = Counter(
+    "rapport_web_requests",
+    "Requests to the web endpoint, by its part (links, reports) and status.",
+    ("part", "status"),
+    registry=_families,
+)
+MAIL_REPORTS = Counter(
+    "rapport_mail_reports",
+    "Mails about our mails: hard, soft, ours, delayed, complaint, way_out, automatic, unknown, repeated.",
+    ("kind",),
+    registry=_families,
+)
+
 # the role itself
 
 READY = Gauge("rapport_ready", "1: the role takes work; 0: it does not.", registry=_families)

@@ -150,7 +150,7 @@ def measure_plain_sql(seconds: float, profiles: int, hot_bytes: int, folder: Pat
     Per event a key, the event and the customer's row, read, locked and rewritten with `hot_bytes` in it; per
     tenth event a decision with its action, in a database of its own. The tables are the services' own.
     """
-    with _server(folder) as server:
+    with bench_server(folder) as server:
         for service in ("profile", "decision"):
             with server.connect() as connection:
                 connection.execute(f"CREATE DATABASE {service}".encode())
@@ -184,7 +184,7 @@ def measure_plain_sql(seconds: float, profiles: int, hot_bytes: int, folder: Pat
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[PostgresServer]:
+def bench_server(folder: Path) -> Iterator[PostgresServer]:
     """A PostgreSQL as the stack runs one, empty, gone afterwards."""
     layout = Layout(folder)
     layout.prepare()

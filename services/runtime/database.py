@@ -10,13 +10,13 @@ from typing import Any
 
 import psycopg
 import structlog
-from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from services.runtime.arrays import ColumnDumper
 from services.runtime.errors import SettingError, StorageFullError, UnavailableError
 from services.runtime.log import describe_failure
 
@@ -250,7 +250,7 @@ class Database:
     async def connect_driver(self) -> psycopg.AsyncConnection[Any]:
         """A psycopg connection of one's own, each statement its own transaction; the caller closes it."""
         driver = await self._connect(autocommit=True)
-        driver.adapters.register_dumper(list, ListBinaryDumper)
+        driver.adapters.register_dumper(list, ColumnDumper)
         return driver
 
     async def _connect(self, *, autocommit: bool = False) -> psycopg.AsyncConnection[Any]:
@@ -295,4 +295,4 @@ def backoff_seconds(failures: int, *, first: float = 0.1, most: float = 10.0) ->
 
 
 def _prepare(adapted: Any, _record: Any) -> None:
-    adapted.driver_connection.adapters.register_dumper(list, ListBinaryDumper)
+    adapted.driver_connection.adapters.register_dumper(list, ColumnDumper)

@@ -11,9 +11,11 @@ from uuid import UUID
 import uvloop
 from rapport.types.v1 import stream_pb2
 
+from services.channel.adapters.mail import Letterhead
 from services.channel.adapters.policies.folder import load_policies
 from services.channel.adapters.smpp import SmppSettings, SmppTransport
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
+from services.channel.adapters.smtp_link import LinkSettings, Relay
 from services.channel.adapters.storage.store import PostgresStore
 from services.channel.adapters.templates import JinjaRenderer
 from services.channel.app.admit import Admission
@@ -221,9 +223,9 @@ def _maker(work: Work, draw: random.Random, now_micros: int) -> Callable[[], byt
 
 def _transport(work: Work, clock: WallClock) -> Transport:
     if work.channel is Channel.EMAIL:
-        return SmtpTransport(
-            SmtpSettings("127.0.0.1", work.port, "Operator <news@operator.example>"), clock.now_micros
-        )
+        link = LinkSettings((Relay("127.0.0.1", work.port),))
+        letterhead = Letterhead("Operator <news@operator.example>")
+        return SmtpTransport(SmtpSettings(link, letterhead), clock.now_micros)
     return SmppTransport(SmppSettings("127.0.0.1", work.port, work.system_id, work.password))
 
 

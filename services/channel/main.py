@@ -18,6 +18,7 @@ from services.channel.adapters.storage.store import PostgresStore
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.adapters.templates import JinjaRenderer
 from services.channel.app.admit import Admission
+from services.channel.app.inbound import InboundDesk
 from services.channel.app.ports import Transport
 from services.channel.app.send import Sender
 from services.channel.app.speech import Speech
@@ -27,6 +28,7 @@ from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.loops import (
     CareLoop,
     DueLoop,
+    InboundLoop,
     ReceiptLoop,
     SenderLoop,
     keep_policies,
@@ -36,7 +38,7 @@ from services.channel.entrypoints.loops import (
 from services.channel.entrypoints.quarantine import QuarantineServicer, QuarantineWatch
 from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
-from services.channel.entrypoints.translate import action_from_record
+from services.channel.entrypoints.translate import action_from_record, action_record
 from services.channel.mail_parts import mail_transport, web_endpoint
 from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
@@ -80,6 +82,7 @@ class Parts:
     profile: GrpcProfile
     policies: PolicyFolder
     admission: Admission
+    desk: InboundDesk
     inbox: PostgresInbox
     dead_letters: DeadLetters
     language: str
@@ -117,6 +120,7 @@ async def build_parts(role: Role) -> Parts:
     role.on_close(grpc_channel.close)
     depend_on_service(role, "profile", grpc_channel)
     profile = GrpcProfile(grpc_channel, clock)
+    admission = Admission(store, profile, Speech(catalogue, renderer), policies.current, clock)
     return Parts(
         database=database,
         bus=bus,
@@ -124,7 +128,16 @@ async def build_parts(role: Role) -> Parts:
         store=store,
         profile=profile,
         policies=policies,
-        admission=Admission(store, profile, Speech(catalogue, renderer), policies.current, clock),
+        admission=admission,
+        desk=InboundDesk(
+            store,
+            profile,
+            admission,
+            catalogue,
+            lambda: policies.current().replies,
+            action_record,
+            clock,
+        ),
         inbox=PostgresInbox(database),
         language=catalogue.default_locale,
         dead_letters=DeadLetters(
@@ -232,6 +245,7 @@ async def build_worker_role(role: Role) -> None:
         name = transport.channel.value
         role.supervise(f"send-{name}", loop.run, stop=loop.stop)
         role.supervise(f"receipts-{name}", ReceiptLoop(parts.store, transport, parts.clock).run)
+        role.supervise(f"inbound-{name}", InboundLoop(parts.desk, transport).run)
     role.supervise("wake-senders", lambda: wake_senders(parts.database, PLANNED_NOTICE, loops))
     role.supervise("due", DueLoop(parts.store, parts.admission, parts.clock).run)
     role.supervise("care", CareLoop(parts.store, parts.clock, parts.policies.refresh).run)

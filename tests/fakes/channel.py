@@ -19,6 +19,7 @@ from services.channel.app.profile import ContactQuestion
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.contact import Permission, Reach
 from services.channel.domain.errors import ProfileUnavailableError
+from services.channel.domain.inbound import Owner
 from services.vocabulary.words import ActionKind, Category, Channel
 
 NAMESPACE = UUID("a57cf5f7-44fb-4a3a-96b9-0e1b5e3f8a10")
@@ -70,6 +71,7 @@ class SetProfile:
         self._clock = clock
         self.reaches: dict[int, Reach] = {}
         self.by_category: dict[tuple[int, Category], Reach] = {}
+        self.numbers: dict[str, Owner] = {}
         self.away = False
         self.asked: list[ContactQuestion] = []
 
@@ -86,6 +88,11 @@ class SetProfile:
             )
             for one in questions
         ]
+
+    async def owners(self, subjects: Sequence[str]) -> dict[str, Owner]:
+        if self.away:
+            raise ProfileUnavailableError("away")
+        return {subject: self.numbers[subject] for subject in subjects if subject in self.numbers}
 
 
 class SaysName:

@@ -1,18 +1,20 @@
 """Asks the profile service over gRPC; what it does not answer in time counts as not asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc
 from rapport.profile.v1 import profile_pb2, profile_pb2_grpc
 from rapport.types.v1 import vocabulary_pb2
 
-from services.channel.app.profile import ContactQuestion
+from services.channel.app.profile import MOST_QUESTIONS, ContactQuestion
 from services.channel.domain.contact import Contact, Permission, Reach
 from services.channel.domain.errors import ProfileUnavailableError
+from services.channel.domain.inbound import Owner
 from services.runtime.clock import Clock
 from services.vocabulary import wire
 
 TIMEOUT_SECONDS = 5.0
+_AWAY = (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError)
 
 
 class GrpcProfile:
@@ -45,15 +47,36 @@ class GrpcProfile:
         )
         try:
             response = await self._stub.CheckContact(request, timeout=self._timeout)
-        except (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError) as error:
-            code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
-            raise ProfileUnavailableError(f"the profile service did not answer ({code})") from error
+        except _AWAY as error:
+            raise _away(error) from error
         if [answer.customer for answer in response.answers] != [one.customer for one in questions]:
             raise ProfileUnavailableError("the profile service answered other questions than it was asked")
         try:
             return [reach_from_wire(answer, asked_wall_micros) for answer in response.answers]
         except ValueError as error:
             raise ProfileUnavailableError("the profile service answered in words unknown here") from error
+
+    async def owners(self, subjects: Sequence[str]) -> Mapping[str, Owner]:
+        """Whose identities these are; ProfileUnavailableError for whatever kept it from answering."""
+        found: dict[str, Owner] = {}
+        for start in range(0, len(subjects), MOST_QUESTIONS):
+            asked = subjects[start : start + MOST_QUESTIONS]
+            request = profile_pb2.BatchResolveIdentitiesRequest(subjects=asked)
+            try:
+                response = await self._stub.BatchResolveIdentities(request, timeout=self._timeout)
+            except _AWAY as error:
+                raise _away(error) from error
+            if len(response.results) != len(asked):
+                raise ProfileUnavailableError("the profile service answered for another number of identities")
+            for subject, one in zip(asked, response.results, strict=True):
+                if one.customer:
+                    found[subject] = Owner((one.customer, *one.merged_customers), one.line)
+        return found
+
+
+def _away(error: Exception) -> ProfileUnavailableError:
+    code = error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__
+    return ProfileUnavailableError(f"the profile service did not answer ({code})")
 
 
 def reach_from_wire(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -> Reach:

@@ -7,6 +7,7 @@ from typing import Protocol
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Reach
 from services.channel.domain.errors import ProfileUnavailableError
+from services.channel.domain.inbound import Owner
 from services.channel.domain.messages import Message
 from services.vocabulary.words import CATEGORY_FACTS, ActionKind, Category
 
@@ -29,6 +30,16 @@ class ProfilePort(Protocol):
 
     async def check_contact(self, questions: Sequence[ContactQuestion]) -> Sequence[Reach]:
         """One answer per question, in order; at most 500. Raises ProfileUnavailableError."""
+
+
+class IdentityPort(Protocol):
+    """The profile service's register of identities."""
+
+    async def owners(self, subjects: Sequence[str]) -> Mapping[str, Owner]:
+        """Whose identities (`kind:value`) these are; what nobody has is left out.
+
+        Raises ProfileUnavailableError.
+        """
 
 
 def question_of(about: Action | Message) -> ContactQuestion:

@@ -9,6 +9,7 @@ from services.channel.app.ports import Receipt
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact, SuppressedFor
 from services.channel.domain.gap import Gap
+from services.channel.domain.inbound import Written
 from services.channel.domain.messages import Change, Message
 from services.channel.domain.outcomes import OwnEvent
 from services.channel.domain.rate import Grant, Wish
@@ -57,6 +58,21 @@ class MessageTransaction(Protocol):
 
     async def suppress(self, entries: Sequence[Suppression]) -> list[Suppression]:
         """Puts channels on the suppression list, with entries of the audit log; those that were new."""
+
+    async def not_written(self, inbound_ids: Sequence[str]) -> set[str]:
+        """Of these messages that customers wrote, those that were not taken before."""
+
+    async def keep_written(self, written: Sequence[Written]) -> None:
+        """Keeps messages that customers wrote; raises StaleWriteError when one was kept meanwhile."""
+
+    async def sent_to(self, person: Sequence[int], channel: Channel, after_micros: int) -> list[Message]:
+        """The last few messages a person got on a channel, newest first, without automatic answers."""
+
+    async def answered(self, person: Sequence[int], after_micros: int) -> int:
+        """How many automatic answers a person got since then."""
+
+    async def replies_to(self, message_id: str) -> list[Written]:
+        """What was written in answer to a message, oldest first."""
 
     async def lift(
         self,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from services.channel.domain.campaigns import Campaigns
 from services.channel.domain.caps import Cap
 from services.channel.domain.controls import Controls
+from services.channel.domain.inbound import Replies
 from services.channel.domain.quiet_hours import QuietHours
 
 
@@ -15,5 +16,6 @@ class Policies:
     caps: tuple[Cap, ...] = ()
     quiet_hours: QuietHours = field(default_factory=QuietHours)
     campaigns: Campaigns = field(default_factory=Campaigns)
+    replies: Replies = field(default_factory=Replies)
     controls: Controls = field(default_factory=Controls)
     """What was thrown and reported while it runs; it comes from the database."""

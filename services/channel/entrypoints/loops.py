@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from services.channel.app.admit import Admission
 from services.channel.app.due import take_due
-from services.channel.app.ports import Transport
+from services.channel.app.inbound import InboundDesk
+from services.channel.app.ports import Inbound, Transport
 from services.channel.app.receipts import take_receipts
 from services.channel.app.send import Sender, expire, recover
 from services.channel.app.store import MessageStore
@@ -20,6 +22,8 @@ from services.runtime.pulse import promised
 _MICROS = 1_000_000
 _SWEEP_SECONDS = 1.0
 _CARE_SECONDS = 1.0
+_WRITTEN_FIRST_SECONDS = 0.1
+_WRITTEN_LONGEST_SECONDS = 5.0
 _TURN_SECONDS = 180.0
 """Far longer than a provider may take to answer, and a database to take that down."""
 _log = structlog.get_logger(__name__)
@@ -66,6 +70,36 @@ class ReceiptLoop:
         """Listens until cancelled, or until the transport has no receipts to give."""
         async for receipts in self._transport.receipts():
             await take_receipts(self._store, self._clock, receipts)
+
+
+class InboundLoop:
+    """Takes what customers write; the next batch is asked for when the one before is committed."""
+
+    def __init__(self, desk: InboundDesk, transport: Transport) -> None:
+        self._desk = desk
+        self._transport = transport
+
+    async def run(self) -> None:
+        """Listens until cancelled, or until the transport has nothing to give.
+
+        A batch that cannot be taken, for the profile or the database is away, is taken later: the provider
+        hears of it only then.
+        """
+        async for written in self._transport.inbound():
+            failures = 0
+            while not await self._try(written):
+                failures += 1
+                full = min(_WRITTEN_LONGEST_SECONDS, _WRITTEN_FIRST_SECONDS * 2**failures)
+                await asyncio.sleep(full * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
+
+    async def _try(self, written: Sequence[Inbound]) -> bool:
+        try:
+            await self._desk.take(written)
+        except Exception as error:  # noqa: BLE001 - what a customer wrote is not lost, whatever goes wrong
+            name = type(error).__name__
+            _log.warning("replies_not_taken", provider=self._transport.provider, error=name)
+            return False
+        return True
 
 
 class DueLoop:

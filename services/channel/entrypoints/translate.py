@@ -73,6 +73,28 @@ def action_from_wire(wired: stream_pb2.Action) -> Action:
     )
 
 
+def action_record(action: Action) -> bytes:
+    """An action of our own making, without parameters, as it would have come over the wire."""
+    return stream_pb2.Action(
+        action_id=action.action_id,
+        decision_id=action.decision_id,
+        customer=action.customer,
+        rule_set=action.rule_set,
+        rule=action.rule,
+        kind=wire.ACTION_KINDS.to_wire(action.kind),
+        name=action.name,
+        category=wire.CATEGORIES.to_wire(action.category),
+        channels=[
+            stream_pb2.ChannelChoice(channel=wire.CHANNELS.to_wire(choice.channel))
+            for choice in action.channels
+        ],
+        template=action.template,
+        decided_micros=action.decided_micros,
+        event_micros=action.event_micros,
+        line=action.line,
+    ).SerializeToString()
+
+
 def action_from_record(record: bytes) -> Action:
     """An action from what was kept of it."""
     try:

@@ -46,6 +46,15 @@ class ContactAnswer:
     recent_contacts: Sequence[RecentContact] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SubjectOwner:
+    """Whose a subject is; customer 0: nobody's."""
+
+    customer: int
+    line: str = ""
+    merged_customers: tuple[int, ...] = ()
+
+
 def read_subject(
     subject: str, catalogue: Catalogue, field_name: str = "subject"
 ) -> int | tuple[Identity, ...]:
@@ -162,6 +171,26 @@ class Questions:
             if item not in customers
             else self._packer.snapshot(customers[item], things, now_micros, now_micros)
             for item in ids
+        ]
+
+    async def owners(self, work: Work, subjects: Sequence[str]) -> list[SubjectOwner]:
+        """Whose each subject is; what nobody has, or is no identity, belongs to customer 0."""
+        asked: list[tuple[Identity, ...]] = []
+        for subject in subjects:
+            try:
+                read = read_subject(subject, self._catalogue)
+            except InvalidRequestError:
+                read = ()
+            asked.append(read if isinstance(read, tuple) else ())
+        identities = {identity for item in asked for identity in item}
+        owners = await work.owners(identities) if identities else {}
+        found = [resolve(item, owners) if item else None for item in asked]
+        customers = await work.read_customers({one.customer for one in found if one is not None})
+        return [
+            SubjectOwner(one.customer, one.line, tuple(customers[one.customer].record.merged_customers))
+            if one is not None and one.customer in customers
+            else SubjectOwner(0)
+            for one in found
         ]
 
     async def contacts(

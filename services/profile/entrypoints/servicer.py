@@ -217,12 +217,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
     ) -> profile_pb2.BatchGetSnapshotsResponse:
         """Snapshots, item by item."""
         del context
-        if not 1 <= len(request.subjects) <= MAX_SUBJECTS:
-            raise InvalidRequestError(
-                f"{len(request.subjects)} subjects were named",
-                field="subjects",
-                suggestion=f"name 1 to {MAX_SUBJECTS}",
-            )
+        _check_subjects(request.subjects)
         now = self._clock.now_micros()
         async with self._store.work() as work:
             found = await self._questions.snapshots(work, request.subjects, now)
@@ -246,6 +241,23 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
             customer=found.customer,
             matched=profile_pb2.Identity(kind=found.matched.kind, value=found.matched.value, line=found.line),
             conflict=found.conflict,
+        )
+
+    async def BatchResolveIdentities(  # noqa: N802 - the proto's name
+        self, request: profile_pb2.BatchResolveIdentitiesRequest, context: Context
+    ) -> profile_pb2.BatchResolveIdentitiesResponse:
+        """Which customers many identities belong to."""
+        del context
+        _check_subjects(request.subjects)
+        async with self._store.work() as work:
+            found = await self._questions.owners(work, request.subjects)
+        return profile_pb2.BatchResolveIdentitiesResponse(
+            results=[
+                profile_pb2.ResolvedIdentity(
+                    customer=one.customer, line=one.line, merged_customers=one.merged_customers
+                )
+                for one in found
+            ]
         )
 
     async def RecordConsent(  # noqa: N802 - the proto's name
@@ -362,3 +374,12 @@ def _stream_id(request: profile_pb2.StreamEventsRequest) -> str:
             suggestion="send open with a stream_id of 1 to 200 characters first",
         )
     return request.open.stream_id
+
+
+def _check_subjects(subjects: Sequence[str]) -> None:
+    if not 1 <= len(subjects) <= MAX_SUBJECTS:
+        raise InvalidRequestError(
+            f"{len(subjects)} subjects were named",
+            field="subjects",
+            suggestion=f"name 1 to {MAX_SUBJECTS}",
+        )

@@ -51,7 +51,7 @@ async def test_first_the_text_goes_then_the_message_with_all_that_belongs_to_it(
     assert (await road.stored(message)).wording.text == "hello in words"
     road.clock.now += 1
     seen = {one.name: dict(one.rows) for one in await pruner(road).preview()}
-    assert seen["message_texts"] == {"message_body": 1, "inbox": 0}
+    assert seen["message_texts"] == {"message_body": 1, "inbox": 0, "inbound_text": 0}
     await pruner(road).prune()
     left = await road.stored(message)
     assert (left.state, left.wording.text, left.wording.address) == (MessageState.DELIVERED, "", "")
@@ -146,3 +146,19 @@ async def test_channels_are_not_forgotten_on_which_a_customer_may_not_be_contact
     road.clock.now += 5_000 * DAY
     await pruner(road).prune()
     assert await count(road, "suppression_entry") == len(SuppressedFor)
+
+
+async def test_what_was_written_goes_with_the_messages_and_its_text_with_the_texts(road: Road) -> None:
+    from tests.integration.channel.test_inbound import take, written
+
+    await take(road, written("what is this?"))
+    road.clock.now += 41 * DAY
+    await take(road, written("and this?", "2"))
+    await pruner(road, messages=50 * DAY, message_texts=40 * DAY).prune()
+    assert (await count(road, "inbound"), await count(road, "inbound_text")) == (2, 1)
+    road.clock.now += 10 * DAY
+    await pruner(road, messages=50 * DAY, message_texts=40 * DAY).prune()
+    assert (await count(road, "inbound"), await count(road, "inbound_text")) == (1, 1)
+    road.clock.now += 50 * DAY
+    await pruner(road, messages=50 * DAY).prune()
+    assert (await count(road, "inbound"), await count(road, "inbound_text")) == (0, 0)

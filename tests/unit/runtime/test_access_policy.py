@@ -95,7 +95,7 @@ def test_the_shipped_policy_gives_each_service_what_it_calls_and_no_more():
     assert {name: sorted(grant.scopes) for name, grant in policy.callers.items()} == {
         "profile": [],
         "decision": ["audiences.read", "listened.write", "messages.reserve", "profiles.read"],
-        "channel": ["contact.check"],
+        "channel": ["contact.check", "identities.resolve"],
     }
 
 

@@ -650,6 +650,86 @@ class ResolveIdentityResponse(_message.Message):
 Global___ResolveIdentityResponse: _TypeAlias = ResolveIdentityResponse  # noqa: Y015
 
 @_typing.final
+class BatchResolveIdentitiesRequest(_message.Message):
+    """Whose identities."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """1 to 500; each one or several identities as kind:value, separated by spaces."""
+
+    def __init__(
+        self,
+        *,
+        subjects: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subjects", b"subjects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchResolveIdentitiesRequest: _TypeAlias = BatchResolveIdentitiesRequest  # noqa: Y015
+
+@_typing.final
+class ResolvedIdentity(_message.Message):
+    """Whose one subject is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    MERGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    customer: _builtins.int
+    """Customer id; 0: nobody has it, or it is no identity."""
+    line: _builtins.str
+    """Its subscription; empty: the main line."""
+    @_builtins.property
+    def merged_customers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Other ids merged into this customer."""
+
+    def __init__(
+        self,
+        *,
+        customer: _builtins.int = ...,
+        line: _builtins.str = ...,
+        merged_customers: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "line", b"line", "merged_customers", b"merged_customers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolvedIdentity: _TypeAlias = ResolvedIdentity  # noqa: Y015
+
+@_typing.final
+class BatchResolveIdentitiesResponse(_message.Message):
+    """The customers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResolvedIdentity]:
+        """Same length and order as the subjects."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ResolvedIdentity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchResolveIdentitiesResponse: _TypeAlias = BatchResolveIdentitiesResponse  # noqa: Y015
+
+@_typing.final
 class ConsentChange(_message.Message):
     """One thing a person said."""
 

@@ -60,6 +60,11 @@ class ProfileServiceStub:
                 request_serializer=rapport_dot_profile_dot_v1_dot_profile__pb2.ResolveIdentityRequest.SerializeToString,
                 response_deserializer=rapport_dot_profile_dot_v1_dot_profile__pb2.ResolveIdentityResponse.FromString,
                 _registered_method=True)
+        self.BatchResolveIdentities = channel.unary_unary(
+                '/rapport.profile.v1.ProfileService/BatchResolveIdentities',
+                request_serializer=rapport_dot_profile_dot_v1_dot_profile__pb2.BatchResolveIdentitiesRequest.SerializeToString,
+                response_deserializer=rapport_dot_profile_dot_v1_dot_profile__pb2.BatchResolveIdentitiesResponse.FromString,
+                _registered_method=True)
         self.RecordConsent = channel.unary_unary(
                 '/rapport.profile.v1.ProfileService/RecordConsent',
                 request_serializer=rapport_dot_profile_dot_v1_dot_profile__pb2.RecordConsentRequest.SerializeToString,
@@ -121,6 +126,13 @@ class ProfileServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchResolveIdentities(self, request, context):
+        """Which customers many identities belong to, and nothing else about them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RecordConsent(self, request, context):
         """Writes consents into the ledger.
         """
@@ -176,6 +188,11 @@ def add_ProfileServiceServicer_to_server(servicer, server):
                     servicer.ResolveIdentity,
                     request_deserializer=rapport_dot_profile_dot_v1_dot_profile__pb2.ResolveIdentityRequest.FromString,
                     response_serializer=rapport_dot_profile_dot_v1_dot_profile__pb2.ResolveIdentityResponse.SerializeToString,
+            ),
+            'BatchResolveIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchResolveIdentities,
+                    request_deserializer=rapport_dot_profile_dot_v1_dot_profile__pb2.BatchResolveIdentitiesRequest.FromString,
+                    response_serializer=rapport_dot_profile_dot_v1_dot_profile__pb2.BatchResolveIdentitiesResponse.SerializeToString,
             ),
             'RecordConsent': grpc.unary_unary_rpc_method_handler(
                     servicer.RecordConsent,
@@ -334,6 +351,33 @@ class ProfileService:
             '/rapport.profile.v1.ProfileService/ResolveIdentity',
             rapport_dot_profile_dot_v1_dot_profile__pb2.ResolveIdentityRequest.SerializeToString,
             rapport_dot_profile_dot_v1_dot_profile__pb2.ResolveIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchResolveIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rapport.profile.v1.ProfileService/BatchResolveIdentities',
+            rapport_dot_profile_dot_v1_dot_profile__pb2.BatchResolveIdentitiesRequest.SerializeToString,
+            rapport_dot_profile_dot_v1_dot_profile__pb2.BatchResolveIdentitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

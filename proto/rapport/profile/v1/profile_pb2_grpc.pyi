@@ -43,6 +43,8 @@ class ProfileServiceStub:
     """Snapshots of several customers at once, item by item."""
     ResolveIdentity: _grpc.UnaryUnaryMultiCallable[_profile_pb2.ResolveIdentityRequest, _profile_pb2.ResolveIdentityResponse]
     """Which customer an identity belongs to."""
+    BatchResolveIdentities: _grpc.UnaryUnaryMultiCallable[_profile_pb2.BatchResolveIdentitiesRequest, _profile_pb2.BatchResolveIdentitiesResponse]
+    """Which customers many identities belong to, and nothing else about them."""
     RecordConsent: _grpc.UnaryUnaryMultiCallable[_profile_pb2.RecordConsentRequest, _profile_pb2.RecordConsentResponse]
     """Writes consents into the ledger."""
     CheckContact: _grpc.UnaryUnaryMultiCallable[_profile_pb2.CheckContactRequest, _profile_pb2.CheckContactResponse]
@@ -67,6 +69,8 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     """Snapshots of several customers at once, item by item."""
     ResolveIdentity: _aio.UnaryUnaryMultiCallable[_profile_pb2.ResolveIdentityRequest, _profile_pb2.ResolveIdentityResponse]  # type: ignore[assignment]
     """Which customer an identity belongs to."""
+    BatchResolveIdentities: _aio.UnaryUnaryMultiCallable[_profile_pb2.BatchResolveIdentitiesRequest, _profile_pb2.BatchResolveIdentitiesResponse]  # type: ignore[assignment]
+    """Which customers many identities belong to, and nothing else about them."""
     RecordConsent: _aio.UnaryUnaryMultiCallable[_profile_pb2.RecordConsentRequest, _profile_pb2.RecordConsentResponse]  # type: ignore[assignment]
     """Writes consents into the ledger."""
     CheckContact: _aio.UnaryUnaryMultiCallable[_profile_pb2.CheckContactRequest, _profile_pb2.CheckContactResponse]  # type: ignore[assignment]
@@ -118,6 +122,14 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profile_pb2.ResolveIdentityResponse, _abc.Awaitable[_profile_pb2.ResolveIdentityResponse]]:
         """Which customer an identity belongs to."""
+
+    @_abc_1.abstractmethod
+    def BatchResolveIdentities(
+        self,
+        request: _profile_pb2.BatchResolveIdentitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profile_pb2.BatchResolveIdentitiesResponse, _abc.Awaitable[_profile_pb2.BatchResolveIdentitiesResponse]]:
+        """Which customers many identities belong to, and nothing else about them."""
 
     @_abc_1.abstractmethod
     def RecordConsent(

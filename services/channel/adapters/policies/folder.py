@@ -10,13 +10,15 @@ from services.channel.adapters.policies.caps import read_caps
 from services.channel.adapters.policies.law import read_law
 from services.channel.adapters.policies.quiet_hours import read_quiet_hours
 from services.channel.adapters.policies.reading import Document, Source
+from services.channel.adapters.policies.replies import read_replies
 from services.channel.adapters.policies.world import KnownWorld
 from services.channel.domain.campaigns import Campaigns
 from services.channel.domain.controls import Controls
+from services.channel.domain.inbound import Replies
 from services.channel.domain.policies import Policies
 from services.runtime.configuration import Digests, digest_files
 
-POLICY_FILES = ("campaigns.yaml", "caps.yaml", "law.yaml", "quiet_hours.yaml")
+POLICY_FILES = ("campaigns.yaml", "caps.yaml", "law.yaml", "quiet_hours.yaml", "replies.yaml")
 """What the channel reads of rules/policies, and what may be put into force by a call."""
 
 Documents = Mapping[str, str]
@@ -35,7 +37,7 @@ def load_policies(
     def source(name: str) -> Source:
         return Document(name, texts[name]) if name in texts else folder / name
 
-    campaigns, law = source("campaigns.yaml"), source("law.yaml")
+    campaigns, law, replies = source("campaigns.yaml"), source("law.yaml"), source("replies.yaml")
     return Policies(
         caps=read_caps(source("caps.yaml")),
         quiet_hours=replace(
@@ -48,6 +50,7 @@ def load_policies(
             if isinstance(campaigns, Document) or campaigns.exists()
             else Campaigns(zone=default_zone)
         ),
+        replies=(read_replies(replies) if isinstance(replies, Document) or replies.exists() else Replies()),
     )
 
 

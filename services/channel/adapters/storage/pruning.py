@@ -1,6 +1,7 @@
 """What of the channel service's database is kept for a time only."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from services.channel.domain.caps import longest_window
@@ -15,6 +16,10 @@ _OLD = "message.accepted_micros < %(before)s AND message.state = ANY(%(done)s::t
 _THESE = "IN (SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[]))"
 _NOT_NEWEST = "cursor < (SELECT max(cursor) FROM inbox)"
 """Cursors go on from the newest entry, which therefore stays."""
+
+_WRITTEN_BEFORE = "time_micros < %(before)s"
+_SECOND = 1 << 62
+"""Above every number of a message."""
 
 
 class _ByNumber:
@@ -112,11 +117,45 @@ async def _delete_texts(transaction: Transaction, keys: dict[str, list[Any]]) ->
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A class of two tables: the second is walked through when the first is done."""
+
+    first: Prunable
+    second: Prunable
+
+    @property
+    def name(self) -> str:
+        """That of the first."""
+        return self.first.name
+
+    @property
+    def by_wall(self) -> bool:
+        """As the first."""
+        return self.first.by_wall
+
+    def kept_at_least(self) -> int:
+        """The longer of both."""
+        return max(self.first.kept_at_least(), self.second.kept_at_least())
+
+    async def count(self, transaction: Transaction, cut: Cut) -> dict[str, int]:
+        """Of both."""
+        return {**await self.first.count(transaction, cut), **await self.second.count(transaction, cut)}
+
+    async def remove(self, transaction: Transaction, cut: Cut, place: int) -> Step:
+        """Of the first, then of the second, whose places are counted from far above."""
+        if place < _SECOND:
+            step = await self.first.remove(transaction, cut, place)
+            return Step(step.rows, _SECOND if step.next is None else step.next)
+        step = await self.second.remove(transaction, cut, place - _SECOND)
+        return Step(step.rows, None if step.next is None else step.next + _SECOND)
+
+
 def prunables(policies: Callable[[], Policies]) -> list[Prunable]:
     """All retention classes of this service; slots are kept for as long as any cap looks back."""
     return [
-        Messages(),
-        MessageTexts(),
+        Beside(Messages(), ByPages("messages", "inbound", _WRITTEN_BEFORE)),
+        Beside(MessageTexts(), ByPages("message_texts", "inbound_text", _WRITTEN_BEFORE)),
         ByPages(
             "contacts",
             "contact",

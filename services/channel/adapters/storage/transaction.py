@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from services.channel.adapters.storage import outcomes, rates, rows, suppression
+from services.channel.adapters.storage import inbound, outcomes, rates, rows, suppression
 from services.channel.adapters.storage.measure import measure
 from services.channel.app.ports import Receipt, ReceiptState
 from services.channel.app.store import MessageKey, QuarantineFilter
@@ -11,6 +11,7 @@ from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact, SuppressedFor
 from services.channel.domain.errors import StaleWriteError
 from services.channel.domain.gap import Gap
+from services.channel.domain.inbound import Written
 from services.channel.domain.messages import FINAL, Message
 from services.channel.domain.outcomes import OwnEvent
 from services.channel.domain.rate import Grant, Wish
@@ -139,6 +140,27 @@ class PostgresTransaction:
     async def suppress(self, entries: Sequence[Suppression]) -> list[Suppression]:
         """Puts channels on the suppression list."""
         return await suppression.add(self.raw, entries)
+
+    async def not_written(self, inbound_ids: Sequence[str]) -> set[str]:
+        """Of these messages that customers wrote, those that were not taken before."""
+        return await inbound.unknown(self.raw, inbound_ids)
+
+    async def keep_written(self, written: Sequence[Written]) -> None:
+        """Keeps messages that customers wrote."""
+        if await inbound.keep(self.raw, written) != len(written):
+            raise StaleWriteError("a message that a customer wrote was taken by another process meanwhile")
+
+    async def sent_to(self, person: Sequence[int], channel: Channel, after_micros: int) -> list[Message]:
+        """The last few messages a person got on a channel since then, newest first."""
+        return await inbound.sent_to(self.raw, person, channel, after_micros)
+
+    async def answered(self, person: Sequence[int], after_micros: int) -> int:
+        """How many automatic answers a person got since then."""
+        return await inbound.answered(self.raw, person, after_micros)
+
+    async def replies_to(self, message_id: str) -> list[Written]:
+        """What was written in answer to a message."""
+        return await inbound.replies_to(self.raw, message_id)
 
     async def lift(
         self,

@@ -3,6 +3,7 @@
 Source: 3GPP TS 23.038 (alphabets) and TS 23.040 §9.2.3.24.1 (concatenation).
 """
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -39,6 +40,15 @@ _TO_OCTETS: dict[str, bytes] = {
 _FROM_EXTENDED = {code: character for character, code in _EXTENDED.items()}
 
 _REPLACEMENT = "\ufffd"
+_ZERO_WIDTH_JOINER = "\u200d"
+_FIRST_MARK = "\u0300"
+_MARKS = frozenset({"Mn", "Mc", "Me"})
+_FLAGS = frozenset(chr(code) for code in range(0x1F1E6, 0x1F200))
+"""Regional indicators: two make a flag."""
+_JOINING = frozenset(
+    [_ZERO_WIDTH_JOINER, "\u200c", *map(chr, range(0x1F3FB, 0x1F400)), *map(chr, range(0xE0020, 0xE0080))]
+)
+"""Joiners, skin tones and tags: each belongs to what stands before it."""
 
 
 class Coding(StrEnum):
@@ -48,9 +58,9 @@ class Coding(StrEnum):
     UCS2 = "ucs2"
 
 
-# (octets of a text that fits into one message, octets of each part of a longer one); GSM 7-bit counts
-# septets, one per octet as SMPP carries them; a part gives 6 octets of its 140 to the concatenation header.
-_ROOM = {Coding.GSM7: (160, 153), Coding.UCS2: (140, 134)}
+_MESSAGE_OCTETS = 140
+_HEADER_OCTETS = 6
+"""A concatenation header with a reference of 8 bits; one of 16 bits takes 7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +114,57 @@ def decode_ucs2(octets: bytes) -> str:
     return octets.decode("utf-16-be", errors="replace")
 
 
-def split(text: str) -> Parts:
-    """Cut a text into as few short messages as hold it; no character is torn apart."""
-    coding = coding_of(text)
-    whole, part = _ROOM[coding]
+def _room(coding: Coding, header_octets: int) -> int:
+    """Octets of text beside a header; GSM 7-bit counts septets, one per octet as SMPP carries them."""
+    free = _MESSAGE_OCTETS - header_octets
+    return free * 8 // 7 if coding is Coding.GSM7 else free // 2 * 2
+
+
+def split(text: str, coding: Coding | None = None, *, header_octets: int = _HEADER_OCTETS) -> Parts:
+    """Cut a text into as few short messages as hold it; nothing that is read as one letter is torn apart.
+
+    `coding` None: by need. `header_octets`: what each part gives of its 140 octets when there are several.
+    """
+    coding = coding or coding_of(text)
     encode = encode_gsm7 if coding is Coding.GSM7 else encode_ucs2
     octets = encode(text)
-    if len(octets) <= whole:
+    if len(octets) <= _room(coding, 0):
         return Parts(coding, (octets,))
+    room = _room(coding, header_octets)
     payloads: list[bytes] = []
     current = bytearray()
-    for piece in map(encode, text):
-        if len(current) + len(piece) > part:
-            payloads.append(bytes(current))
-            current.clear()
-        current += piece
+    for letter in text if coding is Coding.GSM7 else letters(text):
+        # A letter that no part could hold is cut between its characters.
+        for piece in [encode(letter)] if len(letter) * 4 <= room else map(encode, letter):
+            if len(current) + len(piece) > room:
+                payloads.append(bytes(current))
+                current.clear()
+            current += piece
     payloads.append(bytes(current))
     return Parts(coding, tuple(payloads))
+
+
+def letters(text: str) -> Iterator[str]:
+    """The text in what people read as one letter: with its accents, flags, skin tones and joined emoji.
+
+    The rules of Unicode Standard Annex #29 §3.1.1 that need no table beyond Python's: GB3, GB9 to GB12.
+    """
+    start = flags = 0
+    for place in range(1, len(text)):
+        before, character = text[place - 1], text[place]
+        flags = flags + 1 if before in _FLAGS else 0
+        joined = (
+            character in _JOINING
+            or (character >= _FIRST_MARK and unicodedata.category(character) in _MARKS)
+            or (before == _ZERO_WIDTH_JOINER and character > _FIRST_MARK)
+            or (flags % 2 == 1 and character in _FLAGS)
+            or (before == "\r" and character == "\n")
+        )
+        if not joined:
+            yield text[start:place]
+            start = place
+    if text:
+        yield text[start:]
 
 
 def count_segments(text: str) -> int:

@@ -1,89 +1,65 @@
-"""Text messages to an SMSC over SMPP 3.4: a transport that stays bound, and tells what it does not know."""
+"""Text messages over SMPP 3.4: a transport over one SMSC or several that stand in for each other."""
 
 import asyncio
 import contextlib
 import random
-import ssl
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 
-import smpp34
 import structlog
 
 from services.channel.adapters.smpp_arrivals import Arrivals
-from services.channel.adapters.smpp_delivered import Dialect
+from services.channel.adapters.smpp_batch import Batch
 from services.channel.adapters.smpp_deliveries import Deliveries
-from services.channel.adapters.smpp_link import (
-    Answer,
-    BindRefused,
-    LinkLimits,
-    LinkLost,
-    SmppLink,
-)
-from services.channel.adapters.smpp_pdus import (
-    NotSendable,
-    name_of,
-    outcome_of,
-    submits_of,
-)
+from services.channel.adapters.smpp_settings import Patience, SmppSettings
+from services.channel.adapters.smpp_smsc import SmscLinks
 from services.channel.app.ports import Handed, HandOver, Inbound, Outgoing, Receipt
 from services.runtime.clock import WallClock
 from services.runtime.errors import UnavailableError
 from services.vocabulary.words import Channel
 
+__all__ = ["Patience", "SmppSettings", "SmppTransport", "see_bound"]
+
 _MOST_WAITING = 10_000
+_MOST_UNKNOWN = 10_000
 _log = structlog.get_logger(__name__)
 
 
 async def see_bound(transport: "SmppTransport") -> None:
-    """UnavailableError while no session with the SMSC stands."""
+    """UnavailableError while no session with an SMSC stands."""
     if not transport.bound:
-        raise UnavailableError("no session with the SMSC stands")
-
-
-@dataclass(frozen=True, slots=True)
-class SmppSettings:
-    """The SMSC and how it is spoken to; times in seconds."""
-
-    host: str
-    port: int
-    system_id: str
-    password: str = field(repr=False)
-    """At most 8 characters in SMPP 3.4."""
-    system_type: str = ""
-    sender: str = ""
-    """Default sender: a number, a short code, or up to 11 letters and digits; empty: the SMSC's."""
-    reference_tag: int = 0x1401
-    """Vendor parameter (0x1400 to 0x3FFF) that carries our message id, so that both ends can be counted; an
-    SMSC that does not know it ignores it (SMPP 3.4 §3.3). 0: none is sent."""
-    dialect: Dialect = field(default_factory=Dialect)
-    tls: ssl.SSLContext | None = None
-    limits: LinkLimits = field(default_factory=LinkLimits)
-    connect: float = 5.0
-    first_bind: float = 1.5
-    """How long a batch waits for a link that is being made for the first time, or again."""
-    write: float = 4.0
-    """How long a batch waits for room in the window; what is not written by then goes back."""
-    shortest_pause: float = 0.2
-    longest_pause: float = 10.0
-    close: float = 3.0
+        raise UnavailableError("no session with an SMSC stands")
 
 
 class SmppTransport:
-    """Transport of the channel `sms`. One process binds once; several processes bind beside each other."""
+    """Transport of the channel `sms`. Several processes bind beside each other.
 
-    def __init__(self, settings: SmppSettings, jitter: Callable[[], float] = random.random) -> None:
-        self._settings = settings
+    The best SMSC that is up takes the messages; when it is lost, or takes nothing for long, the next does at
+    once, until it is back and steady. What an SMSC may have taken is given to no other within a batch: it is
+    reported as unknown, and the use case decides.
+    """
+
+    def __init__(
+        self,
+        *smscs: SmppSettings,
+        patience: Patience | None = None,
+        jitter: Callable[[], float] = random.random,
+        wall_micros: Callable[[], int] | None = None,
+    ) -> None:
+        if not smscs or len({settings.name for settings in smscs}) < len(smscs):
+            raise ValueError("name at least one SMSC, and no two alike")
+        self._settings = sorted(smscs, key=lambda settings: settings.priority)
+        self._patience = patience or Patience()
         self._jitter = jitter
-        self._link: SmppLink | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._settled = asyncio.Event()
-        self._closing = False
+        self._wall_micros = wall_micros or WallClock().now_micros
+        self._smscs: list[SmscLinks] = []
         self._receipts = Deliveries[Receipt](_MOST_WAITING, forgets=True)
         self._inbound = Deliveries[Inbound](_MOST_WAITING, forgets=False)
-        self._arrivals = Arrivals(
-            self.provider, settings.dialect, self._receipts, self._inbound, WallClock().now_micros
-        )
+        self._batches: dict[Batch, None] = {}
+        self._changed = asyncio.Event()
+        self._unknown: OrderedDict[str, SmscLinks] = OrderedDict()
+        self._leader = ""
+        self._closed = False
 
     @property
     def channel(self) -> Channel:
@@ -92,64 +68,30 @@ class SmppTransport:
 
     @property
     def provider(self) -> str:
-        """Name of the provider in receipts."""
-        return "smsc"
+        """Name of the first SMSC in receipts; what is handed over names its own."""
+        return self._settings[0].name
 
     @property
     def bound(self) -> bool:
-        """Whether a link stands right now."""
-        return self._link is not None and self._link.bound
+        """Whether a link for submits stands right now."""
+        return any(smsc.up for smsc in self._smscs)
+
+    @property
+    def smscs(self) -> Sequence[SmscLinks]:
+        """The SMSCs by priority, once they are spoken to."""
+        return self._smscs
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[Handed]:
-        """Submit the messages through the window; see the port."""
-        link = await self._bound_link()
-        if link is None:
-            detail = "not connected to the SMSC"
-            return [Handed(message.message_id, HandOver.TRANSIENT, detail=detail) for message in batch]
-        handed: list[Handed] = []
-        written: list[_Written] = []
+        """Submit the messages through the windows; see the port."""
+        await self._ready()
+        work = Batch(batch, self, self._patience.write)
+        self._batches[work] = None
         try:
-            async with asyncio.timeout(self._settings.write):
-                await self._write_all(link, batch, written, handed)
-        except TimeoutError:
-            pass
-        futures = [future for message in written for future in message.answers]
-        if futures:
-            # Each is done at the latest when its answer is overdue or the link is lost.
-            await asyncio.wait(futures)
-        handed.extend(message.handed() for message in written)
-        done = {item.message_id for item in handed}
-        handed.extend(
-            Handed(message.message_id, HandOver.TRANSIENT, detail="not submitted: the SMSC takes no more now")
-            for message in batch
-            if message.message_id not in done
-        )
+            handed = await work.run()
+        finally:
+            del self._batches[work]
+        self._remember(handed)
         return handed
-
-    async def _write_all(
-        self, link: SmppLink, batch: Sequence[Outgoing], written: list["_Written"], handed: list[Handed]
-    ) -> None:
-        """Write until the link is lost or asks to slow down; `written` holds what may have arrived."""
-        slow_downs = link.slow_downs
-        for message in batch:
-            try:
-                pdus = submits_of(message, self._settings.sender, self._settings.reference_tag)
-            except (NotSendable, smpp34.SmppError) as error:
-                detail = str(error) if isinstance(error, NotSendable) else "the message is no valid submit_sm"
-                handed.append(Handed(message.message_id, HandOver.PERMANENT, detail=detail))
-                continue
-            entry = _Written(message.message_id, len(pdus), [])
-            for pdu in pdus:
-                try:
-                    await link.room()
-                    if link.slow_downs != slow_downs:
-                        return
-                    answer = link.submit(pdu)
-                except LinkLost:
-                    return
-                if not entry.answers:
-                    written.append(entry)
-                entry.answers.append(answer)
 
     def receipts(self) -> AsyncIterator[Sequence[Receipt]]:
         """Receipts in batches; asking for the next batch answers the deliver_sm of the one before."""
@@ -163,109 +105,90 @@ class SmppTransport:
 
     async def close(self) -> None:
         """Unbind and close."""
-        self._closing = True
-        self._arrivals.close()
-        link = self._link
-        if link is not None:
-            await link.unbind(self._settings.close)
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        self._closed = True
+        await asyncio.gather(*(smsc.close() for smsc in self._smscs))
 
-    async def _bound_link(self) -> SmppLink | None:
+    # Which SMSC.
+
+    def next(self, message: Outgoing, now: float) -> SmscLinks | None:
+        """The SMSC with room that gets the message; None: none has any now."""
+        if message.again:
+            before = self._unknown.get(message.message_id)
+            if before is not None and before.up and not before.rests(now):
+                # It may have it already; there the same reference shows that it is the same message.
+                return before if before.link(now) is not None else None
+        best: SmscLinks | None = None
+        most = 0
+        for smsc in self._leading(now):
+            link = smsc.link(now)
+            if link is not None and link.room > most:
+                best, most = smsc, link.room
+        return best
+
+    def free_at(self, now: float) -> float | None:
+        """When one may take a submit again by its pace; None: none is up."""
+        return min((smsc.free_at(now) for smsc in self._leading(now)), default=None)
+
+    def _leading(self, now: float) -> Sequence[SmscLinks]:
+        """Those of the best priority among the usable: up and steady, else up, else none."""
+        up = [smsc for smsc in self._smscs if smsc.up]
+        if len(up) <= 1:
+            leading = up
+        else:
+            willing = [smsc for smsc in up if not smsc.rests(now)] or up
+            steady = [smsc for smsc in willing if smsc.steady(now)] or willing
+            best = steady[0].settings.priority
+            leading = [smsc for smsc in steady if smsc.settings.priority == best]
+        self._say(leading)
+        return leading
+
+    def _say(self, leading: Sequence[SmscLinks]) -> None:
+        if leading and leading[0].name != self._leader:
+            if self._leader:
+                _log.warning("smsc.takes_over", smsc=leading[0].name, before=self._leader)
+            self._leader = leading[0].name
+
+    async def _ready(self) -> None:
+        """Wait for a link that is being made, unless a good one stands."""
         self._keep()
-        if not self._settled.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.first_bind):
-                    await self._settled.wait()
-        return self._link if self.bound else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.first_bind):
+                while not self._settled():
+                    self._changed.clear()
+                    await self._changed.wait()
+
+    def _settled(self) -> bool:
+        for smsc in self._smscs:
+            if smsc.up:
+                return True
+            if not smsc.tried:
+                return False  # a better one may come up any moment
+        return all(smsc.settled for smsc in self._smscs)
 
     def _keep(self) -> None:
-        """Start the task that keeps a link, unless it runs."""
-        if (self._keeper is None or self._keeper.done()) and not self._closing:
-            self._keeper = asyncio.get_running_loop().create_task(self._keep_bound(), name="smpp-link")
-
-    async def _keep_bound(self) -> None:
-        failures = 0
-        loop = asyncio.get_running_loop()
-        while not self._closing:
-            try:
-                link = await self._connect()
-            except (OSError, TimeoutError) as error:
-                failures += 1
-                self._settled.set()
-                if failures == 1 or isinstance(error, BindRefused):
-                    _log.warning("smsc.not_bound", reason=_reason(error), failures=failures)
-                await asyncio.sleep(self._pause(failures))
-                continue
-            self._link = link
-            self._settled.set()
-            _log.info("smsc.bound")
-            bound_at = loop.time()
-            reason = await link.lost
-            self._settled.clear()
-            self._link = None
-            self._arrivals.link_lost(link)
-            if not self._closing:
-                _log.warning("smsc.lost", reason=reason)
-                failures = 1 if loop.time() - bound_at >= self._settings.longest_pause else failures + 1
-                await asyncio.sleep(self._pause(failures))
-
-    async def _connect(self) -> SmppLink:
-        settings = self._settings
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(settings.connect):
-            _, link = await loop.create_connection(
-                lambda: SmppLink(settings.limits, self._arrivals.deliver),
-                settings.host,
-                settings.port,
-                ssl=settings.tls,
+        """Begin to bind, unless that was done."""
+        if self._smscs or self._closed:
+            return
+        for settings in self._settings:
+            arrivals = Arrivals(
+                settings.name, settings.dialect, self._receipts, self._inbound, self._wall_micros
             )
-        try:
-            await link.bind(settings.system_id, settings.password, settings.system_type)
-        except BaseException:
-            await link.unbind(0)
-            raise
-        return link
+            smsc = SmscLinks(settings, self._patience, arrivals, self._wake, self._jitter)
+            self._smscs.append(smsc)
+            smsc.start()
 
-    def _pause(self, failures: int) -> float:
-        """Seconds before the next try: doubling, bounded, spread so that not all processes come at once."""
-        pause = min(
-            self._settings.longest_pause, self._settings.shortest_pause * 2.0 ** min(failures - 1, 10)
-        )
-        return pause * (0.5 + 0.5 * self._jitter())
+    def _wake(self) -> None:
+        self._changed.set()
+        for batch in self._batches:
+            batch.wake()
 
-
-@dataclass(slots=True)
-class _Written:
-    """A message of which at least one part was written."""
-
-    message_id: str
-    parts: int
-    answers: list[asyncio.Future[Answer]]
-
-    def handed(self) -> Handed:
-        """What the answers to its parts say together.
-
-        A part refused for good settles it; a part that was certainly not taken means that the message was
-        not taken as a whole, and trying again completes it; else a part without answer leaves it open.
-        """
-        answers = [future.result() for future in self.answers]
-        statuses = [answer.status for answer in answers]
-        refused = [status for status in statuses if status]
-        for outcome in (HandOver.PERMANENT, HandOver.TRANSIENT):
-            for status in refused:
-                if outcome_of(status) is outcome:
-                    return Handed(self.message_id, outcome, detail=name_of(status))
-        if len(answers) < self.parts:
-            return Handed(self.message_id, HandOver.TRANSIENT, detail="not all parts could be submitted")
-        if None in statuses:
-            return Handed(self.message_id, HandOver.UNKNOWN, detail="submitted, but no answer came")
-        return Handed(self.message_id, HandOver.ACCEPTED, provider_id=answers[-1].message_id)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, BindRefused):
-        return name_of(error.status)
-    return type(error).__name__
+    def _remember(self, handed: Sequence[Handed]) -> None:
+        """Keeps in mind, within bounds, which SMSC may have what was not answered."""
+        by_name = {smsc.name: smsc for smsc in self._smscs}
+        for item in handed:
+            if item.outcome is HandOver.UNKNOWN:
+                self._unknown[item.message_id] = by_name[item.provider]
+            elif self._unknown:
+                self._unknown.pop(item.message_id, None)
+        while len(self._unknown) > _MOST_UNKNOWN:
+            self._unknown.popitem(last=False)

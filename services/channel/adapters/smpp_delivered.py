@@ -211,7 +211,7 @@ def _cut(octets: bytes) -> tuple[str, bytes]:
 
 
 def _c_string(octets: bytes) -> str:
-    return octets.split(b"\0", 1)[0].decode("latin-1").strip()
+    return octets.split(b"\0", 1)[0][:200].decode("latin-1").strip()
 
 
 def _sar(values: Mapping[int, bytes]) -> Part:
@@ -251,7 +251,7 @@ def _national(address: str, country: str) -> str:
 
 # The text of receipts.
 
-_ID = re.compile(r"\bid\s*[:=]\s*([^\s;,]+)", re.IGNORECASE)
+_ID = re.compile(r"\bid\s*[:=]\s*([^\s;,\x00-\x1f]{1,200})", re.IGNORECASE)
 _STAT = re.compile(r"\bstat(?:us)?\s*[:=]\s*([A-Za-z]+)", re.IGNORECASE)
 _ERR = re.compile(r"\berr(?:or)?\s*[:=]\s*([0-9A-Za-z]{1,8})\b", re.IGNORECASE)
 _DONE = re.compile(r"\bdone[ _]?date\s*[:=]\s*([0-9]{10}(?:[0-9]{2}){0,2})\b", re.IGNORECASE)

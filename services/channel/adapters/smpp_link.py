@@ -1,4 +1,4 @@
-"""One bound SMPP 3.4 session: a window of submits, enquire_link both ways, deliver_sm answered when told.
+"""One bound SMPP 3.4 session: a window of submits, enquire_link both ways, deliveries answered when told.
 
 The codec is smpp34's; the session is our own, because that library's answers every deliver_sm before the
 receipt is committed, and reports a lost link, a late answer and a submit never written as one and the same.
@@ -6,18 +6,18 @@ receipt is committed, and reports a lost link, a late answer and a submit never 
 
 import asyncio
 import struct
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any, cast
 
 _HEADER = struct.Struct(">IIII")
 _HEADER_OCTETS = 16
 _MAX_FRAME_OCTETS = 70_000
+_MAX_ID_OCTETS = 256
 _RESPONSE = 0x8000_0000
 _GENERIC_NACK = 0x8000_0000
-_BIND_TRANSCEIVER = 0x09
 _SUBMIT_SM = 0x04
 _DELIVER_SM = 0x05
 _UNBIND = 0x06
@@ -25,17 +25,25 @@ _ENQUIRE_LINK = 0x15
 _ALERT_NOTIFICATION = 0x102
 _DATA_SM = 0x103
 _INVALID_COMMAND = 0x03
+_WRONG_BIND_STATE = 0x04
+_UNKNOWN_ERROR = 0xFF
 _VERSION = b"\x34"
 _LAST_SEQUENCE = 0x7FFF_FFFF
 
 QUEUE_FULL = 0x14
 """Answer to a deliver_sm for which there is no room; the SMSC sends it again."""
-_SLOW_DOWN = frozenset({QUEUE_FULL, 0x58})
 REFUSED = 0x66
 """Answer to a deliver_sm that nobody here can take (ESME_RX_R_APPN)."""
 NOT_NOW = 0x64
 """Answer to a deliver_sm that nobody here takes yet (ESME_RX_T_APPN); the SMSC sends it again."""
-_WRONG_BIND_STATE = 0x04
+
+
+class BindAs(Enum):
+    """What a session is for; the values are command ids (§5.1.2.1)."""
+
+    RECEIVER = 0x01
+    TRANSMITTER = 0x02
+    TRANSCEIVER = 0x09
 
 
 class LinkLost(ConnectionError):  # noqa: N818 - the event's name in the field
@@ -74,6 +82,7 @@ class LinkLimits:
 
 
 NO_ANSWER = Answer(None)
+OnDeliver = Callable[["SmppLink", bytes, Callable[[int], None]], None]
 
 
 class SmppLink(asyncio.Protocol):
@@ -81,31 +90,31 @@ class SmppLink(asyncio.Protocol):
 
     `on_deliver(link, frame, answer)` is called for each deliver_sm and data_sm; it must not block. `answer`
     tells the SMSC a command status; on a lost link it does nothing, and the SMSC will send the message again.
+    `on_room()` is called when submits were answered, or will not be.
     """
 
-    def __init__(
-        self, limits: LinkLimits, on_deliver: Callable[["SmppLink", bytes, Callable[[int], None]], None]
-    ) -> None:
+    def __init__(self, limits: LinkLimits, on_deliver: OnDeliver, on_room: Callable[[], None]) -> None:
         self._limits = limits
         self._on_deliver = on_deliver
+        self._on_room = on_room
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._sequence = 0
         self._bind: asyncio.Future[int] | None = None
+        self._bind_answer = 0
         self._bound = False
+        self._stuck = False
         self._unbound: asyncio.Future[None] | None = None
         # Submits under way in the order they were written, so that the oldest is the first to be overdue.
-        self._submits: dict[int, tuple[float, asyncio.Future[Answer]]] = {}
-        self._room: deque[asyncio.Future[None]] = deque()
+        self._submits: dict[int, tuple[float, Callable[[Answer], None]]] = {}
+        self._drained: asyncio.Future[None] | None = None
         self._heard = self._loop.time()
         self._asked: float | None = None
         self._watch: asyncio.TimerHandle | None = None
         self.lost: asyncio.Future[str] = self._loop.create_future()
         """Done when the link is gone, with the reason for people."""
-        self.slow_downs = 0
-        """Answers so far that asked to slow down (queue full, throttled)."""
 
     @property
     def bound(self) -> bool:
@@ -113,13 +122,21 @@ class SmppLink(asyncio.Protocol):
         return self._bound and not self.lost.done()
 
     @property
+    def room(self) -> int:
+        """How many submits may be written now; 0 also while the SMSC does not read."""
+        if not self._bound or self._stuck or self.lost.done():
+            return 0
+        return self._limits.window - len(self._submits)
+
+    @property
     def under_way(self) -> int:
         """Submits written and not answered."""
         return len(self._submits)
 
-    async def bind(self, system_id: str, password: str, system_type: str) -> None:
-        """Bind as transceiver; raises BindRefused, LinkLost or TimeoutError."""
+    async def bind(self, bind_as: BindAs, system_id: str, password: str, system_type: str) -> None:
+        """Bind; raises BindRefused, LinkLost or TimeoutError."""
         self._bind = self._loop.create_future()
+        self._bind_answer = _RESPONSE | bind_as.value
         body = b"".join(
             (
                 *(field.encode("latin-1", "replace") + b"\0" for field in (system_id, password, system_type)),
@@ -127,7 +144,7 @@ class SmppLink(asyncio.Protocol):
                 b"\0\0\0",  # type and plan of addresses served, any address
             )
         )
-        self._write(_frame(_BIND_TRANSCEIVER, self._next_sequence(), 0, body))
+        self._write(_frame(bind_as.value, self._next_sequence(), 0, body))
         async with asyncio.timeout(self._limits.bind):
             status = await self._bind
         if status:
@@ -136,31 +153,21 @@ class SmppLink(asyncio.Protocol):
             raise LinkLost("lost as soon as it was bound")
         self._watch = self._loop.call_later(1.0, self._look)
 
-    async def room(self) -> None:
-        """Wait for a place in the window; raises LinkLost."""
-        while self.bound and len(self._submits) >= self._limits.window:
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._room.append(waiter)
-            await waiter
-        if not self.bound:
-            raise LinkLost("the link was lost")
-
-    def submit(self, pdu: bytes) -> asyncio.Future[Answer]:
-        """Write a submit_sm; the future never fails. Raises LinkLost when nothing was written."""
+    def submit(self, pdu: bytes, take: Callable[[Answer], None]) -> None:
+        """Write a submit_sm; `take` gets its answer, once. Raises LinkLost when nothing was written."""
         if not self.bound:
             raise LinkLost("the link was lost")
         sequence = self._next_sequence()
-        future: asyncio.Future[Answer] = self._loop.create_future()
-        self._submits[sequence] = (self._loop.time() + self._limits.answer, future)
+        self._submits[sequence] = (self._loop.time() + self._limits.answer, take)
         self._write(pdu[:12] + sequence.to_bytes(4, "big") + pdu[_HEADER_OCTETS:])
-        return future
 
     async def unbind(self, patience: float) -> None:
         """Wait for the submits under way, say goodbye, close; at most `patience` seconds in all."""
         try:
             async with asyncio.timeout(patience):
                 if self._submits:
-                    await asyncio.wait([future for _, future in self._submits.values()])
+                    self._drained = self._loop.create_future()
+                    await self._drained
                 if self.bound:
                     self._unbound = self._loop.create_future()
                     self._write(_frame(_UNBIND, self._next_sequence(), 0, b""))
@@ -180,13 +187,26 @@ class SmppLink(asyncio.Protocol):
         """The connection is gone."""
         self._give_up("closed by the SMSC" if exc is None else type(exc).__name__)
 
+    def pause_writing(self) -> None:
+        """The SMSC does not read: nor do we read from it, or our answers would fill the memory."""
+        self._stuck = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The SMSC reads again."""
+        self._stuck = False
+        if self._transport is not None and not self.lost.done():
+            self._transport.resume_reading()
+        self._on_room()
+
     def data_received(self, data: bytes) -> None:
         """Octets came."""
         self._heard = self._loop.time()
         self._asked = None
         self._buffer += data
-        start = 0
-        while len(self._buffer) - start >= _HEADER_OCTETS:
+        start, under_way = 0, len(self._submits)
+        while len(self._buffer) - start >= _HEADER_OCTETS and not self.lost.done():
             length, command, status, sequence = _HEADER.unpack_from(self._buffer, start)
             if not _HEADER_OCTETS <= length <= _MAX_FRAME_OCTETS:
                 self._give_up("the SMSC sent what is no SMPP")
@@ -197,11 +217,13 @@ class SmppLink(asyncio.Protocol):
             start += length
             self._take(command, status, sequence, frame)
         del self._buffer[:start]
+        if len(self._submits) < under_way:
+            self._room_again()
 
     # The session's own.
 
     def _take(self, command: int, status: int, sequence: int, frame: bytes) -> None:
-        if command in {_RESPONSE | _SUBMIT_SM, _GENERIC_NACK}:
+        if command == _RESPONSE | _SUBMIT_SM:
             self._answered(sequence, status, frame)
         elif command in {_DELIVER_SM, _DATA_SM}:
             answer = partial(self._answer_delivery, _RESPONSE | command, sequence)
@@ -209,10 +231,14 @@ class SmppLink(asyncio.Protocol):
                 self._on_deliver(self, frame, answer)
             else:
                 answer(_WRONG_BIND_STATE)
-        elif command == _RESPONSE | _BIND_TRANSCEIVER:
-            if self._bind is not None and not self._bind.done():
-                self._bound = status == 0  # deliveries may stand right behind this answer
-                self._bind.set_result(status)
+        elif command == _GENERIC_NACK:
+            # One that says that all is well says nothing; it is a refusal all the same.
+            if self._bound:
+                self._answered(sequence, status or _UNKNOWN_ERROR, b"")
+            else:
+                self._bind_answered(status or _UNKNOWN_ERROR)
+        elif command == self._bind_answer:
+            self._bind_answered(status)
         elif command == _ENQUIRE_LINK:
             self._write(_frame(_RESPONSE | _ENQUIRE_LINK, sequence, 0, b""))
         elif command == _UNBIND:
@@ -225,37 +251,35 @@ class SmppLink(asyncio.Protocol):
         elif not command & _RESPONSE and command != _ALERT_NOTIFICATION:
             self._write(_frame(_GENERIC_NACK, sequence, _INVALID_COMMAND, b""))
 
+    def _bind_answered(self, status: int) -> None:
+        if self._bind is not None and not self._bind.done():
+            self._bound = status == 0  # deliveries may stand right behind this answer
+            self._bind.set_result(status)
+
     def _answer_delivery(self, response: int, sequence: int, status: int) -> None:
         if not self.lost.done():
             self._write(_frame(response, sequence, status, b"\0"))
 
     def _answered(self, sequence: int, status: int, frame: bytes) -> None:
-        if self._bind is not None and not self._bind.done():
-            self._bind.set_result(status)  # a generic_nack to the bind itself
-            return
         waiting = self._submits.pop(sequence, None)
         if waiting is None:
             return  # came after its time was over; it was reported as unknown
-        self.slow_downs += status in _SLOW_DOWN
-        message_id = frame[_HEADER_OCTETS:].split(b"\0", 1)[0].decode("latin-1")
-        waiting[1].set_result(Answer(status, message_id))
-        self._wake_one()
+        octets = frame[_HEADER_OCTETS : _HEADER_OCTETS + _MAX_ID_OCTETS]
+        waiting[1](Answer(status, octets.split(b"\0", 1)[0].decode("latin-1")))
 
-    def _wake_one(self) -> None:
-        while self._room:
-            waiter = self._room.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+    def _room_again(self) -> None:
+        if self._drained is not None and not self._submits and not self._drained.done():
+            self._drained.set_result(None)
+        self._on_room()
 
     def _look(self) -> None:
         """Once a second: answers overdue, silence."""
         now = self._loop.time()
         overdue = [sequence for sequence, (deadline, _) in self._submits.items() if deadline <= now]
         for sequence in overdue:
-            _, future = self._submits.pop(sequence)
-            future.set_result(NO_ANSWER)
-            self._wake_one()
+            self._submits.pop(sequence)[1](NO_ANSWER)
+        if overdue:
+            self._room_again()
         if self._asked is not None and now - self._asked >= self._limits.enquire:
             self._give_up("the SMSC did not answer enquire_link")
             return
@@ -269,15 +293,15 @@ class SmppLink(asyncio.Protocol):
             return
         self.lost.set_result(reason)
         self._bound = False
+        self._buffer.clear()
         if self._watch is not None:
             self._watch.cancel()
         if self._bind is not None and not self._bind.done():
             self._bind.set_exception(LinkLost(reason))
         submits, self._submits = self._submits, {}
-        for _, future in submits.values():
-            future.set_result(NO_ANSWER)
-        while self._room:
-            self._wake_one()
+        for _, take in submits.values():
+            take(NO_ANSWER)
+        self._room_again()
         if self._transport is not None:
             self._transport.abort()
 

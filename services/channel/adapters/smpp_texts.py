@@ -102,10 +102,11 @@ def text_of(pieces: Sequence[Octets]) -> str:
 
     Pieces in one alphabet are joined before they are read: some handsets cut a character in two.
     """
-    return "".join(
+    text = "".join(
         _read(b"".join(piece.payload for piece in run), codec)
         for codec, run in groupby(pieces, key=lambda piece: piece.codec)
     )
+    return text.replace("\0", "")  # no database keeps it
 
 
 def _read(payload: bytes, codec: str) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.channel.adapters.smpp import SmppSettings, SmppTransport
+from services.channel.adapters.smpp import Patience, SmppSettings, SmppTransport
 from services.cli.providers.smsc import Smsc
 from tests.integration.channel_adapters.smsc_at_work import QUICK, REFERENCE_TAG, SmscAtWork
+
+PATIENCE = frozenset(Patience.__dataclass_fields__)
 
 
 @pytest.fixture
@@ -40,9 +42,11 @@ async def make_transport(smsc_place: SmscAtWork) -> AsyncIterator[Callable[..., 
                 limits=QUICK,
                 shortest_pause=0.02,
                 longest_pause=0.1,
-                write=2.0,
             )
-            transport = SmppTransport(replace(settings, **changes))
+            patience = replace(
+                Patience(write=2.0), **{name: changes.pop(name) for name in PATIENCE & changes.keys()}
+            )
+            transport = SmppTransport(replace(settings, **changes), patience=patience)
             stack.push_async_callback(transport.close)
             return transport
 

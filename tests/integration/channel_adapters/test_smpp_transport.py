@@ -103,19 +103,29 @@ async def test_messages_that_cannot_be_sent_are_refused_here(
     assert len(smsc_place.entries()) == 1
 
 
-async def test_throttling_is_transient_and_stops_the_batch(
+async def test_throttled_submits_go_again_at_a_lower_rate(
     smsc: Smsc, smsc_place: SmscAtWork, make_transport: MakeTransport
 ) -> None:
     smsc.faults.faults.throttle = 20
     transport = make_transport()
+    batch = [outgoing(number) for number in range(25)]
+    handed = await transport.send(batch)
+    assert outcomes(handed) == {HandOver.ACCEPTED: 25}
+    assert 0 < transport.smscs[0].rate < 100
+    assert sorted(smsc_place.taken()) == [message.message_id for message in batch]
+    assert len(smsc_place.entries()) == 45
+
+
+async def test_an_smsc_that_throttles_on_gives_the_batch_back(
+    smsc: Smsc, smsc_place: SmscAtWork, make_transport: MakeTransport
+) -> None:
+    smsc.faults.faults.throttle = 10_000
+    transport = make_transport(write=0.3)
     batch = [outgoing(number) for number in range(100)]
     handed = await transport.send(batch)
     assert outcomes(handed) == {HandOver.TRANSIENT: 100}
     assert len(smsc_place.entries()) < 60
     assert smsc_place.taken() == []
-    handed = await transport.send(batch)
-    assert outcomes(handed) == {HandOver.ACCEPTED: 100}
-    assert len(smsc_place.taken()) == 100
 
 
 async def test_an_answer_that_never_comes_is_unknown(

@@ -10,6 +10,7 @@
 6  test_06_the_state_of_a_cap_survives_a_restart
    test_06_a_permanent_failure_gives_its_slot_back_and_a_retry_takes_no_second
 7  test_07_with_one_slot_left_the_higher_priority_gets_it
+   test_07_the_last_slots_are_kept_for_what_matters_more
    test_07_a_blocked_sender_does_not_hold_up_others
 """
 
@@ -17,7 +18,7 @@ import asyncio
 from dataclasses import replace
 
 from services.channel.app.ports import HandOver
-from services.channel.domain.caps import Cap
+from services.channel.domain.caps import Cap, Reserve
 from services.channel.domain.contact import Permission, Reach
 from services.channel.domain.policies import Policies
 from services.channel.entrypoints.loops import SenderLoop
@@ -112,13 +113,15 @@ async def test_04_caps_count_per_channel_per_category_and_in_total(make_road: Ma
         )
     )
     email = (Channel.EMAIL,)
+    survey = {"category": Category.SURVEY, "channels": email}
+    retention = {"category": Category.RETENTION, "channels": email}
     attempts = [
-        (sales("a"), ""),
-        (sales("b"), "cap sms: 1 of at most 1 in 1d"),
-        (sales("c", category=Category.SURVEY, channels=email), ""),
-        (sales("d", category=Category.SURVEY, channels=email), "cap surveys: 1 of at most 1 in 1d"),
-        (sales("e", category=Category.RETENTION, channels=email), ""),
-        (sales("f", category=Category.RETENTION, channels=email), "cap total: 3 of at most 3 in 1d"),
+        (sales("a", **survey), ""),
+        (sales("b", **survey), "cap surveys: 1 of at most 1 in 1d"),
+        (sales("c"), ""),  # the survey went by mail, and is none of sales
+        (sales("d"), "cap sms: 1 of at most 1 in 1d"),
+        (sales("e", **retention), ""),
+        (sales("f", **retention), "cap total: 3 of at most 3 in 1d"),
     ]
     said = [(await road.take_one(action)).detail for action, _ in attempts]
     assert said == [expected for _, expected in attempts]
@@ -189,6 +192,13 @@ async def test_07_with_one_slot_left_the_higher_priority_gets_it(make_road: Make
     road = make_road(Policies(caps=(cap("day", 1),)))
     taken = await road.take(*(sales(number, priority=number) for number in (1, 3, 2)))
     assert [one.message.state for one in taken] == [REFUSED, PLANNED, REFUSED]
+
+
+async def test_07_the_last_slots_are_kept_for_what_matters_more(make_road: MakeRoad) -> None:
+    road = make_road(Policies(caps=(cap("day", 3, reserve=Reserve(1, from_priority=80)),)))
+    assert await states(road, sales(1), sales(2), sales(3)) == [PLANNED, PLANNED, REFUSED]
+    assert await states(road, sales(4, priority=79), sales(5, priority=80)) == [REFUSED, PLANNED]
+    assert await states(road, sales(6, priority=100)) == [REFUSED]  # the cap itself holds for everybody
 
 
 async def test_07_a_blocked_sender_does_not_hold_up_others(road: Road) -> None:

@@ -2,6 +2,7 @@
 
 23  test_23_the_same_request_id_gives_the_first_answer_again_also_when_it_was_an_error
     test_23_the_same_request_id_with_another_body_is_refused
+    test_23_a_caller_is_not_promised_what_was_refused_before
 24  test_24_an_event_taken_already_is_not_taken_again_whichever_replica_meets_it
     test_24_an_action_taken_already_is_not_taken_again_whichever_replica_meets_it
     test_24_a_keyed_journey_runs_once_per_key (names the tests that hold it)
@@ -16,60 +17,23 @@ from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 
 import pytest
-from rapport.channel.v1 import channel_pb2
-from rapport.types.v1 import vocabulary_pb2
 
 from services.channel.app.send import recover
 from services.channel.domain.caps import Cap
 from services.channel.domain.policies import Policies
-from services.channel.entrypoints.errors import CHANNEL_ERRORS
-from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.runtime.errors import RequestReusedError
-from services.runtime.status import StoredFailureError, failure_status
 from services.vocabulary.values import DAY
 from services.vocabulary.words import Category, Channel
+from tests.behaviours.asking import answer, reservation, servicer_of
 from tests.behaviours.conftest import MakeReplicas
 from tests.fakes.channel import make_action, reachable
-from tests.integration.channel.conftest import MakeRoad, Road, wired
+from tests.integration.channel.conftest import MakeRoad, Road
 from tests.integration.profile.asking import event, ingest
 from tests.integration.profile.conftest import running_profile
 from tests.integration.profile.test_ingest import ACCEPTED, DUPLICATE
 
 SALES = frozenset({Category.SALES})
 ONE_A_DAY = Policies(caps=(Cap("day", 1, DAY, SALES, SALES),))
-
-
-def servicer_of(road: Road) -> ChannelServicer:
-    return ChannelServicer(
-        database=road.database,
-        within=road.store.within,
-        store=road.store,
-        admission=road.admission,
-        inbox=road.inbox,
-        bell=InboxBell(),
-        clock=road.clock,
-    )
-
-
-def reservation(request_id: str, *numbers: int, customer: int = 1) -> channel_pb2.ReserveRequest:
-    actions = [
-        wired(make_action(number, customer, category=Category.SALES, channels=())) for number in numbers
-    ]
-    return channel_pb2.ReserveRequest(
-        request_id=request_id, channel=vocabulary_pb2.CHANNEL_APP, actions=actions
-    )
-
-
-async def answer(road: Road, request: channel_pb2.ReserveRequest) -> channel_pb2.ReserveResponse | str:
-    """The answer, or what the caller is told went wrong."""
-    try:
-        return await servicer_of(road).Reserve(request, None)  # type: ignore[arg-type]
-    except Exception as error:  # noqa: BLE001 - whatever the caller is told
-        status = (
-            error.status if isinstance(error, StoredFailureError) else failure_status(error, CHANNEL_ERRORS)
-        )
-        assert status is not None
-        return f"{status.code} {status.message}"
 
 
 async def test_23_the_same_request_id_gives_the_first_answer_again_also_when_it_was_an_error(
@@ -109,6 +73,17 @@ async def test_23_the_same_request_id_with_another_body_is_refused(
     with pytest.raises(RequestReusedError):
         await servicer_of(road).Reserve(reservation("r1", 2), None)  # type: ignore[arg-type]
     assert await road.slots() == (0 if first_was_wrong else 1)
+
+
+async def test_23_a_caller_is_not_promised_what_was_refused_before(make_road: MakeRoad) -> None:
+    road = make_road(ONE_A_DAY)
+    road.profile.reaches[1] = reachable(1, channels=(Channel.APP,))
+    app = (Channel.APP,)
+    both = [make_action(f"{number}", 1, category=Category.SALES, channels=app) for number in (1, 2)]
+    await road.take(*both)
+    found = await answer(road, reservation("r1", 1, 2))
+    assert [one.passed for one in found.answers] == [True, False]  # type: ignore[union-attr]
+    assert await road.slots() == 1
 
 
 async def test_24_an_event_taken_already_is_not_taken_again_whichever_replica_meets_it(

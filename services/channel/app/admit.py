@@ -161,12 +161,13 @@ class Admission:
     async def reserve(self, tx: MessageTransaction, one: Prepared, channel: Channel) -> Choice:
         """Passes an action through the gates for a caller who presents it; refused, it leaves no trace.
 
-        An action reserved before keeps its slot and passes again.
+        An action that passed before keeps its slot and passes again; one that was dispatched and refused, or
+        waits, has none to show and does not.
         """
         gathered = await self.gather(tx, [one])
         known = await tx.messages([(one.action.customer, one.message_id)])
         if one.message_id in known:
-            return Chosen(known[one.message_id].channel or channel)
+            return _found_before(known[one.message_id], channel)
         one.choices = (ChannelChoice(channel),)
         choice = self.choose(one, gathered, rendered=False)
         if isinstance(choice, Chosen):
@@ -280,6 +281,14 @@ def _recovered(messages: Sequence[Message], *, repeats: bool = True) -> dict[str
     held = sum(message.state is MessageState.QUARANTINED for message in messages)
     again = sum(message.resent and not message.is_over for message in messages) if repeats else 0
     return {"recovery.quarantined": held, "recovery.sent_again": again}
+
+
+def _found_before(message: Message, channel: Channel) -> Choice:
+    if message.waits:
+        return Waits(message.channel or channel, message.reason, message.detail, message.due_micros)
+    if message.gives_back_slot:
+        return Dropped(message.channel, message.reason or RefusalReason.EXPIRED, message.detail)
+    return Chosen(message.channel or channel)
 
 
 def _turn(action: Action) -> tuple[int, float, int]:

@@ -10,6 +10,7 @@ from services.channel.adapters.inbox import InboxTransport
 from services.channel.adapters.policies.folder import PolicyFolder
 from services.channel.adapters.profile import GrpcProfile
 from services.channel.adapters.smpp import SmppSettings, SmppTransport, see_bound
+from services.channel.adapters.storage.controls import CONTROLS_NOTICE, ControlWatch, PostgresControls
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
 from services.channel.adapters.storage.pruning import prunables
 from services.channel.adapters.storage.quarantine import ChannelPart, OutcomesReplay
@@ -24,10 +25,12 @@ from services.channel.app.send import Sender
 from services.channel.app.speech import Speech
 from services.channel.domain.rate import provider_pace
 from services.channel.entrypoints.actions import ActionsHandler, resend_action
+from services.channel.entrypoints.controls import ControlServicer
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.loops import (
     CareLoop,
     DueLoop,
+    HeldLoop,
     InboundLoop,
     ReceiptLoop,
     SenderLoop,
@@ -81,6 +84,7 @@ class Parts:
     store: PostgresStore
     profile: GrpcProfile
     policies: PolicyFolder
+    controls: ControlWatch
     admission: Admission
     desk: InboundDesk
     inbox: PostgresInbox
@@ -102,6 +106,9 @@ async def build_parts(role: Role) -> Parts:
     database = await open_database(role, MIGRATIONS)
     bus = await open_bus(role, needed=settings.role == "worker")
     await role.reach("partitions", lambda: settle_partitions(database, bus.jetstream, settings.partitions))
+    controls = ControlWatch(database, policies)
+    await role.reach("controls", controls.load)  # before anything is judged
+    role.supervise("controls", controls.run)
     clock = make_clock(settings.clock)
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
@@ -128,6 +135,7 @@ async def build_parts(role: Role) -> Parts:
         store=store,
         profile=profile,
         policies=policies,
+        controls=controls,
         admission=admission,
         desk=InboundDesk(
             store,
@@ -170,6 +178,13 @@ async def build_server_role(role: Role) -> None:
         bell=bell,
         clock=parts.clock,
     )
+    controls = ControlServicer(
+        database=parts.database,
+        within=PostgresControls,
+        policies=parts.policies,
+        clock=parts.clock,
+        tell=partial(parts.database.notify, CONTROLS_NOTICE),
+    )
     operations = OperationsService(
         SERVICE,
         ACTIONS,
@@ -194,6 +209,7 @@ async def build_server_role(role: Role) -> None:
     )
     served = [
         servicer.served(),
+        controls.served(),
         quarantine.served(),
         reconciliation.served(),
         operations.served(),
@@ -248,6 +264,7 @@ async def build_worker_role(role: Role) -> None:
         role.supervise(f"inbound-{name}", InboundLoop(parts.desk, transport).run)
     role.supervise("wake-senders", lambda: wake_senders(parts.database, PLANNED_NOTICE, loops))
     role.supervise("due", DueLoop(parts.store, parts.admission, parts.clock).run)
+    role.supervise("held", HeldLoop(parts.store, parts.clock, parts.controls.switches_changed).run)
     role.supervise("care", CareLoop(parts.store, parts.clock, parts.policies.refresh).run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     role.supervise("relay", relay.run)

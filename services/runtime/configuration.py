@@ -22,9 +22,17 @@ def digest_files(folder: Path, *patterns: str) -> dict[str, str]:
     for pattern in patterns:
         for path in sorted(folder.glob(pattern)):
             with suppress(OSError):
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                found[path.relative_to(folder).as_posix()] = digest[:32]
+                found[path.relative_to(folder).as_posix()] = _digest(path.read_bytes())
     return found
+
+
+def digest_text(text: str) -> str:
+    """The same of a text that holds in the place of a file."""
+    return _digest(text.encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 class WatchedFile:

@@ -304,7 +304,7 @@ class CapsMachine(RuleBasedStateMachine):
         road = self.company.roads[place]
         channel = action.channels[0].channel
         assert channel is not None
-        (prepared,) = await road.admission.prepare([action])
+        prepared = await road.admission.prepare([action])
         async with road.store.transaction() as tx:
             await road.admission.reserve(tx, prepared, channel)
 

@@ -14,6 +14,7 @@ SERVICES = {
     "decision": ["rapport.decision.v1.DecisionService", "rapport.decision.v1.RuleSetService"],
     "channel": [
         "rapport.channel.v1.ChannelService",
+        "rapport.channel.v1.ControlService",
         "rapport.channel.v1.QuarantineService",
         "rapport.channel.v1.ReconciliationService",
     ],

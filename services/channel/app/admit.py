@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.channel.app.campaigns import Spending
 from services.channel.app.ports import MissingTemplate, Rendered
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.speech import Speech
@@ -55,6 +56,7 @@ class Gathered:
     contacts: dict[int, list[Contact]]
     suppressed: Mapping[tuple[int, Channel], frozenset[SuppressedFor]]
     now_micros: int
+    spending: Spending
     slots: list[Contact] = field(default_factory=list)
     """Taken by this batch."""
 
@@ -69,6 +71,7 @@ class Gathered:
 
     def take_slot(self, message: Message, action: Action) -> None:
         """The message counts from now on, also for the rest of the batch."""
+        self.spending.take(action, message.cost_micros)
         contact = contact_of(message, self.now_micros, action.topic)
         self.contacts.setdefault(contact.customer, []).append(contact)
         self.slots.append(contact)
@@ -158,28 +161,39 @@ class Admission:
         await _tell(tx, judged, gathered)
         return judged
 
-    async def reserve(self, tx: MessageTransaction, one: Prepared, channel: Channel) -> Choice:
-        """Passes an action through the gates for a caller who presents it; refused, it leaves no trace.
+    async def reserve(
+        self, tx: MessageTransaction, prepared: Sequence[Prepared], channel: Channel
+    ) -> list[Choice]:
+        """Passes actions through the gates for a caller who presents them; refused, they leave no trace.
 
         An action that passed before keeps its slot and passes again; one that was dispatched and refused, or
         waits, has none to show and does not.
         """
-        gathered = await self.gather(tx, [one])
-        known = await tx.messages([(one.action.customer, one.message_id)])
-        if one.message_id in known:
-            return _found_before(known[one.message_id], channel)
-        one.choices = (ChannelChoice(channel),)
-        choice = self.choose(one, gathered, rendered=False)
-        if isinstance(choice, Chosen):
-            message = accept(one.action, one.message_id, gathered.now_micros)
-            message.hand_to_agent(gathered.now_micros, channel, "presented by the caller")
-            if is_contact(one.action, channel):
-                gathered.take_slot(message, one.action)
-            await tx.add([message], {})
-            await _tell(tx, [message], gathered)
-        elif isinstance(choice, Dropped):
-            REFUSALS.labels(choice.reason.name, one.action.category.value).inc()
-        return choice
+        for one in prepared:
+            one.choices = (ChannelChoice(channel),)
+        gathered = await self.gather(tx, prepared)
+        known = await tx.messages([(one.action.customer, one.message_id) for one in prepared])
+        choices: list[Choice] = []
+        fresh: list[Message] = []
+        for one in prepared:
+            if one.message_id in known:
+                choices.append(_found_before(known[one.message_id], channel))
+                continue
+            choice = self.choose(one, gathered, rendered=False)
+            choices.append(choice)
+            if isinstance(choice, Chosen):
+                message = known[one.message_id] = accept(one.action, one.message_id, gathered.now_micros)
+                message.campaign = gathered.spending.names(one.action)
+                message.cost_micros = self._cost(one, channel, rendered=False)
+                message.hand_to_agent(gathered.now_micros, channel, "presented by the caller")
+                if is_contact(one.action, channel):
+                    gathered.take_slot(message, one.action)
+                fresh.append(message)
+            elif isinstance(choice, Dropped):
+                REFUSALS.labels(choice.reason.name, one.action.category.value).inc()
+        await tx.add(fresh, {})
+        await _tell(tx, fresh, gathered)
+        return choices
 
     async def gather(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> Gathered:
         """Locks the customers, then reads what the gates look at."""
@@ -188,7 +202,9 @@ class Admission:
             await tx.lock_customers(customers)
             now_micros = self._clock.now_micros()
             contacts = await tx.contacts(customers, now_micros - longest_window(self._policies().caps))
-        return Gathered(contacts, await tx.suppressed(customers), now_micros)
+        spending = Spending(self._policies(), now_micros)
+        await spending.open(tx, [one.action for one in prepared])
+        return Gathered(contacts, await tx.suppressed(customers), now_micros, spending)
 
     def choose(self, one: Prepared, gathered: Gathered, *, rendered: bool = True) -> Choice:
         """Which channel the action takes, or what speaks against it; `rendered`: it must have words."""
@@ -196,6 +212,9 @@ class Admission:
         contacts = gathered.contacts_of(one)
 
         def state_of(channel: Channel) -> GateState:
+            campaigns, care = gathered.spending.states(
+                one.action, lambda: self._cost(one, channel, rendered=rendered)
+            )
             return GateState(
                 channel=channel,
                 reach=one.reach,
@@ -204,6 +223,9 @@ class Admission:
                 contacts=contacts,
                 suppressed=gathered.suppressed_for(one.person, channel),
                 breaks_quiet_hours=self._speech.breaks_quiet_hours(one.action, channel),
+                switches=policies.controls.switches,
+                campaigns=campaigns,
+                care=care,
             )
 
         def cannot_say(channel: Channel) -> str:
@@ -214,6 +236,7 @@ class Admission:
 
     def _apply(self, choice: Choice, one: Prepared, message: Message, gathered: Gathered) -> None:
         now_micros = gathered.now_micros
+        message.campaign = gathered.spending.names(one.action)
         match choice:
             case Chosen(channel):
                 message.word(self._wording(one, channel))
@@ -230,16 +253,26 @@ class Admission:
                     one.reach.zone,
                     any_hour=self._speech.breaks_quiet_hours(one.action, channel),
                 )
+                message.cost_micros = self._cost(one, channel)
                 gathered.take_slot(message, one.action)
                 if message.in_gap:
                     message.quarantine(now_micros, DETAIL)
             case Waits(channel, reason, detail, until_micros):
                 message.wait(now_micros, until_micros, channel, reason, detail)
+                if reason is RefusalReason.RATE_LIMITED:
+                    gathered.spending.pass_over(one.action)
                 if reason is RefusalReason.CONSENT_UNKNOWN:
                     rest = ASK_AGAIN_MICROS * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, no secret
                     message.retry_wall_micros = self._clock.wall_micros() + int(rest)
             case Dropped(channel, reason, detail):
                 message.refuse(now_micros, channel, reason, detail)
+
+    def _cost(self, one: Prepared, channel: Channel, *, rendered: bool = True) -> int:
+        """What the message costs there, in millionths; what has no words costs nothing."""
+        said = self._say(one, channel) if rendered else Rendered("")
+        if isinstance(said, MissingTemplate):
+            return 0
+        return self._policies().campaigns.cost(channel, said.segments)
 
     def _wording(self, one: Prepared, channel: Channel) -> Wording:
         said = self._said(one, channel)
@@ -272,6 +305,7 @@ class Admission:
 async def _tell(tx: MessageTransaction, messages: Sequence[Message], gathered: Gathered) -> None:
     """Takes the slots, publishes the outcomes and counts them."""
     await tx.take_slots(gathered.slots)
+    await gathered.spending.close(tx)
     await tx.publish(list(own_events(messages)))
     await tx.count(totals(messages))
 

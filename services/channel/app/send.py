@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import structlog
 
+from services.channel.app.campaigns import care_before_hand_over
 from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt, Transport
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.receipts import RECEIPT_STATES
@@ -227,14 +228,17 @@ class Sender:
         suppressed: Mapping[tuple[int, Channel], frozenset[SuppressedFor]],
         now_micros: int,
     ) -> Refused | None:
+        policies, action = self._policies(), action_of(message)
         state = GateState(
             channel=self.channel,
             reach=reach,
-            quiet=self._policies().quiet_hours,
+            quiet=policies.quiet_hours,
             suppressed=suppressed_for(suppressed, _person(message, reach), self.channel),
             breaks_quiet_hours=message.any_hour,
+            switches=policies.controls.switches,
+            care=care_before_hand_over(policies, action, message.campaign),
         )
-        verdict, _ = pass_gates(action_of(message), state, now_micros, HAND_OVER_GATES)
+        verdict, _ = pass_gates(action, state, now_micros, HAND_OVER_GATES)
         if (
             isinstance(verdict, Refused)
             and verdict.reason is RefusalReason.CONSENT_UNKNOWN

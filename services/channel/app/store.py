@@ -7,6 +7,7 @@ from typing import Protocol
 
 from services.channel.app.ports import Receipt
 from services.channel.domain.actions import Action
+from services.channel.domain.campaigns import CampaignUse
 from services.channel.domain.contact import Contact, SuppressedFor
 from services.channel.domain.gap import Gap
 from services.channel.domain.inbound import Written
@@ -92,6 +93,15 @@ class MessageTransaction(Protocol):
 
     async def take_slots(self, contacts: Sequence[Contact]) -> None:
         """Slots taken; the customers must be locked. One per message, however often it is tried."""
+
+    async def let_go(self, now_micros: int, limit: int) -> int:
+        """Messages that a kill switch holds are due now; how many were not yet."""
+
+    async def lock_campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
+        """Locks these campaigns until the end, after the customers; what each has used.
+
+        With the buckets from the moment given; None: only totals are needed.
+        """
 
     async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
         """Slots free again; taken ones need no lock to become free."""

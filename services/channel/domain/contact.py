@@ -31,6 +31,10 @@ class Contact:
     name: str
     time_micros: int
     topic: str = ""
+    campaign: str = ""
+    """Campaigns it counts for, with blanks between."""
+    cost_micros: int = 0
+    """What it costs them, in millionths of the currency."""
 
 
 @dataclass(frozen=True, slots=True)

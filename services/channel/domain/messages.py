@@ -115,6 +115,10 @@ class Message:
     """What said it: name/locale.channel@version; empty: not worded yet, or without a template."""
     segments: int = 0
     """How many text messages its text takes; 0: not worded yet, 1 where the channel has no segments."""
+    campaign: str = ""
+    """Campaigns it belongs to, with blanks between."""
+    cost_micros: int = 0
+    """What it costs, in millionths of the currency of the campaigns' policy; 0: not planned, or free."""
     wording: Wording | None = None
     """None: not rendered yet."""
     reworded: bool = False
@@ -330,6 +334,8 @@ def action_of(message: Message) -> Action:
         kind=message.kind,
         name=message.name,
         category=message.category,
+        rule_set=message.rule_set,
+        rule=message.rule,
         expires_micros=message.expires_micros,
         line=message.line,
         to_payer=message.to_payer,
@@ -348,4 +354,6 @@ def contact_of(message: Message, now_micros: int, topic: str = "") -> Contact:
         message.name,
         now_micros,
         topic,
+        campaign=message.campaign,
+        cost_micros=message.cost_micros,
     )

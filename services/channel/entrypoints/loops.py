@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from services.channel.app.admit import Admission
-from services.channel.app.due import take_due
+from services.channel.app.due import let_go, take_due
 from services.channel.app.inbound import InboundDesk
 from services.channel.app.ports import Inbound, Transport
 from services.channel.app.receipts import take_receipts
@@ -116,6 +116,25 @@ class DueLoop:
             seen_micros = self._clock.now_micros()
             if not await take_due(self._store, self._admission, self._clock):
                 await _changed(self._clock, seen_micros)
+
+
+class HeldLoop:
+    """Lets go what kill switches held, whenever those have changed, and once at the start."""
+
+    def __init__(self, store: MessageStore, clock: Clock, changed: asyncio.Event) -> None:
+        self._store = store
+        self._clock = clock
+        self._changed = changed
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._clock.wait_until(1)  # a process that has just started may not know the time yet
+            messages = await let_go(self._store, self._clock)
+            if messages:
+                _log.info("held_messages_let_go", messages=messages)
 
 
 class CareLoop:

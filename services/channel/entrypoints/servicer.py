@@ -213,11 +213,11 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         prepared: Sequence[Prepared],
         channel: Channel,
     ) -> channel_pb2.ReserveResponse:
-        await tx.lock_customers(sorted({customer for one in prepared for customer in one.person}))
-        answers = []
-        for one in prepared:
-            choice = await self._admission.reserve(tx, one, channel)
-            answers.append(translate.gate_answer(one.action.action_id, choice))
+        choices = await self._admission.reserve(tx, prepared, channel)
+        answers = [
+            translate.gate_answer(one.action.action_id, choice)
+            for one, choice in zip(prepared, choices, strict=True)
+        ]
         return channel_pb2.ReserveResponse(answers=answers)
 
 

@@ -46,6 +46,7 @@ class Road:
     clock: SetClock = field(default_factory=SetClock)
     renderer: SaysName = field(default_factory=SaysName)
     transport: SetTransport = field(default_factory=SetTransport)
+    policies_now: Callable[[], Policies] | None = None
 
     def __post_init__(self) -> None:
         self.profile = SetProfile(self.clock)
@@ -58,7 +59,7 @@ class Road:
     def another_admission(self) -> Admission:
         """As a second process would have it."""
         speech = Speech(catalogue(), self.renderer)
-        return Admission(self.store, self.profile, speech, lambda: self.policies, self.clock)
+        return Admission(self.store, self.profile, speech, self.policies_in_force, self.clock)
 
     def another_sender(self, transport: SetTransport, **kwargs: object) -> Sender:
         """As a second process would have it."""
@@ -66,10 +67,14 @@ class Road:
             self.store,
             self.profile,
             transport,
-            lambda: self.policies,
+            self.policies_in_force,
             self.clock,
             **kwargs,  # type: ignore[arg-type]
         )
+
+    def policies_in_force(self) -> Policies:
+        """Those that the test sets, or those of a process that follows the database."""
+        return self.policies_now() if self.policies_now is not None else self.policies
 
     async def take(self, *actions: Action, admission: Admission | None = None) -> list[Taken]:
         """Takes actions as one batch."""

@@ -101,7 +101,7 @@ async def test_contacts_of_other_systems_count_for_messages_and_for_what_callers
     assert (await road.take_one(sales(1))).state is MessageState.PLANNED
     (one,) = await road.admission.prepare([sales(2)])
     async with road.store.transaction() as tx:
-        choice = await road.admission.reserve(tx, one, Channel.APP)
+        (choice,) = await road.admission.reserve(tx, [one], Channel.APP)
     assert isinstance(choice, Dropped)
     assert (choice.reason, choice.next_micros) == (RefusalReason.NO_ADDRESS, None)
     road.profile.reaches[1] = reachable(
@@ -109,7 +109,7 @@ async def test_contacts_of_other_systems_count_for_messages_and_for_what_callers
     )
     (one,) = await road.admission.prepare([sales(2)])
     async with road.store.transaction() as tx:
-        choice = await road.admission.reserve(tx, one, Channel.APP)
+        (choice,) = await road.admission.reserve(tx, [one], Channel.APP)
     assert isinstance(choice, Dropped)
     assert (choice.reason, choice.next_micros) == (RefusalReason.CAPPED, NOON + 23 * HOUR)
     assert choice.detail == "cap tested: 2 of at most 2 in 1d"

@@ -1,6 +1,5 @@
 """The policies in force: files of a folder, read again when one changes, or documents in their place."""
 
-import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from services.channel.domain.campaigns import Campaigns
 from services.channel.domain.controls import Controls
 from services.channel.domain.inbound import Replies
 from services.channel.domain.policies import Policies
-from services.runtime.configuration import Digests, digest_files
+from services.runtime.configuration import Digests, digest_files, digest_text
 
 POLICY_FILES = ("campaigns.yaml", "caps.yaml", "law.yaml", "quiet_hours.yaml", "replies.yaml")
 """What the channel reads of rules/policies, and what may be put into force by a call."""
@@ -76,31 +75,35 @@ class PolicyFolder:
         if stamp == self._seen:
             return False
         self._seen = stamp
-        self._load(self._documents)
+        self._load()
         return True
 
-    def documents(self) -> Documents:
-        """What holds in the place of files."""
-        return self._documents
+    def names(self) -> tuple[str, ...]:
+        """The files in whose place documents may hold."""
+        return POLICY_FILES
 
     def check(self, documents: Documents) -> None:
         """Raises PolicyError when the policies could not be read with these documents."""
         self._read(documents)
 
-    def texts(self) -> dict[str, str]:
-        """Every policy as it would be read now, by file name; those that are not there are left out."""
+    def texts(self, documents: Documents) -> dict[str, str]:
+        """Every policy by file name, these documents before the files; what is not there is left out."""
         found = {}
         for name in POLICY_FILES:
-            if name in self._documents:
-                found[name] = self._documents[name]
+            if name in documents:
+                found[name] = documents[name]
             elif (self._folder / name).exists():
                 found[name] = (self._folder / name).read_text(encoding="utf-8")
         return found
 
     def put(self, documents: Documents) -> None:
-        """From now on these hold in the place of files; PolicyError leaves everything as it was."""
+        """From now on these hold in the place of files.
+
+        PolicyError leaves the policies as they were; the next time that a file changes all is read again.
+        """
         if documents != self._documents:
-            self._load(documents)
+            self._documents = dict(documents)
+            self._load()
 
     def control(self, controls: Controls) -> None:
         """From now on these hold."""
@@ -113,13 +116,11 @@ class PolicyFolder:
     def _read(self, documents: Documents) -> Policies:
         return load_policies(self._folder, self._default_zone, documents, country=self._country)
 
-    def _load(self, documents: Documents) -> None:
-        digests = self._digest() | {
-            name: hashlib.sha256(text.encode()).hexdigest()[:32] for name, text in documents.items()
-        }
+    def _load(self) -> None:
+        documents = self._documents
+        digests = self._digest() | {name: digest_text(text) for name, text in documents.items()}
         policies = self._read(documents)
         self._policies = replace(policies, controls=self._policies.controls)
-        self._documents = dict(documents)
         self._digests = digests
 
     def _digest(self) -> dict[str, str]:

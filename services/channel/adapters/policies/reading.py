@@ -13,6 +13,8 @@ from services.channel.domain.errors import PolicyError
 from services.vocabulary.words import Category, Channel
 
 Word = TypeVar("Word", Category, Channel)
+_LONGEST_LINE = 1000
+_DEEPEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ def read(source: Source) -> tuple[CommentedMap, Mistakes]:
     reader = YAML(typ="rt")
     try:
         text = source.text if isinstance(source, Document) else source.read_text(encoding="utf-8")
+        _check_shape(text, mistakes)
         content = reader.load(text)
     except OSError as error:
         raise mistakes.at(1, f"cannot be read ({error.strerror})", "put the file there") from error
@@ -59,6 +62,21 @@ def read(source: Source) -> tuple[CommentedMap, Mistakes]:
     if not isinstance(content, CommentedMap):
         raise mistakes.at(1, "is not a map", "begin with a key such as caps: or quiet:")
     return content, mistakes
+
+
+def _check_shape(text: str, mistakes: Mistakes) -> None:
+    """Raises PolicyError for what the YAML reader would take minutes for: brackets in brackets."""
+    depth = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if len(line) > _LONGEST_LINE:
+            raise mistakes.at(
+                number, f"has {len(line)} characters", f"write lines of {_LONGEST_LINE} at most"
+            )
+        for mark in line:
+            depth += (mark in "[{") - (mark in "]}")
+            if depth > _DEEPEST:
+                raise mistakes.at(number, "brackets are nested too deeply", f"nest {_DEEPEST} at most")
+        depth = max(0, depth)
 
 
 def line_of(content: CommentedMap, key: str) -> int:

@@ -45,6 +45,8 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "in_gap": ("boolean", lambda message: message.in_gap),
     "template": ("text", lambda message: message.template),
     "segments": ("int", lambda message: message.segments),
+    "campaign": ("text", lambda message: message.campaign),
+    "cost_micros": ("bigint", lambda message: message.cost_micros),
     "changes": ("int", lambda message: message.changes),
 }
 """Columns that change with the message's state."""

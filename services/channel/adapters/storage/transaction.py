@@ -3,11 +3,12 @@
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from services.channel.adapters.storage import inbound, outcomes, rates, rows, suppression
+from services.channel.adapters.storage import campaigns, inbound, outcomes, rates, rows, suppression
 from services.channel.adapters.storage.measure import measure
 from services.channel.app.ports import Receipt, ReceiptState
 from services.channel.app.store import MessageKey, QuarantineFilter
 from services.channel.domain.actions import Action
+from services.channel.domain.campaigns import CampaignUse
 from services.channel.domain.contact import Contact, SuppressedFor
 from services.channel.domain.errors import StaleWriteError
 from services.channel.domain.gap import Gap
@@ -215,9 +216,11 @@ class PostgresTransaction:
             return
         values = _keys([(contact.customer, contact.message_id) for contact in contacts])
         await self.raw.execute(
-            "INSERT INTO contact (customer, message_id, channel, category, name, time_micros, topic) "
+            "INSERT INTO contact (customer, message_id, channel, category, name, time_micros, topic, "
+            "campaign, cost_micros) "
             "SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], %(channels)s::text[], "
-            "%(categories)s::text[], %(names)s::text[], %(times)s::bigint[], %(topics)s::text[])",
+            "%(categories)s::text[], %(names)s::text[], %(times)s::bigint[], %(topics)s::text[], "
+            "%(campaigns)s::text[], %(costs)s::bigint[])",
             {
                 **values,
                 "channels": [contact.channel.value for contact in contacts],
@@ -225,16 +228,36 @@ class PostgresTransaction:
                 "names": [contact.name for contact in contacts],
                 "times": [contact.time_micros for contact in contacts],
                 "topics": [contact.topic for contact in contacts],
+                "campaigns": [contact.campaign for contact in contacts],
+                "costs": [contact.cost_micros for contact in contacts],
             },
+        )
+        await campaigns.spend(
+            self.raw, [(contact.campaign, contact.time_micros, contact.cost_micros) for contact in contacts]
         )
 
     async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
         """Slots free again."""
         if keys:
-            await self.raw.execute(
-                f"DELETE FROM contact WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
+            freed = await self.raw.rows(
+                f"DELETE FROM contact WHERE (customer, message_id) IN {_KEYS}"  # noqa: S608
+                "RETURNING campaign, time_micros, cost_micros",
                 _keys(keys),
             )
+            await campaigns.spend(self.raw, freed, back=True)
+
+    async def let_go(self, now_micros: int, limit: int) -> int:
+        """Lets messages that a kill switch held come before the gates at once."""
+        return await self.raw.execute(
+            "UPDATE message SET due_micros = %(now)s WHERE (customer, message_id) IN ("
+            "SELECT customer, message_id FROM message WHERE state = 'deferred' AND reason = 'KILLED' "
+            "AND due_micros > %(now)s ORDER BY number LIMIT %(limit)s FOR UPDATE SKIP LOCKED)",
+            {"now": now_micros, "limit": limit},
+        )
+
+    async def lock_campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
+        """Locks campaigns and reads what they have used."""
+        return await campaigns.lock_campaigns(self.raw, since)
 
     async def claim_planned(self, channel: Channel, wall_micros: int, limit: int) -> list[Message]:
         """Messages planned on the channel and not resting, locked."""

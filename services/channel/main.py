@@ -20,6 +20,7 @@ from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.adapters.templates import JinjaRenderer
 from services.channel.app.admit import Admission
 from services.channel.app.inbound import InboundDesk
+from services.channel.app.opt_in_link import OptInLinks
 from services.channel.app.ports import Transport
 from services.channel.app.send import Sender
 from services.channel.app.speech import Speech
@@ -41,8 +42,9 @@ from services.channel.entrypoints.loops import (
 from services.channel.entrypoints.quarantine import QuarantineServicer, QuarantineWatch
 from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
+from services.channel.entrypoints.suppression import SuppressionServicer
 from services.channel.entrypoints.translate import action_from_record, action_record
-from services.channel.mail_parts import mail_transport, web_endpoint
+from services.channel.mail_parts import links, mail_transport, web_endpoint
 from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
 from services.runtime.client import connect
@@ -212,6 +214,7 @@ async def build_server_role(role: Role) -> None:
         controls.served(),
         quarantine.served(),
         reconciliation.served(),
+        _suppression(role, parts).served(),
         operations.served(),
         recovery.served(),
     ]
@@ -221,6 +224,19 @@ async def build_server_role(role: Role) -> None:
     await server.start()
     role.ready["address"] = server.address
     role.ready["token_address"] = server.token_address
+
+
+def _suppression(role: Role, parts: Parts) -> SuppressionServicer:
+    """The suppression list, with links to opt in where links are served."""
+    served = links(MailSettings.of(role.settings))
+    return SuppressionServicer(
+        parts.database,
+        parts.store.within,
+        parts.store,
+        parts.profile,
+        None if served is None else OptInLinks(parts.admission, served, action_record, parts.clock),
+        parts.clock,
+    )
 
 
 async def _serve_web(role: Role, parts: Parts) -> None:

@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
     "messages": ("services.cli.commands.messages:messages", "Look at messages."),
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),
+    "suppression": (
+        "services.cli.commands.suppression:suppression",
+        "Keep the list of those who are not contacted.",
+    ),
     "reconcile": (
         "services.cli.commands.reconcile:reconcile",
         "Hold a provider's own report against our messages.",

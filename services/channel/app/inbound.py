@@ -8,7 +8,7 @@ from services.channel.app.admit import Admission, Prepared
 from services.channel.app.ports import Inbound, Rendered
 from services.channel.app.profile import IdentityPort
 from services.channel.app.store import MessageStore, MessageTransaction
-from services.channel.app.suppression import opt_in, opt_out
+from services.channel.app.suppression import lift_for, opt_out
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.contact import SuppressedFor
 from services.channel.domain.inbound import (
@@ -189,15 +189,14 @@ class InboundDesk:
                 message_id=written.message_id,
             )
         elif written.intent is Intent.START:
-            for customer in owner.person:
-                await opt_in(
-                    tx,
-                    self._clock,
-                    customer=customer,
-                    channel=written.channel,
-                    by=LiftedBy.PERSON,
-                    evidence=evidence,
-                )
+            await lift_for(
+                tx,
+                self._clock,
+                person=owner.person,
+                channel=written.channel,
+                by=LiftedBy.PERSON,
+                evidence=evidence,
+            )
 
 
 def _subject(came: Inbound) -> str:

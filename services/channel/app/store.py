@@ -14,7 +14,7 @@ from services.channel.domain.inbound import Written
 from services.channel.domain.messages import Change, Message
 from services.channel.domain.outcomes import OwnEvent
 from services.channel.domain.rate import Grant, Wish
-from services.channel.domain.suppression import LiftedBy, Suppression
+from services.channel.domain.suppression import LiftedBy, Suppression, SuppressionFilter
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 
 MessageKey = tuple[int, str]
@@ -57,7 +57,12 @@ class MessageTransaction(Protocol):
     ) -> Mapping[tuple[int, Channel], frozenset[SuppressedFor]]:
         """The suppression list of these customers: every reason that stands."""
 
-    async def suppress(self, entries: Sequence[Suppression]) -> list[Suppression]:
+    async def suppressions(self, wanted: SuppressionFilter, before: int, limit: int) -> list[Suppression]:
+        """Entries of the suppression list with numbers below `before` (0: the newest), newest first."""
+
+    async def suppress(
+        self, entries: Sequence[Suppression], by: LiftedBy = LiftedBy.PERSON
+    ) -> list[Suppression]:
         """Puts channels on the suppression list, with entries of the audit log; those that were new."""
 
     async def not_written(self, inbound_ids: Sequence[str]) -> set[str]:

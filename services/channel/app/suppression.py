@@ -8,6 +8,7 @@ from services.channel.domain.contact import SuppressedFor
 from services.channel.domain.replies import Intent, reply_event
 from services.channel.domain.suppression import (
     MAY_LIFT,
+    OWN_WORD,
     LiftedBy,
     Suppression,
     change_totals,
@@ -42,15 +43,18 @@ async def opt_out(
     of the message (empty: nothing is told, as for a bounce, or by who tells it otherwise).
     """
     entry = Suppression(customer, channel, reason, clock.now_micros(), evidence, message_id)
-    added = await suppress_all(tx, [entry])
+    own = reason in OWN_WORD
+    added = await suppress_all(tx, [entry], LiftedBy.PERSON if own else LiftedBy.STAFF)
     if said:
         await _tell(tx, added, entry.time_micros, said, Intent.STOP)
     return bool(added)
 
 
-async def suppress_all(tx: MessageTransaction, entries: Sequence[Suppression]) -> Sequence[Suppression]:
-    """The same for many, of whom nothing is told; those that were new."""
-    added = await tx.suppress(entries)
+async def suppress_all(
+    tx: MessageTransaction, entries: Sequence[Suppression], by: LiftedBy
+) -> Sequence[Suppression]:
+    """The same for many, of whom nothing is told; those that were new. `by`: whose doing it is."""
+    added = await tx.suppress(entries, by)
     await tx.count(change_totals([entry.reason for entry in added], lifted=False))
     return added
 
@@ -92,6 +96,25 @@ async def lift(
         await _tell(tx, removed[:1], clock.now_micros(), said, Intent.START)
     standing = await tx.suppressed([customer])
     return Lifted(lifted, standing.get((customer, channel), frozenset()))
+
+
+async def lift_for(
+    tx: MessageTransaction,
+    clock: Clock,
+    *,
+    person: Sequence[int],
+    channel: Channel,
+    by: LiftedBy,
+    evidence: str = "",
+) -> Lifted:
+    """The same under all ids of a person."""
+    done = [
+        await lift(tx, clock, customer=customer, channel=channel, by=by, evidence=evidence)
+        for customer in person
+    ]
+    return Lifted(
+        frozenset().union(*(one.lifted for one in done)), frozenset().union(*(one.standing for one in done))
+    )
 
 
 async def _tell(

@@ -9,7 +9,7 @@ from services.vocabulary.words import Channel
 
 
 class LiftedBy(StrEnum):
-    """Who takes a channel off the list."""
+    """Who puts a channel on the list, or takes it off."""
 
     PERSON = "person"
     """The customer, by START or a link sent to them."""
@@ -45,6 +45,15 @@ class Suppression:
     """The message that it answers; empty: none."""
     number: int = 0
     """Grows with every entry; 0: not stored yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressionFilter:
+    """Which entries; what is empty or None does not narrow."""
+
+    customers: tuple[int, ...] = ()
+    channel: Channel | None = None
+    reason: SuppressedFor | None = None
 
 
 def change_totals(reasons: Collection[SuppressedFor], *, lifted: bool) -> dict[str, int]:

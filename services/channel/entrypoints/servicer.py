@@ -158,9 +158,12 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
                 suggestion="take it from a listing",
             )
         message, history = found
+        async with self._store.transaction() as tx:
+            replies = await tx.replies_to(message_id)
         return channel_pb2.GetMessageResponse(
             message=translate.message_to_wire(message),
             history=[translate.change_to_wire(change) for change in history],
+            replies=[translate.reply_to_wire(one) for one in replies],
         )
 
     async def ListMessages(  # noqa: N802 - the proto's name

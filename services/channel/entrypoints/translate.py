@@ -9,6 +9,7 @@ from rapport.types.v1 import stream_pb2
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.choice import Choice, Chosen, Dropped, Waits
 from services.channel.domain.errors import InvalidActionError
+from services.channel.domain.inbound import Written
 from services.channel.domain.messages import Change, Message
 from services.vocabulary import wire
 from services.vocabulary.values import ValueMistake
@@ -74,7 +75,7 @@ def action_from_wire(wired: stream_pb2.Action) -> Action:
 
 
 def action_record(action: Action) -> bytes:
-    """An action of our own making, without parameters, as it would have come over the wire."""
+    """An action of our own making as it would have come over the wire."""
     return stream_pb2.Action(
         action_id=action.action_id,
         decision_id=action.decision_id,
@@ -88,9 +89,14 @@ def action_record(action: Action) -> bytes:
             stream_pb2.ChannelChoice(channel=wire.CHANNELS.to_wire(choice.channel))
             for choice in action.channels
         ],
+        parameters={
+            name: wire.value_to_wire(value, action.types.get(name))
+            for name, value in action.parameters.items()
+        },
         template=action.template,
         decided_micros=action.decided_micros,
         event_micros=action.event_micros,
+        expires_micros=action.expires_micros,
         line=action.line,
     ).SerializeToString()
 
@@ -139,6 +145,16 @@ def change_to_wire(change: Change) -> channel_pb2.MessageEvent:
         state=MESSAGE_STATES.to_wire(change.state),
         reason=wire.REFUSAL_REASONS.to_wire(change.reason),
         detail=change.detail,
+    )
+
+
+def reply_to_wire(written: Written) -> channel_pb2.Reply:
+    """What a customer wrote in answer to a message."""
+    return channel_pb2.Reply(
+        time=wire.timestamp(written.time_micros),
+        intent=written.intent.value,
+        text=written.text,
+        answer_message_id=written.answer_id,
     )
 
 

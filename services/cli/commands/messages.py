@@ -120,8 +120,17 @@ async def show(message_id: str, folder: Path, *, as_json: bool) -> None:
         }
         for event in answer.history
     ]
+    replies = [
+        {
+            "time": iso(reply.time),
+            "intent": reply.intent,
+            "text": reply.text,
+            "answer_message_id": reply.answer_message_id,
+        }
+        for reply in answer.replies
+    ]
     if as_json:
-        print_json({**told, "history": history})
+        print_json({**told, "history": history, "replies": replies})
         return
     for name, value in told.items():
         if value not in (None, ""):
@@ -132,6 +141,11 @@ async def show(message_id: str, folder: Path, *, as_json: bool) -> None:
         [tuple(entry.values()) for entry in history],
         empty="no history",
     )
+    if replies:
+        click.echo("\nThe customer wrote:")
+        print_table(
+            ("time", "intent", "text", "our answer"), [tuple(one.values()) for one in replies], empty=""
+        )
 
 
 @click.group()

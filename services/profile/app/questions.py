@@ -175,22 +175,27 @@ class Questions:
 
     async def owners(self, work: Work, subjects: Sequence[str]) -> list[SubjectOwner]:
         """Whose each subject is; what nobody has, or is no identity, belongs to customer 0."""
-        asked: list[tuple[Identity, ...]] = []
+        asked: list[int | tuple[Identity, ...]] = []
         for subject in subjects:
             try:
-                read = read_subject(subject, self._catalogue)
+                asked.append(read_subject(subject, self._catalogue))
             except InvalidRequestError:
-                read = ()
-            asked.append(read if isinstance(read, tuple) else ())
-        identities = {identity for item in asked for identity in item}
+                asked.append(())
+        identities = {identity for item in asked if isinstance(item, tuple) for identity in item}
         owners = await work.owners(identities) if identities else {}
-        found = [resolve(item, owners) if item else None for item in asked]
-        customers = await work.read_customers({one.customer for one in found if one is not None})
+        found: list[tuple[int, str]] = []
+        for item in asked:
+            one = resolve(item, owners) if isinstance(item, tuple) and item else None
+            if isinstance(item, int):
+                found.append((item, ""))
+            else:
+                found.append((one.customer, one.line) if one is not None else (0, ""))
+        customers = await work.read_customers({customer for customer, _ in found if customer})
         return [
-            SubjectOwner(one.customer, one.line, tuple(customers[one.customer].record.merged_customers))
-            if one is not None and one.customer in customers
+            SubjectOwner(customer, line, tuple(customers[customer].record.merged_customers))
+            if customer in customers
             else SubjectOwner(0)
-            for one in found
+            for customer, line in found
         ]
 
     async def contacts(

@@ -219,7 +219,14 @@ FILES = [
     for template in CATALOGUE.templates.values()
     for (locale, channel), path in template.files.items()
 ]
-PARAMETERS = {"plan": "m-20gb", "gb": 2, "eta": "18:00", "queue": "network-care", "note": "5 drops in 24 h"}
+PARAMETERS = {
+    "plan": "m-20gb",
+    "gb": 2,
+    "eta": "18:00",
+    "queue": "network-care",
+    "note": "5 drops in 24 h",
+    "link": "https://x.example/l/" + "t" * 68,
+}
 
 
 @pytest.mark.parametrize(("name", "channel", "path"), FILES)

@@ -658,7 +658,7 @@ class BatchResolveIdentitiesRequest(_message.Message):
     SUBJECTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 500; each one or several identities as kind:value, separated by spaces."""
+        """1 to 500; each one or several identities as kind:value, separated by spaces, or customer:<id>."""
 
     def __init__(
         self,

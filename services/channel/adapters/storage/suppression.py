@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from services.channel.domain.contact import SuppressedFor
-from services.channel.domain.suppression import OWN_WORD, LiftedBy, Suppression
+from services.channel.domain.suppression import LiftedBy, Suppression, SuppressionFilter
 from services.runtime.audit import Change, write_audit
 from services.runtime.database import Transaction
 from services.vocabulary.words import Channel
@@ -53,7 +53,29 @@ async def read(
     return listed
 
 
-async def add(raw: Transaction, entries: Sequence[Suppression]) -> list[Suppression]:
+async def listed(raw: Transaction, wanted: SuppressionFilter, before: int, limit: int) -> list[Suppression]:
+    """Entries with smaller numbers than `before` (0: from the newest), newest first."""
+    found = await raw.rows(
+        f"""
+        SELECT {COLUMNS} FROM suppression_entry
+        WHERE (%(before)s::bigint = 0 OR number < %(before)s)
+            AND (cardinality(%(customers)s::bigint[]) = 0 OR customer = ANY(%(customers)s::bigint[]))
+            AND (%(channel)s::text = '' OR channel = %(channel)s)
+            AND (%(reason)s::text = '' OR reason = %(reason)s)
+        ORDER BY number DESC LIMIT %(limit)s
+        """,  # noqa: S608 - columns are our own
+        {
+            "before": before,
+            "customers": list(wanted.customers),
+            "channel": wanted.channel.value if wanted.channel is not None else "",
+            "reason": wanted.reason.value if wanted.reason is not None else "",
+            "limit": limit,
+        },
+    )
+    return [read_entry(row) for row in found]
+
+
+async def add(raw: Transaction, entries: Sequence[Suppression], *, by: LiftedBy) -> list[Suppression]:
     """Puts channels on the list; those that were new. An entry given twice counts once."""
     if not entries:
         return []
@@ -78,7 +100,7 @@ async def add(raw: Transaction, entries: Sequence[Suppression]) -> list[Suppress
                 _target(entry),
                 None,
                 _state(entry),
-                actor=f"customer/{entry.customer}" if entry.reason in OWN_WORD else "",
+                actor=f"customer/{entry.customer}" if by is LiftedBy.PERSON else "",
             )
             for entry in added
         ),

@@ -16,7 +16,7 @@ from services.channel.domain.inbound import Written
 from services.channel.domain.messages import FINAL, Message
 from services.channel.domain.outcomes import OwnEvent
 from services.channel.domain.rate import Grant, Wish
-from services.channel.domain.suppression import LiftedBy, Suppression
+from services.channel.domain.suppression import LiftedBy, Suppression, SuppressionFilter
 from services.runtime.database import Transaction
 from services.runtime.outbox import Outbox
 from services.runtime.recovery import open_gap
@@ -138,9 +138,15 @@ class PostgresTransaction:
         """The suppression list of these customers."""
         return await suppression.read(self.raw, customers)
 
-    async def suppress(self, entries: Sequence[Suppression]) -> list[Suppression]:
+    async def suppressions(self, wanted: SuppressionFilter, before: int, limit: int) -> list[Suppression]:
+        """Entries of the suppression list with numbers below `before` (0: the newest), newest first."""
+        return await suppression.listed(self.raw, wanted, before, limit)
+
+    async def suppress(
+        self, entries: Sequence[Suppression], by: LiftedBy = LiftedBy.PERSON
+    ) -> list[Suppression]:
         """Puts channels on the suppression list."""
-        return await suppression.add(self.raw, entries)
+        return await suppression.add(self.raw, entries, by=by)
 
     async def not_written(self, inbound_ids: Sequence[str]) -> set[str]:
         """Of these messages that customers wrote, those that were not taken before."""

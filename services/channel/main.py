@@ -9,7 +9,7 @@ from pathlib import Path
 from services.channel.adapters.inbox import InboxTransport
 from services.channel.adapters.policies.folder import PolicyFolder
 from services.channel.adapters.profile import GrpcProfile
-from services.channel.adapters.smpp import SmppSettings, SmppTransport, see_bound
+from services.channel.adapters.smpp import SmppTransport, see_bound
 from services.channel.adapters.storage.controls import CONTROLS_NOTICE, ControlWatch, PostgresControls
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
 from services.channel.adapters.storage.pruning import prunables
@@ -47,6 +47,7 @@ from services.channel.entrypoints.translate import action_from_record, action_re
 from services.channel.mail_parts import links, mail_transport, web_endpoint
 from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
+from services.channel.sms_parts import sms_transport
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
 from services.runtime.configuration import ConfigurationLog, digest_files, file_sources
@@ -293,19 +294,9 @@ async def build_worker_role(role: Role) -> None:
 
 def _transports(own: ChannelSettings, mail: MailSettings, parts: Parts) -> list[Transport]:
     transports: list[Transport] = [InboxTransport(parts.inbox)]
-    if own.smsc is not None:
-        transports.append(
-            SmppTransport(
-                SmppSettings(
-                    host=own.smsc.host,
-                    port=own.smsc.port,
-                    system_id=own.smsc_system_id,
-                    password=own.smsc_password,
-                    sender=own.smsc_from,
-                    reference_tag=own.smsc_reference_tag,
-                ),
-            ),
-        )
+    sms = sms_transport(own)
+    if sms is not None:
+        transports.append(sms)
     if mail.relays:
         transports.append(mail_transport(mail, parts.clock))
     return transports

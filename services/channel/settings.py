@@ -21,8 +21,9 @@ class Peer:
 class ChannelSettings:
     """Providers: RAPPORT_SMSC (`host:port`; unset: text messages wait); mail's are in mail_settings.py.
 
-    With it _SYSTEM_ID, _PASSWORD_FILE, _FROM. RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND
-    limit all workers together (0: no limit; a quarter of a second's worth may go at once).
+    With it _SYSTEM_ID, _PASSWORD_FILE, _FROM; or RAPPORT_PROVIDERS_FILE instead: several SMSCs (docs/sms.md).
+    RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND limit all workers together (0: no limit; a quarter of
+    a second's worth may go at once).
     RAPPORT_SMSC_REFERENCE_TAG: vendor parameter that names our message to the SMSC (default 0x1401; 0: none).
     """
 
@@ -33,11 +34,19 @@ class ChannelSettings:
     sms_per_second: int = 0
     email_per_second: int = 0
     smsc_reference_tag: int = 0x1401
+    providers_file: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> "ChannelSettings":
         """Read from the settings of the process; SettingError names what is wrong."""
         smsc = _peer(settings, "smsc")
+        providers_file = settings.extra.get("providers_file", "")
+        if smsc is not None and providers_file:
+            raise SettingError(
+                "RAPPORT_SMSC and RAPPORT_PROVIDERS_FILE are both set",
+                field="RAPPORT_PROVIDERS_FILE",
+                suggestion="name the SMSC in the file only",
+            )
         return cls(
             smsc=smsc,
             smsc_system_id=settings.need("smsc_system_id") if smsc is not None else "",
@@ -46,6 +55,7 @@ class ChannelSettings:
             sms_per_second=_rate(settings, "sms_per_second"),
             email_per_second=_rate(settings, "email_per_second"),
             smsc_reference_tag=_vendor_tag(settings, "smsc_reference_tag"),
+            providers_file=providers_file,
         )
 
 

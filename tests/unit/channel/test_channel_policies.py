@@ -247,7 +247,13 @@ def test_settings_name_the_providers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "extra",
-    [{"smsc": "here"}, {"smsc": "h:0"}, {"smsc": "h:1"}, {"sms_per_second": "-1"}],
+    [
+        {"smsc": "here"},
+        {"smsc": "h:0"},
+        {"smsc": "h:1"},
+        {"sms_per_second": "-1"},
+        {"smsc": "h:1", "smsc_system_id": "x", "providers_file": "/etc/providers.yaml"},
+    ],
 )
 def test_wrong_settings_are_told(extra: dict[str, str]) -> None:
     with pytest.raises(SettingError):

@@ -1,6 +1,8 @@
 """SMPP PDUs: what a message becomes and what statuses mean, against published vectors."""
 
 import json
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,15 @@ import pytest
 
 from services.channel.adapters.smpp_pdus import (
     NotSendable,
+    SubmitRules,
     name_of,
     numbered,
     outcome_of,
     submits_of,
     validity_period,
 )
+from services.channel.adapters.smpp_senders import CountrySender, Numbering, Senders
+from services.channel.adapters.smpp_texts import Alphabet
 from services.channel.app.ports import HandOver, Outgoing
 from services.cli.providers.concatenation import part_of, text_of
 from services.cli.providers.smpp_wire import Command, FrameReader, read_submit
@@ -68,6 +73,53 @@ def test_parts_keep_their_reference_over_tries() -> None:
     parts = [part_of(read_submit(pdu[16:])) for pdu in first]
     assert [(part.part, part.parts) for part in parts] == [(1, 3), (2, 3), (3, 3)]
     assert len({part.reference for part in parts}) == 1
+
+
+def test_an_smsc_of_latin_1_gets_its_octets() -> None:
+    rules = SubmitRules(alphabet=Alphabet.LATIN_1)
+    for text, coding, octets in (
+        ("déjà {x}", 0, "déjà {x}".encode("latin-1")),
+        ("3 €", 8, "3 €".encode("utf-16-be")),
+        ("ê", 8, "ê".encode("utf-16-be")),
+    ):
+        (pdu,) = submits_of(message(text), "", 0, rules)
+        submit = read_submit(pdu[16:])
+        assert (submit.data_coding, submit.octets) == (coding, octets)
+    # Counted as the handset gets it: a brace takes two septets.
+    assert len(submits_of(message("{" * 81), "", 0, rules)) == 2
+
+
+def test_a_wide_reference_takes_an_octet_more() -> None:
+    rules = SubmitRules(wide_reference=True)
+    assert len(submits_of(message("x" * 304), "", 0, rules)) == 2
+    assert len(submits_of(message("x" * 305), "", 0, rules)) == 3
+    assert len(submits_of(message("ж" * 132), "", 0, rules)) == 2
+    parts = [part_of(read_submit(pdu[16:])) for pdu in submits_of(message("ж" * 133), "", 0, rules)]
+    assert [(part.part, part.parts) for part in parts] == [(1, 3), (2, 3), (3, 3)]
+    assert {part.reference for part in parts} == {zlib.crc32(message().message_id.encode()) & 0xFFFF}
+    assert b"".join(part.octets for part in parts).decode("utf-16-be") == "ж" * 133
+
+
+def test_a_long_text_goes_whole_where_the_smsc_cuts_it() -> None:
+    (pdu,) = submits_of(message("ж" * 300), "", 0, SubmitRules(payload=True))
+    submit = read_submit(pdu[16:])
+    assert submit.octets == ("ж" * 300).encode("utf-16-be")
+    assert (submit.esm_class, submit.registered_delivery) == (0, 1)
+    (short,) = submits_of(message("Hi"), "", 0, SubmitRules(payload=True))
+    assert read_submit(short[16:]).tlvs.keys() == {0x0204}
+
+
+def test_senders_by_country_are_typed_as_agreed() -> None:
+    senders = Senders("38080", {"US": CountrySender(letters=False)})
+    rules = SubmitRules(senders=senders, numbering=Numbering(short=(0, 9)))
+    (pdu,) = submits_of(message(address="+12025550199"), "Rapport", 0, rules)
+    assert pdu[17:19] == bytes((0, 9))
+    assert read_submit(pdu[16:]).source == "38080"
+    with pytest.raises(NotSendable, match="name a number"):
+        submits_of(message(address="+12025550199"), "Rapport", 0, replace(rules, senders=NO_NUMBER))
+
+
+NO_NUMBER = Senders("", {"US": CountrySender(letters=False)})
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from services.vocabulary.short_message import (
     decode_gsm7,
     decode_ucs2,
     encode_gsm7,
+    letters,
     split,
 )
 
@@ -104,3 +105,49 @@ def test_broken_octets_are_shown_as_such() -> None:
     assert decode_gsm7(b"\xff") == "\ufffd"
     assert decode_gsm7(b"\x1ba") == "a"
     assert decode_ucs2(b"\x00a\xd8") == "a\ufffd"
+
+
+@pytest.mark.parametrize(
+    "letter",
+    [
+        "🏳️\u200d🌈",
+        "👩\u200d👩\u200d👧\u200d👦",
+        "👍🏽",
+        "🇮🇹",
+        "e\u0301",
+        "ก็",
+        "हि",
+        "1\ufe0f\u20e3",
+        "شَّ",
+        "🏴\U000e0067\U000e007f",
+        "\r\n",
+    ],
+)
+def test_what_is_read_as_one_letter_stays_in_one_part(letter: str) -> None:
+    assert list(letters(f"a{letter}b")) == ["a", letter, "b"]
+    for before in range(60, 68):
+        text = "ж" * before + letter + "ж" * 70
+        parts = [decode_ucs2(payload) for payload in split(text, Coding.UCS2).payloads]
+        assert "".join(parts) == text
+        assert sum(letter in part for part in parts) == 1
+
+
+def test_flags_are_paired_from_their_first() -> None:
+    assert list(letters("🇮🇹🇫🇷🇩")) == ["🇮🇹", "🇫🇷", "🇩"]
+
+
+def test_a_letter_that_no_part_holds_is_cut_between_its_characters() -> None:
+    text = "e" + "\u0301" * 200
+    parts = split(text)
+    assert "".join(map(decode_ucs2, parts.payloads)) == text
+    assert max(map(len, parts.payloads)) <= 134
+
+
+@given(st.text(max_size=400), st.sampled_from([6, 7]))
+def test_any_text_comes_out_of_its_parts_as_it_went_in(text: str, header_octets: int) -> None:
+    parts = split(text, header_octets=header_octets)
+    decode = decode_gsm7 if parts.coding is Coding.GSM7 else decode_ucs2
+    assert "".join(decode(payload) for payload in parts.payloads) == text
+    if len(parts.payloads) > 1:
+        room = 140 - header_octets if parts.coding is Coding.UCS2 else (140 - header_octets) * 8 // 7
+        assert max(map(len, parts.payloads)) <= room

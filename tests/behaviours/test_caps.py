@@ -132,6 +132,7 @@ async def test_05_over_a_cap_sales_is_dropped_and_told(make_road: MakeRoad) -> N
     road = make_road(Policies(caps=(cap("day", 1),)))
     await road.take_one(sales(1))
     dropped = await road.take_one(sales(2))
+    await road.sender.turn()
     road.clock.now += 30 * DAY
     assert await road.due() == 0
     await road.sender.turn()

@@ -18,7 +18,7 @@ from importlib import import_module
 
 import pytest
 
-from services.channel.app.send import recover
+from services.channel.app.upkeep import recover
 from services.channel.domain.caps import Cap
 from services.channel.domain.policies import Policies
 from services.runtime.errors import RequestReusedError

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt, ReceiptState
 from services.channel.app.receipts import take_receipts
-from services.channel.app.send import expire, recover
+from services.channel.app.upkeep import expire, recover
 from services.channel.domain.actions import Action
 from services.channel.domain.caps import Cap, Reserve
 from services.channel.domain.policies import Policies

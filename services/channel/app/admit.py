@@ -16,14 +16,14 @@ from services.channel.domain.choice import Choice, Chosen, Dropped, Waits, choos
 from services.channel.domain.contact import Contact, Reach, SuppressedFor
 from services.channel.domain.gap import DETAIL, HELD_BACK, belongs_to
 from services.channel.domain.gates.verdict import GateState, is_contact
-from services.channel.domain.messages import Message, Wording, accept, contact_of
+from services.channel.domain.messages import Message, Wording, accept, contact_of, turn_of
 from services.channel.domain.outcomes import own_events, totals
 from services.channel.domain.policies import Policies
 from services.channel.domain.suppression import suppressed_for
 from services.runtime.clock import Clock
 from services.runtime.metrics import CAP_SECONDS, REFUSALS
 from services.vocabulary import ids
-from services.vocabulary.words import CATEGORY_FACTS, Channel, MessageState, RefusalReason
+from services.vocabulary.words import Channel, MessageState, RefusalReason
 
 ASK_AGAIN_MICROS = 2_000_000
 """How long, on the wall's clock, a message rests when the profile could not be asked."""
@@ -128,7 +128,7 @@ class Admission:
         gap = await tx.gap()
         fresh: dict[str, Message] = {}
         duplicates: set[int] = set()
-        for place in sorted(range(len(prepared)), key=lambda place: _turn(prepared[place].action)):
+        for place in sorted(range(len(prepared)), key=lambda place: turn_of(prepared[place].action)):
             one = prepared[place]
             if one.message_id in known or one.message_id in fresh:
                 duplicates.add(place)
@@ -151,7 +151,7 @@ class Admission:
         gathered = await self.gather(tx, prepared)
         stored = await tx.messages([(one.action.customer, one.message_id) for one in prepared])
         judged: list[Message] = []
-        for one in sorted(prepared, key=lambda one: _turn(one.action)):
+        for one in sorted(prepared, key=lambda one: turn_of(one.action)):
             message = stored.get(one.message_id)
             if message is not None and message.waits:
                 self._apply(self.choose(one, gathered), one, message, gathered)
@@ -323,7 +323,3 @@ def _found_before(message: Message, channel: Channel) -> Choice:
     if message.gives_back_slot:
         return Dropped(message.channel, message.reason or RefusalReason.EXPIRED, message.detail)
     return Chosen(message.channel or channel)
-
-
-def _turn(action: Action) -> tuple[int, float, int]:
-    return CATEGORY_FACTS[action.category].tier, -action.score, -action.priority

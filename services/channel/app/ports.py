@@ -113,7 +113,7 @@ class Transport(Protocol):
         """Stable name that, with a provider id, identifies a receipt, for example "smsc"."""
 
     async def send(self, batch: Sequence[Outgoing]) -> Sequence[Handed]:
-        """Hands over up to 256 messages; one answer each, in any order.
+        """Hands over up to 512 messages; one answer each, in any order. May be called again meanwhile.
 
         Never raises for a provider's sake: not connected is TRANSIENT for all, an answer that did not come
         within the transport's own bound (at most 15 s) is UNKNOWN. One bad message does not spoil the others.

@@ -3,33 +3,47 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import structlog
 
 from services.channel.app.campaigns import care_before_hand_over
+from services.channel.app.handing import (
+    lines_up,
+    outgoing_of,
+    person_of,
+    reach_as_stored,
+    readdress,
+    stop_at_gate,
+    take_outcome,
+    too_late,
+    unanswered,
+)
 from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt, Transport
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.receipts import RECEIPT_STATES
 from services.channel.app.store import MessageStore, MessageTransaction
-from services.channel.domain.backoff import wait_micros
-from services.channel.domain.choice import may_wait
-from services.channel.domain.contact import Permission, Reach, SuppressedFor
+from services.channel.app.upkeep import tell_all
+from services.channel.domain.contact import Reach, SuppressedFor
 from services.channel.domain.gates.order import HAND_OVER_GATES, pass_gates
 from services.channel.domain.gates.verdict import GateState, Refused
-from services.channel.domain.messages import Message, Wording, action_of
-from services.channel.domain.outcomes import own_events, totals
+from services.channel.domain.messages import Message, action_of
 from services.channel.domain.policies import Policies
 from services.channel.domain.rate import Pace, Wish
 from services.channel.domain.suppression import suppressed_for
 from services.runtime.clock import Clock
 from services.runtime.tracing import PRODUCER, spans
-from services.vocabulary.words import CATEGORY_FACTS, Category, Channel, MessageState, RefusalReason
+from services.vocabulary.words import Channel, MessageState, RefusalReason
 
 FRESH_MICROS = 2_000_000
 """A permission older than this, on the wall's clock, is asked for again before the hand-over."""
 BATCH = 128
-"""At once; also how many messages a crash during a hand-over leaves with an unknown outcome."""
+"""How many are handed over at once to begin with; also so many a crash leaves with an unknown outcome."""
+SMALLEST = 16
+"""At once to a provider that is slow or away."""
+LARGEST = 512
+"""At once to a provider that keeps up."""
+SLOW_SECONDS = 2.0
+"""A batch that takes longer was too large."""
 ANSWER_SECONDS = 20.0
 """How long a transport may take for a batch; what it has not answered by then is unknown."""
 LEASE_MICROS = 30_000_000
@@ -70,6 +84,8 @@ class Sender:
         self._answer_seconds = answer_seconds
         self._lease_micros = lease_micros
         self._failures = 0
+        self.batch = BATCH
+        """How many it hands over at once, by how the provider keeps up."""
         self.rest_micros = 0
         """Wall time to wait before the next turn: the provider is away, or at its rate."""
 
@@ -110,21 +126,21 @@ class Sender:
             fresh: list[tuple[Message, Reach | None]] = []
             for message in claimed:
                 if wall_micros - message.asked_wall_micros < FRESH_MICROS:
-                    fresh.append((message, _as_stored(message)))
+                    fresh.append((message, reach_as_stored(message)))
                 else:
                     message.retry_wall_micros = wall_micros + self._lease_micros  # nobody else takes it up
                     stale.append(message)
             ready += await self._judge(tx, fresh)
             await self._unused(tx, limit - len(ready) - len(stale))
             await tx.save(claimed)
-            await _tell(tx, claimed)
+            await tell_all(tx, claimed)
         return len(claimed), stale
 
     async def _room(self, tx: MessageTransaction) -> int:
         """How many the provider's pace lets go now, up to a batch."""
         if self._pace is None:
-            return BATCH
-        grant = (await tx.take_rates([Wish(self._pace, BATCH)]))[self._pace.name]
+            return self.batch
+        grant = (await tx.take_rates([Wish(self._pace, self.batch)]))[self._pace.name]
         if not grant.granted:
             self.rest_micros = max(1, grant.wait_micros)
         return grant.granted
@@ -150,7 +166,7 @@ class Sender:
             ready += passed
             await self._unused(tx, len(stale) - len(passed))
             await tx.save([message for message, _ in pairs])
-            await _tell(tx, [message for message, _ in pairs])
+            await tell_all(tx, [message for message, _ in pairs])
 
     async def _put_back(self, begun: Sequence[Message]) -> None:
         """Plans again what was, perhaps, committed as `sending` and was not handed over."""
@@ -168,7 +184,7 @@ class Sender:
         pairs: Sequence[tuple[Message, Reach | None]],
     ) -> list[Message]:
         """The last gates; what passes is about to be handed over, what does not gives its slot back."""
-        persons = {customer for message, reach in pairs for customer in _person(message, reach)}
+        persons = {customer for message, reach in pairs for customer in person_of(message, reach)}
         suppressed = await tx.suppressed(sorted(persons)) if pairs else {}
         ready: list[Message] = []
         given_back: list[Message] = []
@@ -176,13 +192,13 @@ class Sender:
         for message, reach in pairs:
             refused = self._refused(message, reach, suppressed, now_micros)
             if refused is None:
-                _readdress(message, reach)
+                readdress(message, reach)
                 ready.append(message)
             elif refused.reason is RefusalReason.CONSENT_UNKNOWN and refused.next_micros is not None:
                 rest = _REST_MICROS * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, no secret
                 message.retry_wall_micros = wall_micros + int(rest)
             else:
-                _stop(message, refused, now_micros)
+                stop_at_gate(message, refused, now_micros)
                 given_back.append(message)
         await tx.give_back_slots([(message.customer, message.message_id) for message in given_back])
         ready = await self._with_room(tx, ready, wall_micros)
@@ -208,15 +224,15 @@ class Sender:
             else:
                 lanes.setdefault(lane, []).append(message)
         grants = await tx.take_rates(
-            [Wish(lane, len(found), sum(map(_lines_up, found))) for lane, found in lanes.items()]
+            [Wish(lane, len(found), sum(map(lines_up, found))) for lane, found in lanes.items()]
         )
         for lane, found in lanes.items():
-            found.sort(key=_lines_up)
+            found.sort(key=lines_up)
             grant = grants[lane.name]
             free += found[: grant.granted]
             places = {False: 0, True: 0}
             for message in found[grant.granted :]:
-                queued = _lines_up(message)
+                queued = lines_up(message)
                 message.retry_wall_micros = wall_micros + grant.rests(places[queued], queued=queued)
                 places[queued] += 1
         return free
@@ -233,7 +249,7 @@ class Sender:
             channel=self.channel,
             reach=reach,
             quiet=policies.quiet_hours,
-            suppressed=suppressed_for(suppressed, _person(message, reach), self.channel),
+            suppressed=suppressed_for(suppressed, person_of(message, reach), self.channel),
             breaks_quiet_hours=message.any_hour,
             switches=policies.controls.switches,
             care=care_before_hand_over(policies, action, message.campaign),
@@ -252,16 +268,17 @@ class Sender:
         # a process that stood still since its claim must not hand over what another may have taken up
         latest = self._clock.wall_micros() + int(self._answer_seconds * 1_000_000)
         batch = [
-            _outgoing(message, now_micros) for message in messages if message.retry_wall_micros >= latest
+            outgoing_of(message, now_micros) for message in messages if message.retry_wall_micros >= latest
         ]
-        outcomes = {message.message_id: _too_late(message) for message in messages}
-        outcomes |= {outgoing.message_id: _unanswered(outgoing) for outgoing in batch}
+        outcomes = {message.message_id: too_late(message) for message in messages}
+        outcomes |= {outgoing.message_id: unanswered(outgoing) for outgoing in batch}
         traces = {message.message_id: message.trace for message in messages}
         about = {"rapport.channel": self.channel.value}
+        began = self._clock.monotonic()
         with spans(f"hand over {self.channel.value}", traces, kind=PRODUCER, attributes=about) as own:
             if batch:
                 outcomes |= {handed.message_id: handed for handed in await self._send(batch)}
-        self._rest_after(list(outcomes.values()))
+        self._rest_after(list(outcomes.values()), self._clock.monotonic() - began)
         for message in messages:
             message.trace = own.get(message.message_id, "")  # what is told of it comes after the hand-over
         await self._keep(messages, outcomes)
@@ -321,7 +338,7 @@ class Sender:
         now_micros, wall_micros = self._clock.now_micros(), self._clock.wall_micros()
         for message in messages:
             message.was_stored()
-            _take_outcome(message, outcomes[message.message_id], now_micros, wall_micros)
+            take_outcome(message, outcomes[message.message_id], now_micros, wall_micros)
             receipt = early.get(message.message_id)
             if receipt is not None:
                 message.receipt(now_micros, RECEIPT_STATES[receipt.state], receipt.detail)
@@ -329,7 +346,7 @@ class Sender:
         await tx.give_back_slots(
             [(message.customer, message.message_id) for message in messages if message.gives_back_slot],
         )
-        await _tell(tx, messages)
+        await tell_all(tx, messages)
 
     async def _early(
         self,
@@ -351,120 +368,20 @@ class Sender:
             early |= await tx.handed_over(provider, taken[provider])
         return early
 
-    def _rest_after(self, outcomes: Sequence[Handed]) -> None:
-        """A provider that takes nothing is tried with one batch at a time, at growing distances."""
-        if any(handed.outcome is not HandOver.TRANSIENT for handed in outcomes):
+    def _rest_after(self, outcomes: Sequence[Handed], seconds: float) -> None:
+        """A provider that takes nothing is tried with a small batch at a time, at growing distances.
+
+        One that keeps up gets more at once.
+        """
+        refused = sum(handed.outcome is HandOver.TRANSIENT for handed in outcomes)
+        if refused < len(outcomes):
             self._failures = 0
+            if refused > len(outcomes) // 8 or seconds > SLOW_SECONDS:
+                self.batch = max(SMALLEST, self.batch // 2)
+            elif len(outcomes) >= self.batch:
+                self.batch = min(LARGEST, self.batch * 2)
             return
         self._failures += 1
+        self.batch = SMALLEST
         full = min(_PROBE_LONGEST_MICROS, _PROBE_FIRST_MICROS << min(self._failures - 1, 16))
         self.rest_micros = int(full * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
-
-
-async def recover(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
-    """Takes up messages whose sender died during the hand-over; how many there were.
-
-    Mandatory and service messages are handed over again; the others end as HANDOVER_UNKNOWN, with their slot.
-    """
-    async with store.transaction() as tx:
-        lost = await tx.claim_lost(clock.wall_micros(), limit)
-        now_micros = clock.now_micros()
-        for message in lost:
-            message.lost_sight(now_micros, 0, "the sender ended before the provider's answer was kept")
-        await tx.save(lost)
-        await _tell(tx, lost)
-    return len(lost)
-
-
-async def expire(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
-    """Ends planned messages whose validity is over and gives their slots back; how many there were."""
-    async with store.transaction() as tx:
-        now_micros = clock.now_micros()
-        over = await tx.claim_expired(now_micros, limit)
-        for message in over:
-            message.refuse(now_micros, message.channel, RefusalReason.EXPIRED, "no provider took it in time")
-        await tx.save(over)
-        await tx.give_back_slots([(message.customer, message.message_id) for message in over])
-        await _tell(tx, over)
-    return len(over)
-
-
-async def _tell(tx: MessageTransaction, messages: Sequence[Message]) -> None:
-    await tx.publish(list(own_events(messages)))
-    await tx.count(totals(messages))
-
-
-def _person(message: Message, reach: Reach | None) -> tuple[int, ...]:
-    """All ids of the person, as far as they are known."""
-    return (message.customer, *(reach.merged if reach is not None else ()))
-
-
-def _as_stored(message: Message) -> Reach:
-    """What the profile said a moment ago, as the message remembers it."""
-    address = message.wording.address if message.wording is not None else ""
-    permissions = {message.channel: Permission(True, address=address)} if message.channel is not None else {}
-    return Reach(True, message.asked_wall_micros, permissions, message.zone)
-
-
-def _readdress(message: Message, reach: Reach | None) -> None:
-    """Takes over what the profile says now: where to, and that it was asked."""
-    if reach is None or message.channel is None:
-        return
-    message.asked_wall_micros = reach.asked_wall_micros
-    message.zone = reach.zone
-    address = reach.permissions[message.channel].address
-    wording = message.wording or Wording()
-    if wording.address != address:
-        message.word(replace(wording, address=address))
-
-
-def _stop(message: Message, refused: Refused, now_micros: int) -> None:
-    """Waits for a better time if its category does and there is one before it expires; else it is refused."""
-    until = refused.next_micros
-    in_time = until is not None and not 0 < message.expires_micros <= until
-    if until is not None and in_time and may_wait(message.category, refused):
-        message.wait(now_micros, until, message.channel, refused.reason, refused.detail)
-    else:
-        message.refuse(now_micros, message.channel, refused.reason, refused.detail)
-
-
-def _lines_up(message: Message) -> bool:
-    return CATEGORY_FACTS[message.category].tier >= CATEGORY_FACTS[Category.RETENTION].tier
-
-
-def _outgoing(message: Message, now_micros: int) -> Outgoing:
-    wording = message.wording or Wording()
-    return Outgoing(
-        message_id=message.message_id,
-        customer=message.customer,
-        address=wording.address,
-        text=wording.text,
-        subject=wording.subject,
-        html=wording.html,
-        sender=wording.sender,
-        category=message.category,
-        name=message.name,
-        validity_micros=message.expires_micros - now_micros if message.expires_micros else 0,
-        again=message.resent,
-    )
-
-
-def _take_outcome(message: Message, handed: Handed, now_micros: int, wall_micros: int) -> None:
-    retry_micros = wall_micros + wait_micros(message.attempts, random.random())  # noqa: S311 - no secret
-    match handed.outcome:
-        case HandOver.ACCEPTED:
-            message.taken_by_provider(now_micros)
-        case HandOver.TRANSIENT:
-            message.try_again(now_micros, retry_micros, handed.detail)
-        case HandOver.PERMANENT:
-            message.rejected(now_micros, handed.detail)
-        case HandOver.UNKNOWN:
-            message.lost_sight(now_micros, retry_micros, handed.detail)
-
-
-def _unanswered(outgoing: Outgoing) -> Handed:
-    return Handed(outgoing.message_id, HandOver.UNKNOWN, detail="the provider did not answer")
-
-
-def _too_late(message: Message) -> Handed:
-    return Handed(message.message_id, HandOver.TRANSIENT, detail="not handed over: the sender stood still")

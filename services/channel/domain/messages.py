@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from struct import Struct
 
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact
@@ -16,6 +17,8 @@ from services.vocabulary.words import (
 )
 
 _S = MessageState
+_SCORE, _BITS = Struct(">f"), Struct(">I")
+_MOST_SCORE = 1e30
 
 TRANSITIONS: Mapping[MessageState, frozenset[MessageState]] = {
     _S.ACCEPTED: frozenset({_S.PLANNED, _S.DEFERRED, _S.SENT, _S.EXPIRED, _S.REFUSED}),
@@ -42,6 +45,10 @@ REPEATABLE = frozenset({Channel.APP})
 
 HOLDS_SLOT = frozenset({_S.PLANNED, _S.SENDING, _S.SENT, _S.DELIVERED, _S.QUARANTINED})
 """Through the gates: it counts for caps."""
+
+
+LONGEST_HAND_OVER_MICROS = 72 * 3_600_000_000
+"""After so long, in business time, a message that never expires is not handed over any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,8 @@ class Message:
     expires_micros: int = 0
     trace: str = ""
     """The trace of what led to it (W3C traceparent)."""
+    turn: int = 0
+    """Lower goes first where not all can go at once."""
     state: MessageState = MessageState.ACCEPTED
     reason: RefusalReason | None = None
     detail: str = ""
@@ -102,6 +111,8 @@ class Message:
     attempts: int = 0
     resent: bool = False
     """Handed over before with an outcome that nobody knows."""
+    ends_micros: int = 0
+    """Not handed over at or after this moment; 0: not planned yet, or planned before there was an end."""
     asked_wall_micros: int = 0
     """When the profile was last asked whether it may be sent, on the wall's clock."""
     zone: str = ""
@@ -125,6 +136,8 @@ class Message:
     """The wording is not stored yet."""
     new_changes: list[Change] = field(default_factory=list)
     """Steps not stored yet."""
+    loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)
+    """What the database holds of what changes, in its own words; empty: not known."""
 
     @property
     def is_task(self) -> bool:
@@ -173,6 +186,7 @@ class Message:
         self.asked_wall_micros = asked_wall_micros
         self.zone = zone
         self.due_micros = now_micros
+        self.ends_micros = self.expires_micros or now_micros + LONGEST_HAND_OVER_MICROS
         self.retry_wall_micros = 0
         self._to(MessageState.PLANNED, now_micros)
 
@@ -266,6 +280,7 @@ class Message:
         """Out of quarantine; the profile is asked anew before it is sent."""
         self.in_gap = False
         self.asked_wall_micros = 0
+        self.ends_micros = self.expires_micros or now_micros + LONGEST_HAND_OVER_MICROS
         self.retry_wall_micros = 0
         self._to(MessageState.PLANNED, now_micros, detail="released from quarantine")
 
@@ -320,10 +335,21 @@ def accept(action: Action, message_id: str, now_micros: int) -> Message:
         to_payer=action.to_payer,
         accepted_micros=now_micros,
         expires_micros=action.expires_micros,
+        turn=turn_of(action),
         due_micros=now_micros,
     )
     message._record(now_micros)  # noqa: SLF001 - its own maker
     return message
+
+
+def turn_of(action: Action) -> int:
+    """Where it stands among others that wait: tier, then the higher score, then the higher priority."""
+    score = min(max(action.score, -_MOST_SCORE), _MOST_SCORE)
+    bits: int = _BITS.unpack(_SCORE.pack(score))[0]
+    rising = bits ^ 0xFFFF_FFFF if bits >> 31 else bits | 0x8000_0000  # as the numbers are ordered
+    priority = min(max(action.priority, -(1 << 15)), (1 << 15) - 1) + (1 << 15)
+    tier = CATEGORY_FACTS[action.category].tier
+    return tier << 48 | (0xFFFF_FFFF - rising) << 16 | (0xFFFF - priority)
 
 
 def action_of(message: Message) -> Action:
@@ -336,7 +362,7 @@ def action_of(message: Message) -> Action:
         category=message.category,
         rule_set=message.rule_set,
         rule=message.rule,
-        expires_micros=message.expires_micros,
+        expires_micros=message.ends_micros or message.expires_micros,
         line=message.line,
         to_payer=message.to_payer,
     )

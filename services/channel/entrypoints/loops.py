@@ -12,8 +12,9 @@ from services.channel.app.due import let_go, take_due
 from services.channel.app.inbound import InboundDesk
 from services.channel.app.ports import Inbound, Transport
 from services.channel.app.receipts import take_receipts
-from services.channel.app.send import Sender, expire, recover
+from services.channel.app.send import Sender
 from services.channel.app.store import MessageStore
+from services.channel.app.upkeep import expire, recover
 from services.channel.domain.errors import PolicyError
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -47,15 +48,34 @@ class SenderLoop:
         self._wake.set()
 
     async def run(self) -> None:
-        """Sends until stopped."""
-        while not self._stopping.is_set():
-            self._wake.clear()
-            with promised("hand-over", _TURN_SECONDS):
-                handled = await self._sender.turn()
-            if self._sender.rest_micros:
-                await _wait(self._stopping, self._sender.rest_micros / _MICROS)
-            elif not handled:
-                await _wait(self._wake, _SWEEP_SECONDS)
+        """Sends until stopped; while much waits one turn begins as another is at the provider."""
+        beside: asyncio.Task[int] | None = None
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                handled = await self._turn("hand-over")
+                if beside is not None and beside.done():
+                    beside.result()
+                    beside = None
+                if self._sender.rest_micros:
+                    await _wait(self._stopping, self._sender.rest_micros / _MICROS)
+                elif not handled:
+                    await _wait(self._wake, _SWEEP_SECONDS)
+                elif beside is None and handled >= self._sender.batch // 2:
+                    beside = asyncio.get_running_loop().create_task(self._turn("hand-over-beside"))
+        except asyncio.CancelledError:
+            if beside is not None:
+                beside.cancel()
+            raise
+        finally:
+            if beside is not None and not beside.cancelling():
+                await asyncio.wait([beside])  # what it began is kept
+        if beside is not None:
+            beside.result()
+
+    async def _turn(self, name: str) -> int:
+        with promised(name, _TURN_SECONDS):
+            return await self._sender.turn()
 
 
 class ReceiptLoop:

@@ -8,8 +8,10 @@ import pytest
 from services.channel.adapters.storage.transaction import PostgresTransaction
 from services.channel.app.ports import HandOver, Receipt, ReceiptState
 from services.channel.app.receipts import take_receipts
-from services.channel.app.send import expire, recover
+from services.channel.app.send import BATCH, SMALLEST
+from services.channel.app.upkeep import expire, recover
 from services.runtime.errors import UnavailableError
+from services.vocabulary.values import HOUR
 from services.vocabulary.words import ActionKind, Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import always, make_action, reachable
 from tests.integration.channel.conftest import Road
@@ -381,3 +383,66 @@ async def test_in_another_zone_and_language_the_address_comes_fresh(road: Road) 
     await road.sender.turn()
     assert [one.address for one in road.transport.sent] == ["new-number"]
     assert (await road.stored(message)).state is MessageState.SENT
+
+
+async def test_when_a_provider_comes_back_what_matters_goes_first_and_what_expired_does_not(
+    road: Road,
+) -> None:
+    later = road.clock.now + 2 * HOUR
+    kinds = [
+        (Category.SALES, 5.0, later),
+        (Category.SALES, 9.0, road.clock.now + HOUR),
+        (Category.SALES, 9.0, later),
+        (Category.SERVICE, 0.0, 0),
+        (Category.MANDATORY, 0.0, 0),
+        (Category.SERVICE, 0.0, 0),
+    ]
+    await road.take(
+        *(
+            make_action(
+                number,
+                number,
+                category=category,
+                score=score,
+                expires_micros=expires,
+                name="surcharge-notice",  # it has the ground that a mandatory one needs
+            )
+            for number, (category, score, expires) in enumerate(kinds, start=1)
+        )
+    )
+    road.transport.answer = always(HandOver.TRANSIENT, "not connected")
+    await road.sender.turn()
+    road.transport.sent.clear()
+    road.transport.answer = road.transport.accept
+    road.clock.now += HOUR
+    road.clock.wall += HOUR
+    while await road.sender.turn():
+        pass
+    assert [sent.customer for sent in road.transport.sent] == [5, 4, 6, 3, 1]
+    assert ("action.expired", "EXPIRED") in await road.told()
+
+
+async def test_a_message_that_never_expires_is_given_up_after_three_days(road: Road) -> None:
+    first = await road.take_one(make_action(1, 1))
+    second = await road.take_one(make_action(2, 2))
+    road.transport.answer = always(HandOver.TRANSIENT, "not connected")
+    await road.sender.turn()
+    road.clock.now += 72 * HOUR - 1
+    assert await expire(road.store, road.clock) == 0
+    road.clock.now += 1
+    road.clock.wall += HOUR
+    await road.sender.turn()  # the sender does not hand it over either
+    assert (await road.stored(first)).state is MessageState.EXPIRED
+    await expire(road.store, road.clock)
+    stored = await road.stored(second)
+    assert (stored.state, stored.reason) == (MessageState.EXPIRED, RefusalReason.EXPIRED)
+    assert await road.slots() == 0
+
+
+async def test_a_provider_that_keeps_up_gets_more_at_once_and_one_that_is_away_little(road: Road) -> None:
+    await road.take(*(make_action(number, number) for number in range(1, 200)))
+    assert await road.sender.turn() == BATCH
+    assert road.sender.batch == 2 * BATCH
+    road.transport.answer = always(HandOver.TRANSIENT, "not connected")
+    await road.sender.turn()
+    assert road.sender.batch == SMALLEST

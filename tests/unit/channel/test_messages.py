@@ -1,5 +1,7 @@
 """The states of a message, and what is told of them."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,11 +9,11 @@ from hypothesis import strategies as st
 from services.channel.domain.actions import Action
 from services.channel.domain.backoff import FIRST_MICROS, LONGEST_MICROS, wait_micros
 from services.channel.domain.errors import IllegalTransitionError
-from services.channel.domain.messages import FINAL, TRANSITIONS, Message, accept, contact_of
+from services.channel.domain.messages import FINAL, TRANSITIONS, Message, accept, contact_of, turn_of
 from services.channel.domain.outcomes import PUBLISHED, own_events, totals
 from services.channel.domain.rate import Grant, Pace, provider_pace
 from services.vocabulary import ids
-from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
+from services.vocabulary.words import CATEGORY_FACTS, Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import NOON, make_action
 
 
@@ -179,3 +181,29 @@ def test_a_provider_takes_a_quarter_of_a_second_at_once() -> None:
     assert provider_pace("sms", 50) == Pace("provider:sms", 50, 12)
     assert provider_pace("sms", 1) == Pace("provider:sms", 1, 1)
     assert provider_pace("sms", 0) is None
+
+
+_SCORES = st.integers(-1000, 1000).map(lambda eighths: eighths / 8)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(Category)), _SCORES, st.integers(-100, 100)), min_size=2, max_size=8
+    )
+)
+def test_what_goes_first_is_tier_then_score_then_priority(drawn: list[tuple[Category, float, int]]) -> None:
+    def said(one: tuple[Category, float, int]) -> tuple[int, float, int]:
+        category, score, priority = one
+        return CATEGORY_FACTS[category].tier, -score, -priority
+
+    def turn(one: tuple[Category, float, int]) -> int:
+        category, score, priority = one
+        return turn_of(make_action(1, category=category, score=score, priority=priority))
+
+    assert [said(one) for one in sorted(drawn, key=turn)] == sorted(said(one) for one in drawn)
+    assert all(0 <= turn(one) < 1 << 63 for one in drawn)
+
+
+@pytest.mark.parametrize(("score", "priority"), [(math.inf, 1 << 40), (-math.inf, -(1 << 40))])
+def test_a_score_or_priority_beyond_all_bounds_still_has_a_place(score: float, priority: int) -> None:
+    assert 0 <= turn_of(make_action(1, score=score, priority=priority)) < 1 << 63

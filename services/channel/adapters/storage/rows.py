@@ -25,6 +25,7 @@ FIXED: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "accepted_micros": ("bigint", lambda message: message.accepted_micros),
     "expires_micros": ("bigint", lambda message: message.expires_micros),
     "trace": ("text", lambda message: message.trace or None),
+    "turn": ("bigint", lambda message: message.turn),
 }
 """Columns that never change: their type, and where their value comes from."""
 
@@ -39,6 +40,7 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "receipt_micros": ("bigint", lambda message: message.receipt_micros),
     "attempts": ("int", lambda message: message.attempts),
     "resent": ("boolean", lambda message: message.resent),
+    "ends_micros": ("bigint", lambda message: message.ends_micros),
     "asked_wall_micros": ("bigint", lambda message: message.asked_wall_micros),
     "zone": ("text", lambda message: message.zone),
     "any_hour": ("boolean", lambda message: message.any_hour),
@@ -88,8 +90,34 @@ def read_message(row: Sequence[Any]) -> Message:
     values["channel"] = _CHANNELS[values["channel"]]
     values["trace"] = values["trace"] or ""
     message = Message(**values)
+    message.loaded = tuple(row[len(FIXED) : len(_READ)])
     message.wording = Wording(*row[len(_READ) : WIDTH])
     return message
+
+
+def changed_columns(
+    messages: Sequence[Message],
+) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """What differs from what is stored: columns with a value for each message, and those with one for all.
+
+    Remembers on the messages what will be stored then.
+    """
+    each: dict[str, list[Any]] = {}
+    same: dict[str, Any] = {}
+    columns = columns_of(messages, CHANGING)
+    for place, (name, values) in enumerate(columns.items()):
+        if all(
+            message.loaded and message.loaded[place] == value
+            for message, value in zip(messages, values, strict=True)
+        ):
+            continue
+        if values.count(values[0]) == len(values):
+            same[name] = values[0]
+        else:
+            each[name] = values
+    for message, loaded in zip(messages, zip(*columns.values(), strict=True), strict=True):
+        message.loaded = loaded
+    return each, same
 
 
 def history_lines(message: Message) -> bytes:

@@ -1,6 +1,7 @@
 """One transaction of the channel service in PostgreSQL: batches in binary arrays, nothing row by row."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from services.channel.adapters.storage import campaigns, inbound, outcomes, rates, rows, suppression
@@ -43,14 +44,27 @@ _INSERT = (
     f"INSERT INTO message ({', '.join(_ADDED)}, history) "  # noqa: S608
     f"SELECT * FROM unnest({_unnest(_ADDED)}, %(history)s::bytea[])"
 )
-_UPDATE = (
-    f"UPDATE message AS m SET {', '.join(f'{name} = c.{name}' for name in rows.CHANGING)}, "  # noqa: S608
-    "history = m.history || c.history "
-    f"FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], {_unnest(rows.CHANGING)}, "
-    "%(history)s::bytea[], %(before)s::int[]) "
-    f"AS c (customer, message_id, {', '.join(rows.CHANGING)}, history, before) "
-    "WHERE m.customer = c.customer AND m.message_id = c.message_id AND m.changes = c.before"
-)
+
+
+@cache
+def _update(each: tuple[str, ...], same: tuple[str, ...]) -> str:
+    """Writes those columns that changed: what is the same for all messages is said once."""
+    kinds = {name: kind for name, (kind, _) in rows.CHANGING.items()} | {"history": "bytea", "before": "int"}
+    arrays = "".join(f", %({name})s::{kinds[name]}[]" for name in each)
+    columns = "".join(f", {name}" for name in each)
+    new = {name: f"c.{name}" for name in each} | {name: f"%({name})s::{kinds[name]}" for name in same}
+    before, history = new.pop("before"), new.pop("history")
+    sets = ", ".join(
+        [f"history = m.history || {history}", *(f"{name} = {value}" for name, value in new.items())]
+    )
+    return (
+        f"UPDATE message AS m SET {sets} "  # noqa: S608 - our own words
+        f"FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[]{arrays}) "
+        f"AS c (customer, message_id{columns}) "
+        f"WHERE m.customer = c.customer AND m.message_id = c.message_id AND m.changes = {before}"
+    )
+
+
 _QUARANTINED = (
     "m.state = 'quarantined' "
     "AND (cardinality(%(ids)s::text[]) = 0 OR m.message_id = ANY(%(ids)s::text[]::uuid[])) "
@@ -206,11 +220,18 @@ class PostgresTransaction:
         if not messages:
             return
         self._observe(messages)
-        values = rows.columns_of(messages, rows.CHANGING)
-        values.update(_keys([(message.customer, message.message_id) for message in messages]))
-        values["history"] = [rows.history_lines(message) for message in messages]
-        values["before"] = [message.changes - len(message.new_changes) for message in messages]
-        written = await self.raw.execute(_UPDATE, values)
+        each, same = rows.changed_columns(messages)
+        counted: dict[str, list[Any]] = {
+            "history": [rows.history_lines(message) for message in messages],
+            "before": [message.changes - len(message.new_changes) for message in messages],
+        }
+        for name, values in counted.items():
+            if values.count(values[0]) == len(values):
+                same[name] = values[0]
+            else:
+                each[name] = values
+        keys = _keys([(message.customer, message.message_id) for message in messages])
+        written = await self.raw.execute(_update(tuple(each), tuple(same)), {**keys, **each, **same})
         if written != len(messages):
             raise StaleWriteError(f"{len(messages) - written} of {len(messages)} messages changed meanwhile")
         await self._write_bodies([message for message in messages if message.reworded], {})
@@ -269,7 +290,7 @@ class PostgresTransaction:
         """Messages planned on the channel and not resting, locked."""
         return await self._claim(
             "m.state = 'planned' AND m.channel = %(channel)s AND m.retry_wall_micros <= %(wall)s "
-            "ORDER BY m.retry_wall_micros, m.number",
+            "ORDER BY m.turn, m.number",
             {"channel": channel.value, "wall": wall_micros, "limit": limit},
         )
 
@@ -310,7 +331,7 @@ class PostgresTransaction:
     async def claim_expired(self, now_micros: int, limit: int) -> list[Message]:
         """Planned messages whose validity has ended, locked."""
         return await self._claim(
-            "m.state = 'planned' AND m.expires_micros BETWEEN 1 AND %(now)s",
+            "m.state = 'planned' AND m.ends_micros BETWEEN 1 AND %(now)s ORDER BY m.ends_micros",
             {"now": now_micros, "limit": limit},
         )
 

@@ -1,14 +1,22 @@
 """Puts the parts of mail together, as its settings ask for: letterhead, signatures, links."""
 
+from pathlib import Path
+
 from services.channel.adapters.dkim_signer import DkimSigner
 from services.channel.adapters.mail import Letterhead, sender_of
+from services.channel.adapters.mail_reports import MailReportReader
+from services.channel.adapters.mailboxes import ImapMailbox, Maildir
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.smtp_link import LinkSettings
+from services.channel.adapters.storage.mail_reports import PostgresReportLog
+from services.channel.app.mail_reports import Mailbox
 from services.channel.app.profile import ProfilePort
 from services.channel.app.store import MessageStore
 from services.channel.domain.links import LinkKeys, Links
+from services.channel.domain.mail_reports import MOST_OCTETS
+from services.channel.entrypoints.mail_reports import MailboxLoop, ReportHook, Reports
 from services.channel.entrypoints.web import WebEndpoint
-from services.channel.entrypoints.web_links import MOST_OCTETS, LinkPages
+from services.channel.entrypoints.web_links import LinkPages
 from services.channel.mail_settings import MailSettings
 from services.runtime.clock import Clock
 from services.runtime.errors import SettingError
@@ -58,12 +66,41 @@ def mail_transport(own: MailSettings, clock: Clock) -> SmtpTransport:
 def web_endpoint(
     own: MailSettings, store: MessageStore, profile: ProfilePort, clock: Clock, *, language: str
 ) -> WebEndpoint | None:
-    """What answers links; None: nothing listens."""
+    """What answers links, and takes reports where there is a secret for them; None: nothing listens."""
     keys = link_keys(own)
     if not own.web_listen or keys is None:
         return None
-    pages = LinkPages(keys, store, profile, clock, default_language=language)
-    return WebEndpoint(pages.routes(), most_octets=MOST_OCTETS)
+    routes = LinkPages(keys, store, profile, clock, default_language=language).routes()
+    if own.reports_secret:
+        routes += ReportHook(_reports(keys, store, clock), own.reports_secret).routes()
+    return WebEndpoint(routes, most_octets=MOST_OCTETS)
+
+
+def mailbox_loop(own: MailSettings, store: MessageStore, clock: Clock) -> tuple[Mailbox, MailboxLoop] | None:
+    """What empties the mailbox of reports; None: there is none. SettingError names what is wrong."""
+    if own.mailbox is None:
+        return None
+    keys = link_keys(own)
+    if keys is None:
+        raise SettingError(
+            "RAPPORT_LINK_KEYS_FILE is not set, and the mailbox of reports needs it",
+            field="RAPPORT_LINK_KEYS_FILE",
+            suggestion="name a file with a key",
+        )
+    told = own.mailbox
+    try:
+        mailbox: Mailbox = (
+            Maildir(Path(told.path))
+            if told.scheme == "maildir"
+            else ImapMailbox(told.host, told.port, told.user, told.password, told.path, ca_file=told.ca_file)
+        )
+    except ValueError as error:
+        raise _unfit("RAPPORT_REPORTS_MAILBOX", error) from None
+    return mailbox, MailboxLoop(mailbox, _reports(keys, store, clock))
+
+
+def _reports(keys: LinkKeys, store: MessageStore, clock: Clock) -> Reports:
+    return Reports(MailReportReader(keys), store, PostgresReportLog(), clock)
 
 
 def _signer(own: MailSettings, clock: Clock) -> DkimSigner | None:

@@ -44,7 +44,7 @@ from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.channel.entrypoints.suppression import SuppressionServicer
 from services.channel.entrypoints.translate import action_from_record, action_record
-from services.channel.mail_parts import links, mail_transport, web_endpoint
+from services.channel.mail_parts import links, mail_transport, mailbox_loop, web_endpoint
 from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
 from services.channel.sms_parts import sms_transport
@@ -279,6 +279,11 @@ async def build_worker_role(role: Role) -> None:
         role.supervise(f"send-{name}", loop.run, stop=loop.stop)
         role.supervise(f"receipts-{name}", ReceiptLoop(parts.store, transport, parts.clock).run)
         role.supervise(f"inbound-{name}", InboundLoop(parts.desk, transport).run)
+    emptied = mailbox_loop(mail, parts.store, parts.clock)
+    if emptied is not None:
+        mailbox, mailbox_reading = emptied
+        role.on_close(mailbox.close)
+        role.supervise("mailbox", mailbox_reading.run)
     role.supervise("wake-senders", lambda: wake_senders(parts.database, PLANNED_NOTICE, loops))
     role.supervise("due", DueLoop(parts.store, parts.admission, parts.clock).run)
     role.supervise("held", HeldLoop(parts.store, parts.clock, parts.controls.switches_changed).run)

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.channel.app.ports import HandOver
+from services.channel.domain.mail_reports import UNREACHABLE
 
 _ENHANCED = re.compile(r"(?:\A|\s)([245]\.[0-9]{1,3}\.[0-9]{1,3})\b")
 # Answers about our standing with the relay, not about the message: it may take it once we are let in.
 _NOT_LET_IN = frozenset({502, 503, 530, 534, 535, 538})
 _ABOUT_US = frozenset({"5.1.7", "5.1.8"})
 """The sender's address or its domain is not taken: said of every message, it is a mistake of ours."""
-UNREACHABLE = frozenset({"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.6", "5.1.10", "5.2.1"})
-"""Nobody has the address, and nobody will (RFC 3463 §3.2, RFC 7505), or its mailbox is switched off."""
 
 
 class Stage(StrEnum):

@@ -29,7 +29,7 @@ async def take_receipts(store: MessageStore, clock: Clock, receipts: Sequence[Re
             for receipt, message in known
             if message.receipt(now_micros, RECEIPT_STATES[receipt.state], receipt.detail)
         ]
-        await _settle(tx, changed)
+        await settle(tx, changed)
         await tx.count(
             {"receipts.taken": len(receipts), "receipts.without_message": len(receipts) - len(known)}
         )
@@ -42,7 +42,7 @@ async def take_seen(store: MessageStore, clock: Clock, entries: Sequence[InboxEn
     async with store.transaction() as tx:
         stored = await tx.messages([(entry.customer, entry.message_id) for entry in entries], lock=True)
         now_micros = clock.now_micros()
-        await _settle(
+        await settle(
             tx,
             [
                 message
@@ -52,7 +52,8 @@ async def take_seen(store: MessageStore, clock: Clock, entries: Sequence[InboxEn
         )
 
 
-async def _settle(tx: MessageTransaction, changed: Sequence[Message]) -> None:
+async def settle(tx: MessageTransaction, changed: Sequence[Message]) -> None:
+    """Stores what providers said of messages, tells of it, and frees the slots of what did not arrive."""
     await tx.save(changed)
     await tx.give_back_slots(
         [(message.customer, message.message_id) for message in changed if message.gives_back_slot],

@@ -62,7 +62,7 @@ class LinkPages:
             return self._bad(request)
         name, value = BUTTONS[link.purpose]
         try:
-            posted = (await request.post()).get(name)
+            posted = (await request.clone(client_max_size=MOST_OCTETS).post()).get(name)
         except ValueError:
             posted = None
         language = await self._language(request, link)

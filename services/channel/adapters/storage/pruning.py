@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.channel.domain.caps import longest_window
+from services.channel.domain.mail_reports import SOFT_WINDOW
 from services.channel.domain.policies import Policies
 from services.runtime.database import Transaction
 from services.runtime.prune import DEAD_LETTERS, ByPages, Cut, Prunable, Step
@@ -162,12 +163,15 @@ def prunables(policies: Callable[[], Policies]) -> list[Prunable]:
             "time_micros < %(before)s",
             least=lambda: longest_window(policies().caps),
         ),
-        ByPages(
-            "receipts",
-            "receipt",
-            # one that has not come yet knows the wall clock's time alone
-            "CASE WHEN time_micros > 0 THEN time_micros < %(before)s "
-            "ELSE noted_at < to_timestamp(%(before_wall)s::numeric / 1000000) END",
+        Beside(
+            ByPages(
+                "receipts",
+                "receipt",
+                # one that has not come yet knows the wall clock's time alone
+                "CASE WHEN time_micros > 0 THEN time_micros < %(before)s "
+                "ELSE noted_at < to_timestamp(%(before_wall)s::numeric / 1000000) END",
+            ),
+            ByPages("receipts", "mail_report", "time_micros < %(before)s", least=lambda: SOFT_WINDOW),
         ),
         DEAD_LETTERS,
     ]

@@ -16,14 +16,18 @@ from services.channel.adapters.storage.pruning import prunables
 from services.channel.adapters.storage.quarantine import ChannelPart, OutcomesReplay
 from services.channel.adapters.storage.reconciliation import open_books
 from services.channel.adapters.storage.store import PostgresStore
+from services.channel.adapters.storage.template_trials import TRIALS_NOTICE, PostgresTrials
+from services.channel.adapters.storage.templates import TEMPLATES_NOTICE, PostgresVersions, TemplateKeeper
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
-from services.channel.adapters.templates import JinjaRenderer
+from services.channel.adapters.templates import JinjaRenderer, Text
 from services.channel.app.admit import Admission
 from services.channel.app.inbound import InboundDesk
 from services.channel.app.opt_in_link import OptInLinks
 from services.channel.app.ports import Transport
+from services.channel.app.preview import Previews
 from services.channel.app.send import Sender
 from services.channel.app.speech import Speech
+from services.channel.app.template_trials import TRIED, Recipients, TrialSender
 from services.channel.domain.rate import provider_pace
 from services.channel.entrypoints.actions import ActionsHandler, resend_action
 from services.channel.entrypoints.controls import ControlServicer
@@ -43,6 +47,8 @@ from services.channel.entrypoints.quarantine import QuarantineServicer, Quaranti
 from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.channel.entrypoints.suppression import SuppressionServicer
+from services.channel.entrypoints.template_loops import keep_templates, send_trials
+from services.channel.entrypoints.templates import TemplateServicer
 from services.channel.entrypoints.translate import action_from_record, action_record
 from services.channel.mail_parts import links, mail_transport, mailbox_loop, web_endpoint
 from services.channel.mail_settings import MailSettings
@@ -90,6 +96,8 @@ class Parts:
     controls: ControlWatch
     admission: Admission
     desk: InboundDesk
+    renderer: JinjaRenderer
+    previews: Previews[Text]
     inbox: PostgresInbox
     dead_letters: DeadLetters
     language: str
@@ -122,6 +130,9 @@ async def build_parts(role: Role) -> Parts:
     }
     role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
     show(CAP_SECONDS)
+    keeper = TemplateKeeper(database, renderer)
+    await role.reach("templates", keeper.refresh)
+    role.supervise("templates", lambda: keep_templates(database, TEMPLATES_NOTICE, keeper.refresh))
     backlog = BacklogWatch(database, bus, ACTIONS, partitions=settings.partitions)
     role.supervise("backlog", backlog.run)
     outbox = Outbox(database, partitions=settings.partitions)
@@ -149,6 +160,8 @@ async def build_parts(role: Role) -> Parts:
             action_record,
             clock,
         ),
+        renderer=renderer,
+        previews=Previews(catalogue, renderer, policies.current),
         inbox=PostgresInbox(database),
         language=catalogue.default_locale,
         dead_letters=DeadLetters(
@@ -216,6 +229,7 @@ async def build_server_role(role: Role) -> None:
         quarantine.served(),
         reconciliation.served(),
         _suppression(role, parts).served(),
+        _templates(role, parts).served(),
         operations.served(),
         recovery.served(),
     ]
@@ -240,6 +254,18 @@ def _suppression(role: Role, parts: Parts) -> SuppressionServicer:
     )
 
 
+def _templates(role: Role, parts: Parts) -> TemplateServicer:
+    """For those who write what is said."""
+    return TemplateServicer(
+        parts.database,
+        lambda raw: PostgresVersions(raw, parts.database),
+        parts.previews,
+        parts.renderer.file,
+        PostgresTrials(parts.database),
+        Recipients(ChannelSettings.of(role.settings).test_recipients),
+    )
+
+
 async def _serve_web(role: Role, parts: Parts) -> None:
     """Answers links on a port of their own, where there is one."""
     mail = MailSettings.of(role.settings)
@@ -260,10 +286,14 @@ async def build_worker_role(role: Role) -> None:
     handler = ActionsHandler(parts.database, parts.store.within, parts.admission, parts.dead_letters)
     consumer = StreamConsumer(parts.bus, ACTIONS, handler, partitions=partitions)
     loops: list[SenderLoop] = []
+    trials: list[TrialSender] = []
     for transport in _transports(own, mail, parts):
         role.on_close(transport.close)
         if isinstance(transport, SmppTransport):
             role.depend("smsc", partial(see_bound, transport), needed=False)  # messages wait for it
+        pace = provider_pace(transport.channel.value, _per_second(own, transport.channel))
+        if transport.channel in TRIED:
+            trials.append(TrialSender(PostgresTrials(parts.database), transport, pace))
         loop = SenderLoop(
             Sender(
                 parts.store,
@@ -271,7 +301,7 @@ async def build_worker_role(role: Role) -> None:
                 transport,
                 parts.policies.current,
                 parts.clock,
-                pace=provider_pace(transport.channel.value, _per_second(own, transport.channel)),
+                pace=pace,
             ),
         )
         loops.append(loop)
@@ -285,6 +315,7 @@ async def build_worker_role(role: Role) -> None:
         role.on_close(mailbox.close)
         role.supervise("mailbox", mailbox_reading.run)
     role.supervise("wake-senders", lambda: wake_senders(parts.database, PLANNED_NOTICE, loops))
+    role.supervise("trials", lambda: send_trials(parts.database, TRIALS_NOTICE, trials))
     role.supervise("due", DueLoop(parts.store, parts.admission, parts.clock).run)
     role.supervise("held", HeldLoop(parts.store, parts.clock, parts.controls.switches_changed).run)
     role.supervise("care", CareLoop(parts.store, parts.clock, parts.policies.refresh).run)

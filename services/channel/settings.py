@@ -25,6 +25,8 @@ class ChannelSettings:
     RAPPORT_SMS_PER_SECOND and RAPPORT_EMAIL_PER_SECOND limit all workers together (0: no limit; a quarter of
     a second's worth may go at once).
     RAPPORT_SMSC_REFERENCE_TAG: vendor parameter that names our message to the SMSC (default 0x1401; 0: none).
+    RAPPORT_TEST_RECIPIENTS: numbers and mail addresses of staff, with commas between them, to which tests of
+    templates may be sent (unset: none may be).
     """
 
     smsc: Peer | None = None
@@ -35,6 +37,7 @@ class ChannelSettings:
     email_per_second: int = 0
     smsc_reference_tag: int = 0x1401
     providers_file: str = ""
+    test_recipients: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, settings: Settings) -> "ChannelSettings":
@@ -56,6 +59,7 @@ class ChannelSettings:
             email_per_second=_rate(settings, "email_per_second"),
             smsc_reference_tag=_vendor_tag(settings, "smsc_reference_tag"),
             providers_file=providers_file,
+            test_recipients=_listed(settings, "test_recipients"),
         )
 
 
@@ -68,6 +72,10 @@ def _peer(settings: Settings, name: str) -> Peer | None:
         variable = f"RAPPORT_{name.upper()}"
         raise SettingError(f"{variable} is {text!r}", field=variable, suggestion="say host:port")
     return Peer(host.strip("[]"), int(port))
+
+
+def _listed(settings: Settings, name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in settings.extra.get(name, "").split(",") if part.strip())
 
 
 def _rate(settings: Settings, name: str) -> int:

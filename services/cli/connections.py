@@ -10,6 +10,7 @@ from rapport.channel.v1.channel_pb2_grpc import ChannelServiceStub
 from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceStub
 from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceStub
+from rapport.channel.v1.templates_pb2_grpc import TemplateServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceAsyncStub
     from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceAsyncStub
     from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceAsyncStub
+    from rapport.channel.v1.templates_pb2_grpc import TemplateServiceAsyncStub
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
@@ -50,6 +52,7 @@ class Connections:
     quarantine: "QuarantineServiceAsyncStub"
     reconciliation: "ReconciliationServiceAsyncStub"
     suppressions: "SuppressionServiceAsyncStub"
+    templates: "TemplateServiceAsyncStub"
 
 
 @asynccontextmanager
@@ -79,4 +82,5 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
             quarantine=QuarantineServiceStub(channel),
             reconciliation=ReconciliationServiceStub(channel),
             suppressions=SuppressionServiceStub(channel),
+            templates=TemplateServiceStub(channel),
         )

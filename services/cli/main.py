@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("services.cli.commands.audience_runs:list_runs", "See which audiences were asked."),
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
     "messages": ("services.cli.commands.messages:messages", "Look at messages."),
+    "templates": ("services.cli.commands.templates:templates", "Look at what is said, and change it."),
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),
     "suppression": (
         "services.cli.commands.suppression:suppression",

@@ -19,7 +19,7 @@ from services.vocabulary.values import (
     ValueMistake,
     ValueType,
 )
-from services.vocabulary.words import Channel, EventStage, Purpose
+from services.vocabulary.words import Category, Channel, EventStage, Purpose
 
 # words with points between them, and no number that could be a subscriber's
 _WORDS = re.compile(r"(?!.*[0-9]{5})[a-z_][a-z0-9_-]*(\.[a-z_][a-z0-9_-]*)*", re.IGNORECASE)
@@ -268,7 +268,8 @@ class Template:
     """The texts of one message. ``files`` maps (locale, channel) to its Jinja file.
 
     ``ground`` names the law or contract clause that a mandatory message rests on; ``breaks_quiet_hours``
-    says that the ground asks for it at once. ``parameters`` must be given by the action's ``with``.
+    says that the ground asks for it at once. ``parameters`` must be given by the action's ``with``; ``types``
+    and ``category`` tell a preview what they will be and what it is for.
     """
 
     name: str
@@ -277,6 +278,8 @@ class Template:
     ground: str = ""
     breaks_quiet_hours: bool = False
     parameters: tuple[str, ...] = ()
+    types: Mapping[str, ValueType] = field(default_factory=dict)
+    category: Category | None = None
 
     @property
     def channels(self) -> frozenset[Channel]:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 from services.vocabulary.catalogue import Offer, Tariff, Template
 from services.vocabulary.catalogue_draft import HYPHENATED, Draft, is_new
-from services.vocabulary.words import Channel
+from services.vocabulary.values import ValueType
+from services.vocabulary.words import Category, Channel
 from services.vocabulary.yaml_section import Section
 
-_TEXT_FILE = re.compile(r"(?P<locale>[a-z]{2,3}(-[A-Z]{2})?)\.(?P<channel>[a-z]+)\.j2")
+_TEXT_FILE = re.compile(
+    r"(?P<locale>[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?)\.(?P<channel>[a-z]+)\.j2"
+)
 
 
 class OfferReader:
@@ -52,9 +55,19 @@ class OfferReader:
                 files=dict(self._texts_of(name, section)),
                 ground=section.text("ground"),
                 breaks_quiet_hours=section.flag("breaks_quiet_hours"),
-                parameters=section.texts("parameters"),
+                parameters=tuple(types := self._parameters(section)),
+                types={key: kind for key, kind in types.items() if kind is not None},
+                category=section.word("category", Category),
             )
             section.done()
+
+    def _parameters(self, section: Section) -> dict[str, ValueType | None]:
+        """A list of names, or a map of names to types."""
+        if not isinstance(section.content.get("parameters"), dict):
+            return dict.fromkeys(section.texts("parameters"))
+        below = section.section("parameters")
+        assert below is not None, "it is a map"
+        return {str(name): below.word(str(name), ValueType) for name in below.content}
 
     def _texts_of(self, name: str, section: Section) -> Iterator[tuple[tuple[str, Channel], Path]]:
         folder = self.draft.rules / "templates" / name

@@ -30,7 +30,7 @@ _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _CYCLE = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _COUNTRY = re.compile(r"[A-Z]{2}")
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?")
 
 
 class ValueType(StrEnum):
@@ -286,7 +286,7 @@ FORMATS: dict[str, tuple[Callable[[str], object], str]] = {
     "zone": (zone, "write a name of the IANA list: Europe/Paris"),
     "cycle": (_CYCLE.fullmatch, "write a billing cycle as YYYY-MM: 2026-11"),
     "country": (_COUNTRY.fullmatch, "write two capital letters of ISO 3166: ES"),
-    "language": (_LANGUAGE.fullmatch, "write a language as fr or fr-CA"),
+    "language": (_LANGUAGE.fullmatch, "write a language as fr, fr-CA or zh-Hant"),
 }
 """Shapes a text can be held to, by name in the catalogue, with what would be right."""
 

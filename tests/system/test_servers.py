@@ -18,6 +18,7 @@ SERVICES = {
         "rapport.channel.v1.QuarantineService",
         "rapport.channel.v1.ReconciliationService",
         "rapport.channel.v1.SuppressionService",
+        "rapport.channel.v1.TemplateService",
     ],
 }
 OPERATIONS = ["rapport.operations.v1.OperationsService", "rapport.operations.v1.RecoveryService"]

@@ -13,12 +13,12 @@ from jinja2 import Template, UndefinedError
 from jinja2.exceptions import FilterArgumentError, SecurityError
 
 from services.channel.adapters.templating.compiler import MOST_OCTETS, Compiler, Speech
-from services.channel.adapters.templating.locales import fallbacks, normal_locale
+from services.channel.adapters.templating.locales import fallbacks, normal_locale, plural_forms
 from services.channel.adapters.templating.sandbox import OverBudgetError, Run, Traits
 from services.channel.adapters.templating.wording import Words, clean, words_of
 from services.channel.app.ports import MissingTemplate, Rendered, ToRender
 from services.channel.domain.errors import InvalidTemplateError
-from services.channel.domain.templates import TextKey
+from services.channel.domain.templates import TextKey, Used
 from services.vocabulary.short_message import count_segments
 from services.vocabulary.words import Channel
 
@@ -48,6 +48,16 @@ class Text:
     version: str
     """A number, or `file:` and the beginning of the file's digest."""
     speech: Speech
+
+    @property
+    def used(self) -> Used:
+        """What it asks for and says."""
+        return self.speech.used
+
+    @property
+    def has_subject(self) -> bool:
+        """Whether it has a subject line or block."""
+        return self.speech.has_subject
 
 
 class JinjaRenderer:
@@ -95,6 +105,14 @@ class JinjaRenderer:
     def put(self, active: Mapping[TextKey, Text]) -> None:
         """These versions are in force from now on; all other texts are those of the files."""
         self._active = dict(active)
+
+    def normal(self, locale: str) -> str:
+        """The language tag as files are named; empty: it is none."""
+        return normal_locale(locale)
+
+    def plural_forms(self, locale: str) -> tuple[str, ...]:
+        """The plural forms of the language."""
+        return plural_forms(locale)
 
     def texts(self) -> dict[TextKey, Text]:
         """What is in force, files and versions."""

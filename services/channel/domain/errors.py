@@ -38,9 +38,9 @@ class InvalidTemplateError(ChannelError):
 
     def __init__(self, line: int, message: str, suggestion: str = "") -> None:
         """Neither text names anything of a customer."""
-        super().__init__(f"line {line}: {message}" + (f"; {suggestion}" if suggestion else ""))
         self.line = line
-        self.message = message
+        self.message = f"line {line}: {message}"
+        super().__init__(self.message + (f"; {suggestion}" if suggestion else ""))
         self.suggestion = suggestion
 
 
@@ -54,3 +54,5 @@ class TemplateChangedError(ChannelError):
 
 class RecipientRefusedError(ChannelError):
     """Tests go only to the addresses that the operator listed."""
+
+    field = "recipient"

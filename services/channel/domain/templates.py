@@ -1,6 +1,7 @@
 """Texts of templates and their versions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from services.vocabulary.words import Channel
 
@@ -34,3 +35,53 @@ class TextVersion:
     saved_micros: int
     """On the wall's clock."""
     in_force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plural:
+    """One use of the filter `plural`."""
+
+    line: int
+    forms: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a template asks for and says."""
+
+    parameters: dict[str, int] = field(default_factory=dict)
+    """Names that the action must give, with the line of their first use."""
+    optional: frozenset[str] = frozenset()
+    """Those of them that are asked for with `is defined` or `default`."""
+    traits: frozenset[str] = frozenset()
+    plurals: tuple[Plural, ...] = ()
+    texts: tuple[tuple[int, str], ...] = ()
+    """Fixed texts with their lines."""
+
+
+class CompiledText(Protocol):
+    """A text that can be filled."""
+
+    @property
+    def source(self) -> str:
+        """What its author wrote."""
+
+    @property
+    def version(self) -> str:
+        """A number, `draft`, or `file:` and the beginning of the file's digest."""
+
+    @property
+    def used(self) -> Used:
+        """What it asks for and says."""
+
+    @property
+    def has_subject(self) -> bool:
+        """Whether it has a subject."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextWarning:
+    """Something that the author should look at; `code` is a stable word."""
+
+    code: str
+    message: str

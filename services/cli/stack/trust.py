@@ -19,7 +19,10 @@ OPERATOR = "operator"
 """Whose token the command line uses: it may do everything."""
 TOKENS: dict[str, tuple[str, ...]] = {
     "bss": ("consent.write", "decisions.make", "events.write"),
-    "marketer": ("decisions.read", "messages.read", "rules.read", "rules.write"),
+    "marketer": (
+        *("decisions.read", "messages.read", "rules.read", "rules.write"),
+        *("templates.read", "templates.write", "templates.test"),
+    ),
     "care": ("consent.write", "decisions.make", "decisions.read", "messages.read", "profiles.read"),
 }
 """Narrower tokens for others, by whose they are."""

@@ -8,8 +8,9 @@ from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 from services.channel.adapters.templating.filters import AUTHORS, OWN
 from services.channel.adapters.templating.markup import guard
 from services.channel.adapters.templating.sandbox import Run, Sandbox
-from services.channel.adapters.templating.syntax import Used, check, pay
+from services.channel.adapters.templating.syntax import check, pay
 from services.channel.domain.errors import InvalidTemplateError
+from services.channel.domain.templates import Used
 
 MOST_OCTETS = 64 * 1024
 _MOST_IN_TAGS = 16 * 1024

@@ -1,7 +1,6 @@
 """What a template's syntax tree may hold, and what is put into it so that every step is paid for."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,6 +8,7 @@ from jinja2 import nodes
 
 from services.channel.adapters.templating.filters import AUTHORS, FLAT, JOINED, PLURAL_FORMS, STEP
 from services.channel.domain.errors import InvalidTemplateError
+from services.channel.domain.templates import Plural, Used
 
 BLOCKS = ("subject", "text", "html", "sender")
 MOST_NODES = 2_000
@@ -23,28 +23,6 @@ _REFUSED: dict[type[nodes.Node], str] = {
     nodes.Dict: "{…: …} is not available; use parameters",
     nodes.NSRef: "namespace is not available; use parameters",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Plural:
-    """One use of the filter `plural`."""
-
-    line: int
-    forms: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a template asks for and says."""
-
-    parameters: dict[str, int] = field(default_factory=dict)
-    """Names that the action must give, with the line of their first use."""
-    optional: frozenset[str] = frozenset()
-    """Those of them that are asked for with `is defined` or `default`."""
-    traits: frozenset[str] = frozenset()
-    plurals: tuple[Plural, ...] = ()
-    texts: tuple[tuple[int, str], ...] = ()
-    """Fixed texts with their lines."""
 
 
 def check(tree: nodes.Template) -> Used:

@@ -165,6 +165,18 @@ QUARANTINED = Gauge(
 
 # mail and the web
 
+REPLIES = Counter(
+    "rapport_replies",
+    "Messages that customers wrote, by what they want; of nobody: from numbers that no customer has.",
+    ("channel", "intent", "of"),
+    registry=_families,
+)
+SUPPRESSIONS = Counter(
+    "rapport_suppressions",
+    "Changes of the suppression list: added or lifted, by reason.",
+    ("channel", "reason", "change"),
+    registry=_families,
+)
 WEB_REQUESTS = Counter(
     "rapport_web_requests",
     "Requests to the web endpoint, by its part (links, reports) and status.",

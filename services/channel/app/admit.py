@@ -41,6 +41,8 @@ class Prepared:
     message_id: str
     """The message that carries the action."""
     said: dict[Channel, Rendered | MissingTemplate] = field(default_factory=dict)
+    answers: bool = False
+    """It answers what the person wrote a moment ago: it takes its slot, and no cap refuses it."""
 
     @property
     def person(self) -> tuple[int, ...]:
@@ -219,7 +221,7 @@ class Admission:
                 channel=channel,
                 reach=one.reach,
                 quiet=policies.quiet_hours,
-                caps=policies.caps,
+                caps=() if one.answers else policies.caps,
                 contacts=contacts,
                 suppressed=gathered.suppressed_for(one.person, channel),
                 breaks_quiet_hours=self._speech.breaks_quiet_hours(one.action, channel),

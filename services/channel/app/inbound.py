@@ -117,6 +117,7 @@ class InboundDesk:
         wanted = [letter for letter in wanted if letter.came.channel in _ANSWERED_ON]
         prepared = await self._admission.prepare([self._answer_to(letter) for letter in wanted])
         for letter, one in zip(wanted, prepared, strict=True):
+            one.answers = True
             letter.answer = one
             said = one.said.get(letter.came.channel)
             if isinstance(said, Rendered) and letter.came.recipient:
@@ -138,6 +139,7 @@ class InboundDesk:
             decided_micros=letter.written.time_micros,
             event_micros=letter.written.time_micros,
             line=letter.owner.line,
+            language=next(iter(languages)) if len(languages := letter.heard.languages) == 1 else "",
         )
         return replace(action, record=self._record(action))
 

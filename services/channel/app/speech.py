@@ -27,7 +27,7 @@ class Speech:
         rendered = self._renderer.render(
             ToRender(
                 name=name,
-                locale=reach.language if reach is not None else "",
+                locale=(reach.language if reach is not None else "") or action.language,
                 channel=channel,
                 category=action.category,
                 parameters=action.parameters,

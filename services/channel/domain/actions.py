@@ -51,6 +51,8 @@ class Action:
     hops: int = 0
     line: str = ""
     to_payer: bool = False
+    language: str = ""
+    """In which it is said to one whose own language is not known; empty: the operator's."""
     record: bytes = b""
     """The action as it came over the wire, kept for actions that wait."""
 

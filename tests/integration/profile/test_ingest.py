@@ -97,6 +97,24 @@ async def test_identities_that_meet_are_one_customer_and_a_conflict_is_recorded_
     assert (await known(profile, "crm:1")).sequence == 3
 
 
+async def test_many_identities_are_resolved_at_once_and_nothing_else_is_told(profile):
+    await profile.profile.IngestEvents(
+        ingest(
+            event("e1", subject="crm:1 msisdn:+33612345678"),
+            event("e2", subject="crm:1 msisdn:+33612345679"),
+            event("e3", subject="crm:2"),
+        )
+    )
+    one, two = [(await known(profile, subject)).customer for subject in ("crm:1", "crm:2")]
+    subjects = ["msisdn:+33612345678", "msisdn:+33612345679", "msisdn:+33600000000", "msisdn:36111", "crm:2"]
+    subjects += [f"customer:{two}", "customer:999999", "cell:FR-1"]
+    answer = await profile.profile.BatchResolveIdentities(
+        profile_pb2.BatchResolveIdentitiesRequest(subjects=subjects)
+    )
+    found = [(result.customer, result.line) for result in answer.results]
+    assert found == [(one, ""), (one, "2"), (0, ""), (0, ""), (two, ""), (two, ""), (0, ""), (0, "")]
+
+
 async def test_a_source_that_creates_no_customers_is_refused_until_the_identity_is_known(profile):
     mention = {"network": "x", "text": "hello"}
     one = event("s1", "social.mentioned", mention, subject="social:anna", source="social-listening")

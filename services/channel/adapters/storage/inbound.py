@@ -6,6 +6,7 @@ from services.channel.adapters.storage import rows
 from services.channel.domain.inbound import RULE_SET, Written
 from services.channel.domain.messages import Message
 from services.channel.domain.replies import Intent
+from services.runtime import metrics
 from services.runtime.database import Transaction
 from services.vocabulary.words import Channel
 
@@ -64,7 +65,14 @@ async def keep(raw: Transaction, written: Sequence[Written]) -> int:
     }
     kept = await raw.execute(_KEEP, values)
     await raw.execute(_KEEP_TEXT, values)
+    raw.after_commit(lambda: _count(written))
     return kept
+
+
+def _count(written: Sequence[Written]) -> None:
+    for one in written:
+        of = "customer" if one.customer else "nobody"
+        metrics.REPLIES.labels(one.channel.value, one.intent.value, of).inc()
 
 
 async def sent_to(

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.channel.domain.contact import SuppressedFor
 from services.channel.domain.suppression import LiftedBy, Suppression, SuppressionFilter
+from services.runtime import metrics
 from services.runtime.audit import Change, write_audit
 from services.runtime.database import Transaction
 from services.vocabulary.words import Channel
@@ -91,7 +92,7 @@ async def add(raw: Transaction, entries: Sequence[Suppression], *, by: LiftedBy)
         },
     )
     added = [read_entry(row) for row in found]
-    await _tell_version_before(raw, added)
+    await _changed(raw, added, "added")
     await write_audit(
         raw,
         *(
@@ -126,7 +127,7 @@ async def remove(
         },
     )
     removed = [read_entry(row) for row in found]
-    await _tell_version_before(raw, removed)
+    await _changed(raw, removed, "lifted")
     actor = f"customer/{customer}" if by is LiftedBy.PERSON else ""
     await write_audit(
         raw,
@@ -150,8 +151,15 @@ def read_entry(row: Sequence[Any]) -> Suppression:
     return Suppression(customer, Channel(channel), SuppressedFor(reason), *others)
 
 
-async def _tell_version_before(raw: Transaction, changed: Sequence[Suppression]) -> None:
+def _count(changed: Sequence[Suppression], change: str) -> None:
+    for entry in changed:
+        metrics.SUPPRESSIONS.labels(entry.channel.value, entry.reason.value, change).inc()
+
+
+async def _changed(raw: Transaction, changed: Sequence[Suppression], change: str) -> None:
+    """Counts what changed once it is committed, and tells the version before."""
     if changed:
+        raw.after_commit(lambda: _count(changed, change))
         keys = {
             "customers": [entry.customer for entry in changed],
             "channels": [entry.channel.value for entry in changed],

@@ -12,7 +12,7 @@ LONGEST_SUBJECT = 70
 """Characters; most programs show no more."""
 _MANY_SEGMENTS = 3
 _STOP = "stop"
-_NOWHERE = 'href="#"'
+_NOWHERE = ('="#"', "='#'")
 
 Texts = Mapping[TextKey, CompiledText]
 
@@ -52,7 +52,7 @@ def of_filled(rendered: Rendered, short: ShortText | None) -> list[TextWarning]:
         found.append(
             TextWarning("many_segments", f"it takes {len(short.segments)} short messages; say it shorter")
         )
-    if _NOWHERE in rendered.html:
+    if any(link in rendered.html for link in _NOWHERE):
         found.append(TextWarning("link_nowhere", "a link leads nowhere: its value is no https link"))
     return found
 

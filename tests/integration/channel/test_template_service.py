@@ -296,6 +296,10 @@ async def test_a_test_that_waited_too_long_or_whose_sender_died_has_failed(desk:
     assert await TrialSender(desk.trials, transport, None).turn() == 0
     assert [state for state, _ in [await desk.state(one) for one in ids]] == ["failed", "failed"]
     assert transport.sent == []
+    await desk.road.rows("UPDATE template_test SET changed_at = now() - interval '31 days' RETURNING 1")
+    await desk.send("+33600000001")
+    await TrialSender(desk.trials, transport, None).turn()
+    assert await desk.road.rows("SELECT count(*) FROM template_test") == [(1,)]
     with pytest.raises(NotFoundError):
         await desk.state("00000000-0000-4000-8000-000000000000")
 

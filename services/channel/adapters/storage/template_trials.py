@@ -24,6 +24,7 @@ _LATE = """
         (state = 'waiting' AND asked_at < now() - make_interval(secs => %(waits)s))
         OR (state = 'sending' AND changed_at < now() - make_interval(secs => %(sending)s)))
 """
+_OLD = "DELETE FROM template_test WHERE changed_at < now() - interval '30 days'"
 _CLAIM = """
     UPDATE template_test SET state = 'sending', changed_at = now() WHERE test_id IN (
         SELECT test_id FROM template_test WHERE channel = %(channel)s AND state = 'waiting'
@@ -48,6 +49,7 @@ class PostgresTrialsTransaction:
     async def claim(self, channel: Channel, limit: int) -> Sequence[Trial]:
         """Those that wait, marked as being sent."""
         values = {"channel": channel.value, "waits": WAITS_SECONDS, "sending": _SENDING_SECONDS}
+        await self._raw.execute(_OLD)
         await self._raw.execute(_LATE, values)
         if not limit:
             return []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.channel.adapters.inbox import InboxTransport
 from services.channel.adapters.policies.folder import PolicyFolder
-from services.channel.adapters.profile import GrpcProfile
+from services.channel.adapters.profile import GrpcProfile, reach_from_wire
 from services.channel.adapters.smpp import SmppTransport, see_bound
 from services.channel.adapters.storage.controls import CONTROLS_NOTICE, ControlWatch, PostgresControls
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
@@ -46,6 +46,7 @@ from services.channel.entrypoints.loops import (
 from services.channel.entrypoints.quarantine import QuarantineServicer, QuarantineWatch
 from services.channel.entrypoints.reconciliation import ReconciliationServicer
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
+from services.channel.entrypoints.simulation import SimulationServicer
 from services.channel.entrypoints.suppression import SuppressionServicer
 from services.channel.entrypoints.template_loops import keep_templates, send_trials
 from services.channel.entrypoints.templates import TemplateServicer
@@ -95,6 +96,7 @@ class Parts:
     policies: PolicyFolder
     controls: ControlWatch
     admission: Admission
+    speech: Speech
     desk: InboundDesk
     renderer: JinjaRenderer
     previews: Previews[Text]
@@ -141,7 +143,8 @@ async def build_parts(role: Role) -> Parts:
     role.on_close(grpc_channel.close)
     depend_on_service(role, "profile", grpc_channel)
     profile = GrpcProfile(grpc_channel, clock)
-    admission = Admission(store, profile, Speech(catalogue, renderer), policies.current, clock)
+    speech = Speech(catalogue, renderer)
+    admission = Admission(store, profile, speech, policies.current, clock)
     return Parts(
         database=database,
         bus=bus,
@@ -151,6 +154,7 @@ async def build_parts(role: Role) -> Parts:
         policies=policies,
         controls=controls,
         admission=admission,
+        speech=speech,
         desk=InboundDesk(
             store,
             profile,
@@ -223,11 +227,19 @@ async def build_server_role(role: Role) -> None:
     reconciliation = ReconciliationServicer(
         parts.database, parts.store, open_books(parts.database), parts.clock
     )
+    simulation = SimulationServicer(
+        policies=parts.policies.imagine,
+        read_reach=reach_from_wire,
+        speech=parts.speech,
+        profile=parts.profile,
+        store=parts.store,
+    )
     served = [
         servicer.served(),
         controls.served(),
         quarantine.served(),
         reconciliation.served(),
+        simulation.served(),
         _suppression(role, parts).served(),
         _templates(role, parts).served(),
         operations.served(),

@@ -17,6 +17,7 @@ SERVICES = {
         "rapport.channel.v1.ControlService",
         "rapport.channel.v1.QuarantineService",
         "rapport.channel.v1.ReconciliationService",
+        "rapport.channel.v1.SimulationService",
         "rapport.channel.v1.SuppressionService",
         "rapport.channel.v1.TemplateService",
     ],

@@ -9,7 +9,7 @@ from services.channel.app.campaigns import Spending
 from services.channel.app.ports import MissingTemplate, Rendered
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.speech import Speech
-from services.channel.app.store import MessageStore, MessageTransaction
+from services.channel.app.store import Customers, GateTransaction, MessageTransaction
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.caps import longest_window
 from services.channel.domain.choice import Choice, Chosen, Dropped, Waits, choose
@@ -85,6 +85,8 @@ class Taken:
 
     message: Message
     duplicate: bool
+    choice: Choice | None = None
+    """What the gates said just now; None: it was taken before."""
 
 
 class Admission:
@@ -92,13 +94,13 @@ class Admission:
 
     def __init__(
         self,
-        store: MessageStore,
+        customers: Customers,
         profile: ProfilePort,
         speech: Speech,
         policies: Callable[[], Policies],
         clock: Clock,
     ) -> None:
-        self._store = store
+        self._customers = customers
         self._profile = profile
         self._speech = speech
         self._policies = policies
@@ -117,10 +119,12 @@ class Admission:
             prepared.append(one)
             if len(prepared) % _RENDERED_AT_ONCE == 0:
                 await asyncio.sleep(0)  # others have their turn
-        await self._store.know_customers(sorted({customer for one in prepared for customer in one.person}))
+        await self._customers.know_customers(
+            sorted({customer for one in prepared for customer in one.person})
+        )
         return prepared
 
-    async def take(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> list[Taken]:
+    async def take(self, tx: GateTransaction, prepared: Sequence[Prepared]) -> list[Taken]:
         """Makes a message of each action, once; answers in the order given.
 
         Where slots are short the more urgent tier comes first, then the higher score and priority.
@@ -129,24 +133,27 @@ class Admission:
         known = await tx.messages([(one.action.customer, one.message_id) for one in prepared])
         gap = await tx.gap()
         fresh: dict[str, Message] = {}
-        duplicates: set[int] = set()
+        choices: dict[int, Choice] = {}
         for place in sorted(range(len(prepared)), key=lambda place: turn_of(prepared[place].action)):
             one = prepared[place]
             if one.message_id in known or one.message_id in fresh:
-                duplicates.add(place)
                 continue
             message = accept(one.action, one.message_id, gathered.now_micros)
             fresh[one.message_id] = message
             if gap is not None and belongs_to(gap, one.action):
                 message.of_gap(held_back=one.action.category in HELD_BACK)
-            self._apply(self.choose(one, gathered), one, message, gathered)
+            choices[place] = self.choose(one, gathered)
+            self._apply(choices[place], one, message, gathered)
         messages = list(fresh.values())
         await tx.add(messages, {one.message_id: one.action.record for one in prepared})
-        await tx.count({"actions.taken": len(messages), "actions.duplicate": len(duplicates)})
+        await tx.count({"actions.taken": len(messages), "actions.duplicate": len(prepared) - len(messages)})
         await tx.count(_recovered(messages))
         await _tell(tx, messages, gathered)
         known.update(fresh)
-        return [Taken(known[one.message_id], place in duplicates) for place, one in enumerate(prepared)]
+        return [
+            Taken(known[one.message_id], place not in choices, choices.get(place))
+            for place, one in enumerate(prepared)
+        ]
 
     async def take_again(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> list[Message]:
         """Asks all gates anew for messages that are due; those no longer waiting are left alone."""
@@ -197,7 +204,7 @@ class Admission:
         await _tell(tx, fresh, gathered)
         return choices
 
-    async def gather(self, tx: MessageTransaction, prepared: Sequence[Prepared]) -> Gathered:
+    async def gather(self, tx: GateTransaction, prepared: Sequence[Prepared]) -> Gathered:
         """Locks the customers, then reads what the gates look at."""
         customers = sorted({customer for one in prepared for customer in one.person})
         with CAP_SECONDS.time():
@@ -304,7 +311,7 @@ class Admission:
                 return
 
 
-async def _tell(tx: MessageTransaction, messages: Sequence[Message], gathered: Gathered) -> None:
+async def _tell(tx: GateTransaction, messages: Sequence[Message], gathered: Gathered) -> None:
     """Takes the slots, publishes the outcomes and counts them."""
     await tx.take_slots(gathered.slots)
     await gathered.spending.close(tx)

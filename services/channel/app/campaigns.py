@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from services.channel.app.store import MessageTransaction
+from services.channel.app.store import GateTransaction
 from services.channel.domain.actions import Action
 from services.channel.domain.campaigns import (
     Campaign,
@@ -51,7 +51,7 @@ class Spending:
     lines: dict[str, _Line] = field(default_factory=dict)
     """By the name of their pace."""
 
-    async def open(self, tx: MessageTransaction, actions: Sequence[Action]) -> None:
+    async def open(self, tx: GateTransaction, actions: Sequence[Action]) -> None:
         """Locks the campaigns of these actions in name order, then reads what was used."""
         defined = self.policies.campaigns
         if not defined.campaigns:
@@ -110,11 +110,11 @@ class Spending:
         for line in self._lines_of(action):
             line.passed_over += 1
 
-    async def close(self, tx: MessageTransaction) -> None:
+    async def close(self, tx: GateTransaction) -> None:
         """Gives back what was granted and nobody took."""
         await tx.take_rates([Wish(line.pace, -line.left) for line in self.lines.values() if line.left > 0])
 
-    async def _line_up(self, tx: MessageTransaction, actions: Sequence[Action]) -> None:
+    async def _line_up(self, tx: GateTransaction, actions: Sequence[Action]) -> None:
         wanted: dict[Pace, list[Action]] = {}
         for action in actions:
             owned = self.campaigns.get(action.action_id, ())

@@ -40,8 +40,11 @@ class QuarantineFilter:
     name: str = ""
 
 
-class MessageTransaction(Protocol):
-    """One transaction. Rows of customers are locked in id order before anything of theirs is read."""
+class GateTransaction(Protocol):
+    """What taking actions needs of a transaction; a simulation has one of its own.
+
+    Rows of customers are locked in id order before anything of theirs is read.
+    """
 
     async def lock_customers(self, customers: Sequence[int]) -> None:
         """Locks these customers' gates until the end; they must have been made known before."""
@@ -56,6 +59,37 @@ class MessageTransaction(Protocol):
         self, customers: Sequence[int]
     ) -> Mapping[tuple[int, Channel], frozenset[SuppressedFor]]:
         """The suppression list of these customers: every reason that stands."""
+
+    async def gap(self) -> Gap | None:
+        """The gap of the recovery that is under way; None: none is."""
+
+    async def add(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
+        """Stores new messages; `records` keeps the action of those that wait, by message id."""
+
+    async def take_slots(self, contacts: Sequence[Contact]) -> None:
+        """Slots taken; the customers must be locked. One per message, however often it is tried."""
+
+    async def lock_campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
+        """Locks these campaigns until the end, after the customers; what each has used.
+
+        With the buckets from the moment given; None: only totals are needed.
+        """
+
+    async def take_rates(self, wishes: Sequence[Wish]) -> dict[str, Grant]:
+        """Takes from shared rates, exact over all processes; by name, each of which is asked once.
+
+        Each rate's row stays locked until the end of the transaction: ask in one call, not in several.
+        """
+
+    async def publish(self, events: Sequence[OwnEvent]) -> None:
+        """Puts events on OUTCOMES."""
+
+    async def count(self, totals: Mapping[str, int]) -> None:
+        """Adds to exact counters."""
+
+
+class MessageTransaction(GateTransaction, Protocol):
+    """One transaction."""
 
     async def suppressions(self, wanted: SuppressionFilter, before: int, limit: int) -> list[Suppression]:
         """Entries of the suppression list with numbers below `before` (0: the newest), newest first."""
@@ -90,23 +124,14 @@ class MessageTransaction(Protocol):
     ) -> list[Suppression]:
         """Takes these reasons off the list, with entries of the audit log; those that stood."""
 
-    async def add(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
-        """Stores new messages; `records` keeps the action of those that wait, by message id."""
-
     async def save(self, messages: Sequence[Message]) -> None:
         """Stores what changed in messages that are stored already, with their new steps."""
 
-    async def take_slots(self, contacts: Sequence[Contact]) -> None:
-        """Slots taken; the customers must be locked. One per message, however often it is tried."""
+    async def campaign_uses(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
+        """What campaigns have used, not locked; one never used is left out."""
 
     async def let_go(self, now_micros: int, limit: int) -> int:
         """Messages that a kill switch holds are due now; how many were not yet."""
-
-    async def lock_campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
-        """Locks these campaigns until the end, after the customers; what each has used.
-
-        With the buckets from the moment given; None: only totals are needed.
-        """
 
     async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
         """Slots free again; taken ones need no lock to become free."""
@@ -134,9 +159,6 @@ class MessageTransaction(Protocol):
     async def claim_expired(self, now_micros: int, limit: int) -> list[Message]:
         """Planned messages whose validity has ended. Locked."""
 
-    async def gap(self) -> Gap | None:
-        """The gap of the recovery that is under way; None: none is."""
-
     async def claim_quarantined(self, wanted: QuarantineFilter, limit: int) -> list[Message]:
         """Messages in quarantine, the oldest first. Locked."""
 
@@ -149,27 +171,19 @@ class MessageTransaction(Protocol):
     async def received(self, receipts: Sequence[Receipt]) -> list[tuple[Receipt, Message]]:
         """Remembers receipts; those whose message is known, with the message, locked."""
 
-    async def take_rates(self, wishes: Sequence[Wish]) -> dict[str, Grant]:
-        """Takes from shared rates, exact over all processes; by name, each of which is asked once.
 
-        Each rate's row stays locked until the end of the transaction: ask in one call, not in several.
-        """
+class Customers(Protocol):
+    """Whose gates can be locked."""
 
-    async def publish(self, events: Sequence[OwnEvent]) -> None:
-        """Puts events on OUTCOMES."""
-
-    async def count(self, totals: Mapping[str, int]) -> None:
-        """Adds to exact counters."""
+    async def know_customers(self, customers: Sequence[int]) -> None:
+        """Makes rows to lock for customers that have none; in a transaction of its own."""
 
 
-class MessageStore(Protocol):
+class MessageStore(Customers, Protocol):
     """The service's database."""
 
     def transaction(self) -> AbstractAsyncContextManager[MessageTransaction]:
         """One transaction: committed when the block ends, rolled back when it raises."""
-
-    async def know_customers(self, customers: Sequence[int]) -> None:
-        """Makes rows to lock for customers that have none; in a transaction of its own."""
 
     async def find(self, message_id: str) -> tuple[Message, list[Change]] | None:
         """A message with its history, oldest step first; None: there is none."""

@@ -13,6 +13,7 @@ from services.channel.adapters.policies.replies import read_replies
 from services.channel.adapters.policies.world import KnownWorld
 from services.channel.domain.campaigns import Campaigns
 from services.channel.domain.controls import Controls
+from services.channel.domain.errors import PolicyError
 from services.channel.domain.inbound import Replies
 from services.channel.domain.policies import Policies
 from services.runtime.configuration import Digests, digest_files, digest_text
@@ -85,6 +86,19 @@ class PolicyFolder:
     def check(self, documents: Documents) -> None:
         """Raises PolicyError when the policies could not be read with these documents."""
         self._read(documents)
+
+    def imagine(self, documents: Documents) -> Policies:
+        """The policies in force but for these documents; raises PolicyError, also for one of no known name.
+
+        Nothing comes into force by it.
+        """
+        unknown = sorted(documents.keys() - set(POLICY_FILES))
+        if unknown:
+            raise PolicyError(f"policies/{unknown[0]}:1: is no policy; use {', '.join(POLICY_FILES)}")
+        if not documents:
+            return self._policies
+        policies = self._read({**self._documents, **documents})
+        return replace(policies, controls=self._policies.controls)
 
     def texts(self, documents: Documents) -> dict[str, str]:
         """Every policy by file name, these documents before the files; what is not there is left out."""

@@ -286,6 +286,10 @@ class PostgresTransaction:
         """Locks campaigns and reads what they have used."""
         return await campaigns.lock_campaigns(self.raw, since)
 
+    async def campaign_uses(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
+        """What campaigns have used, not locked."""
+        return await campaigns.read_campaigns(self.raw, since)
+
     async def claim_planned(self, channel: Channel, wall_micros: int, limit: int) -> list[Message]:
         """Messages planned on the channel and not resting, locked."""
         return await self._claim(

@@ -19,6 +19,8 @@ from services.vocabulary.values import DAY, FieldError, Money, Value, ValueMista
 from services.vocabulary.words import Category, Channel
 
 DRAFT = "draft"
+_AT_ONCE = 2
+"""Texts compiled beside the event loop."""
 _SAMPLE_TIME = 1_796_148_000_000_000
 CompiledT = TypeVar("CompiledT", bound=CompiledText)
 
@@ -98,6 +100,7 @@ class Previews(Generic[CompiledT]):
         self._catalogue = catalogue
         self.smith = smith
         self._policies = policies
+        self._compiling = asyncio.Semaphore(_AT_ONCE)
 
     def template(self, name: str) -> Template:
         """What templates.yaml says of it; raises UnknownTemplateError with the nearest known one."""
@@ -140,7 +143,7 @@ class Previews(Generic[CompiledT]):
         It must say every parameter that templates.yaml names, and no other.
         """
         template = self.template(key.name)
-        text = await asyncio.to_thread(self.smith.compile, source, DRAFT)
+        text = await self._compile(source, DRAFT)
         used = text.used.parameters
         for name, line in used.items():
             if name not in template.parameters:
@@ -198,7 +201,7 @@ class Previews(Generic[CompiledT]):
     async def _wanted(self, wish: PreviewWish) -> tuple[TextKey, CompiledT]:
         if wish.source is not None:
             key = self.key(wish.name, wish.locale or self.smith.default_locale, wish.channel)
-            return key, await asyncio.to_thread(self.smith.compile, wish.source, wish.version)
+            return key, await self._compile(wish.source, wish.version)
         found = self.smith.find(wish.name, wish.channel, wish.locale)
         if found is None:
             raise UnknownTemplateError(
@@ -206,6 +209,10 @@ class Previews(Generic[CompiledT]):
                 f"save one, or write {wish.name}/{self.smith.default_locale}.{wish.channel.value}.j2"
             )
         return found
+
+    async def _compile(self, source: str, version: str) -> CompiledT:
+        async with self._compiling:
+            return await asyncio.to_thread(self.smith.compile, source, version)
 
     def _filled(
         self, key: TextKey, text: CompiledT, wanted: ToRender, warnings: Sequence[TextWarning]

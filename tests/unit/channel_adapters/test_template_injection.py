@@ -177,6 +177,8 @@ def html(inner: str) -> str:
         "<a href=' java\nscript:{{ x }}'>a</a>",
         "<img srcset='{{ x }}'>",
         "<meta content='{{ x }}'>",
+        "<link rel='stylesheet' href='{{ x }}'>",
+        "<svg href='{{ x }}'>",
         "<p title='{{ x }}>a</p>",
         "<p{% if x %} title='{% endif %}{{ x }}'>",
         "<a href='{% if x %}https://a.example/{% endif %}{{ x }}'>a</a>",

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, cast, get_args
 
 from jinja2 import Undefined, pass_context
-from jinja2.exceptions import FilterArgumentError
+from jinja2.exceptions import FilterArgumentError, SecurityError
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
@@ -18,11 +18,12 @@ from services.channel.adapters.templating.sandbox import (
     join_texts,
     plain_text,
 )
-from services.channel.adapters.templating.wording import FORMATS, DateFormat, Shown, ShownNumber
+from services.channel.adapters.templating.wording import FORMATS, DateFormat, Shown, ShownNumber, Words
 from services.vocabulary.values import Money, ValueType
 
 PLURAL_FORMS = ("zero", "one", "two", "few", "many", "other")
 _MOST_DECIMALS = 10
+_STEPS_OF_A_VALUE = 40
 Number = int | float
 
 
@@ -30,6 +31,13 @@ def _run(context: Context) -> Run:
     environment = context.environment
     assert isinstance(environment, Sandbox), "filters belong to the sandbox"
     return environment.run
+
+
+def _words(context: Context) -> Words:
+    """The words of the rendering's language; saying a value in another way costs as much as many steps."""
+    run = _run(context)
+    run.step(_STEPS_OF_A_VALUE)
+    return run.words
 
 
 def _raw(value: Any) -> Any:
@@ -65,7 +73,7 @@ def _form(form: Any) -> DateFormat:
 @pass_context
 def _date(context: Context, value: Any, form: Any = "long") -> str:
     """A date, or the day of a time in the recipient's zone."""
-    words, raw = _run(context).words, _raw(value)
+    words, raw = _words(context), _raw(value)
     if isinstance(raw, date):
         return words.day(raw, _form(form))
     return words.day(datetime.date(_moment(context, value, "date")), _form(form))
@@ -74,12 +82,12 @@ def _date(context: Context, value: Any, form: Any = "long") -> str:
 @pass_context
 def _time(context: Context, value: Any, form: Any = "short") -> str:
     """The time of day in the recipient's zone."""
-    return _run(context).words.time(_moment(context, value, "time"), _form(form))
+    return _words(context).time(_moment(context, value, "time"), _form(form))
 
 
 def _moment(context: Context, value: Any, name: str) -> datetime:
     if isinstance(value, Shown) and value.type is ValueType.TIME:
-        moment = _run(context).words.local(int(cast("int", value.value)))
+        moment = _words(context).local(int(cast("int", value.value)))
         if moment is not None:
             return moment
     if isinstance(value, Undefined):
@@ -92,30 +100,30 @@ def _money(context: Context, value: Any, currency: Any = "") -> str:
     """An amount; a bare number needs its currency: `{{ 5 | money('EUR') }}`."""
     raw = _raw(value)
     if isinstance(raw, Money):
-        return _run(context).words.money(raw)
+        return _words(context).money(raw)
     number = _number(raw, "money")
     if not isinstance(currency, str) or len(currency) != 3 or not currency.isascii():
         raise FilterArgumentError("money needs a parameter of type money, or a currency: money('EUR')")
-    return _run(context).words.money(Money(Decimal(repr(float(number))), currency.upper()))
+    return _words(context).money(Money(Decimal(repr(float(number))), currency.upper()))
 
 
 @pass_context
 def _grouped(context: Context, value: Any, decimals: Any = None) -> str:
     """A number with the language's signs: `1,234.5`."""
-    return _run(context).words.number(_number(value, "number"), _places(decimals))
+    return _words(context).number(_number(value, "number"), _places(decimals))
 
 
 @pass_context
 def _percent(context: Context, value: Any, decimals: Any = 0) -> str:
     """A share: 0.8 is `80%`."""
-    return _run(context).words.percent(_number(value, "percent"), _places(decimals) or 0)
+    return _words(context).percent(_number(value, "percent"), _places(decimals) or 0)
 
 
 @pass_context
 def _duration(context: Context, value: Any) -> str:
     """A length of time."""
     if isinstance(value, Shown) and value.type is ValueType.DURATION:
-        return _run(context).words.duration(int(cast("int", value.value)))
+        return _words(context).duration(int(cast("int", value.value)))
     if isinstance(value, Undefined):
         str(value)
     raise FilterArgumentError("duration needs a parameter of type duration")
@@ -124,13 +132,13 @@ def _duration(context: Context, value: Any) -> str:
 @pass_context
 def _plural(context: Context, value: Any, **forms: Any) -> str:
     """The form that the number takes in this language; `#` in it stands for the number."""
-    run = _run(context)
+    run, words = _run(context), _words(context)
     number = _number(value, "plural")
     if not forms.keys() <= set(PLURAL_FORMS) or "other" not in forms:
         raise FilterArgumentError(f"plural takes {', '.join(PLURAL_FORMS)}, and needs other")
-    form = forms.get(run.words.plural(number), forms["other"])
+    form = forms.get(words.plural(number), forms["other"])
     said = plain_text(run, form)
-    text = run.words.number(number)
+    text = words.number(number)
     run.spend(len(said) + said.count("#") * len(text))
     return said.replace("#", text)
 
@@ -140,9 +148,9 @@ def _list(context: Context, value: Any, style: Any = "and") -> str:
     """`a, b and c`, or with `list('or')` `a, b or c`."""
     if style not in {"and", "or"}:
         raise FilterArgumentError("list takes 'and' or 'or'")
-    run = _run(context)
+    run, words = _run(context), _words(context)
     items = _items(run, value, "list")
-    text = run.words.list(items, "or" if style == "or" else "standard")
+    text = words.list(items, "or" if style == "or" else "standard")
     run.spend(len(text))
     return text
 
@@ -229,7 +237,7 @@ def _decimal(value: Any, instead: Any = 0.0) -> Any:
 @pass_context
 def _round(context: Context, value: Any, decimals: Any = 0) -> Any:
     number = round(float(_number(value, "round")), _places(decimals) or 0)
-    return ShownNumber.of(number, _run(context).words.number(number, grouped=False))
+    return ShownNumber.of(number, _words(context).number(number, grouped=False))
 
 
 def _abs(value: Any) -> Number:
@@ -259,6 +267,15 @@ def _flat(context: Context, items: Any) -> Any:
     for item in items:
         plain_text(_run(context), item)
     return items
+
+
+@pass_context
+def _part(context: Context, part: Any) -> Any:
+    """A part of a text or list; Jinja cuts it without asking the sandbox."""
+    if not isinstance(part, str | tuple | list):
+        raise SecurityError("takes a part of what is neither a text nor a list")
+    _run(context).spend(len(part))
+    return part
 
 
 @pass_context
@@ -313,12 +330,13 @@ AUTHORS: dict[str, Callable[..., Any]] = {
 }
 """Filters that authors may use."""
 
-STEP, JOINED, FLAT = "_step", "_joined", "_flat"
+STEP, JOINED, FLAT, PART = "_step", "_joined", "_flat", "_part"
 ATTRIBUTE, LINK, LINK_PART = "_attribute", "_link", "_link_part"
 OWN: dict[str, Callable[..., Any]] = {
     STEP: _step,
     JOINED: _joined,
     FLAT: _flat,
+    PART: _part,
     ATTRIBUTE: _attribute,
     LINK: _link,
     LINK_PART: _link_part,

@@ -21,6 +21,7 @@ _LINKS = frozenset(
 _NO_VALUES = frozenset({"style", "srcdoc", "srcset", "data", "ping", "http-equiv", "content"})
 _RAW = frozenset({"script", "style"})
 _REFUSED_TAGS = frozenset({"script", "iframe", "object", "embed", "base", "applet", "frame"})
+_NO_VALUE_TAGS = frozenset({"link", "meta", "param", "svg", "math", "use", "animate", "set"})
 _BLANKS = " \t\n\r\f"
 
 
@@ -107,7 +108,7 @@ def _same(ends: list[_Place], line: int) -> _Place:
 def _value(part: nodes.Expr, place: _Place) -> tuple[nodes.Expr, _Place]:
     if place.at == "text":
         return part, place
-    fits = place.at == "quoted" and place.tag not in _REFUSED_TAGS
+    fits = place.at == "quoted" and place.tag not in _NO_VALUE_TAGS
     name = place.attribute
     if not fits or name in _NO_VALUES or name.startswith("on"):
         raise InvalidTemplateError(

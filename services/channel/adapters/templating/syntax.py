@@ -6,12 +6,12 @@ from typing import Any
 
 from jinja2 import nodes
 
-from services.channel.adapters.templating.filters import AUTHORS, FLAT, JOINED, PLURAL_FORMS, STEP
+from services.channel.adapters.templating.filters import AUTHORS, FLAT, JOINED, PART, PLURAL_FORMS, STEP
 from services.channel.domain.errors import InvalidTemplateError
 from services.channel.domain.templates import Plural, Used
 
 BLOCKS = ("subject", "text", "html", "sender")
-MOST_NODES = 2_000
+MOST_NODES = 1_000
 DEEPEST = 60
 
 _REFUSED: dict[type[nodes.Node], str] = {
@@ -84,6 +84,8 @@ def _rewritten(node: nodes.Node) -> nodes.Node:
         return wrap(JOINED, nodes.List(node.nodes, lineno=node.lineno))
     if isinstance(node, nodes.List) or (isinstance(node, nodes.Tuple) and node.ctx == "load"):
         return wrap(FLAT, node)
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        return wrap(PART, node)
     return node
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from services.channel.adapters.smtp_link import Relay, Tls
+from services.channel.domain.mail_domains import DomainPaces
 from services.runtime.errors import SettingError
 from services.runtime.settings import Settings
 
@@ -36,6 +37,8 @@ class MailSettings:
     RAPPORT_SMTP: relays as `host:port`, the best first, with commas between; unset: mail waits. With it
     RAPPORT_SMTP_FROM, _USER, _PASSWORD_FILE, _TLS (required, offered, never, implicit), _TLS_NAME, _CA_FILE,
     _CONNECTIONS (of each worker; 4) and _RETURN_PATH (where bounces go; needs link keys).
+    RAPPORT_EMAIL_DOMAIN_RATES: mails a second by recipient's domain, over all workers, as
+    `gmail.com|googlemail.com=20, orange.fr=5`.
     RAPPORT_DKIM_KEY_FILE (PEM), _DOMAIN, _SELECTOR: all three, or no mail is signed.
     RAPPORT_LINK_URL with RAPPORT_LINK_KEYS_FILE: where links are served from outside, and what signs them.
     RAPPORT_UNSUBSCRIBE_MAILTO: an address whose mail arrives in the mailbox of reports, as a second way out.
@@ -52,6 +55,7 @@ class MailSettings:
     ca_file: str = ""
     connections: int = 4
     return_path: str = ""
+    domains: DomainPaces = field(default_factory=lambda: DomainPaces({}))
     dkim_domain: str = ""
     dkim_selector: str = ""
     dkim_key: str = field(default="", repr=False)
@@ -79,6 +83,7 @@ class MailSettings:
             ca_file=extra.get("smtp_ca_file", ""),
             connections=_connections(extra.get("smtp_connections", "4")),
             return_path=extra.get("smtp_return_path", ""),
+            domains=_domains(extra.get("email_domain_rates", "")),
             dkim_domain=extra.get("dkim_domain", ""),
             dkim_selector=extra.get("dkim_selector", ""),
             dkim_key=settings.secret("dkim_key"),
@@ -145,6 +150,13 @@ def _connections(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise _wrong("SMTP_CONNECTIONS", repr(text), "say a whole number from 1 to 64")
     return int(text)
+
+
+def _domains(text: str) -> DomainPaces:
+    try:
+        return DomainPaces.read(text)
+    except ValueError as error:
+        raise _wrong("EMAIL_DOMAIN_RATES", f"not right: {error}", "write gmail.com=20, orange.fr=5") from None
 
 
 def _mailbox(text: str, password: str, ca_file: str) -> MailboxSettings | None:

@@ -314,6 +314,7 @@ async def build_worker_role(role: Role) -> None:
                 parts.policies.current,
                 parts.clock,
                 pace=pace,
+                lane_of=mail.domains.lane_of if transport.channel is Channel.EMAIL else None,
             ),
         )
         loops.append(loop)

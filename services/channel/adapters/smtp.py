@@ -154,7 +154,9 @@ class _Run:
         self.handed.append(Handed(message.message_id, outcome, detail=detail))
 
     def take(self, message: Outgoing, answer: Answer) -> None:
-        self.add(message, answer.outcome, answer.detail)
+        self.handed.append(
+            Handed(message.message_id, answer.outcome, detail=answer.detail, unreachable=answer.unreachable)
+        )
 
 
 def _loop_time() -> float:

@@ -59,6 +59,8 @@ class Handed:
     """Why not, for people: a status code and its meaning, without address or text."""
     provider: str = ""
     """Which provider took it, where the transport has several, as in receipts; empty: its `provider`."""
+    unreachable: bool = False
+    """Of a PERMANENT one: nobody has the address, so that nothing more is to be sent to it."""
 
 
 class ReceiptState(StrEnum):

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -22,6 +22,7 @@ from services.channel.app.ports import Handed, HandOver, Outgoing, Receipt, Tran
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.receipts import RECEIPT_STATES
 from services.channel.app.store import MessageStore, MessageTransaction
+from services.channel.app.suppression import suppress_all
 from services.channel.app.upkeep import tell_all
 from services.channel.domain.contact import Reach, SuppressedFor
 from services.channel.domain.gates.order import HAND_OVER_GATES, pass_gates
@@ -29,7 +30,7 @@ from services.channel.domain.gates.verdict import GateState, Refused
 from services.channel.domain.messages import Message, action_of
 from services.channel.domain.policies import Policies
 from services.channel.domain.rate import Pace, Wish
-from services.channel.domain.suppression import suppressed_for
+from services.channel.domain.suppression import LiftedBy, Suppression, suppressed_for
 from services.runtime.clock import Clock
 from services.runtime.tracing import PRODUCER, spans
 from services.vocabulary.words import Channel, MessageState, RefusalReason
@@ -346,6 +347,9 @@ class Sender:
         await tx.give_back_slots(
             [(message.customer, message.message_id) for message in messages if message.gives_back_slot],
         )
+        unreachable = list(_unreachable(messages, outcomes, now_micros))
+        if unreachable:
+            await suppress_all(tx, unreachable, LiftedBy.STAFF)
         await tell_all(tx, messages)
 
     async def _early(
@@ -385,3 +389,20 @@ class Sender:
         self.batch = SMALLEST
         full = min(_PROBE_LONGEST_MICROS, _PROBE_FIRST_MICROS << min(self._failures - 1, 16))
         self.rest_micros = int(full * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
+
+
+def _unreachable(
+    messages: Sequence[Message], outcomes: Mapping[str, Handed], now_micros: int
+) -> Iterator[Suppression]:
+    """What the provider itself says nobody has, for the suppression list."""
+    for message in messages:
+        handed = outcomes[message.message_id]
+        if handed.unreachable and message.channel is not None and message.state is MessageState.FAILED:
+            yield Suppression(
+                message.customer,
+                message.channel,
+                SuppressedFor.BOUNCED,
+                now_micros,
+                handed.detail,
+                message.message_id,
+            )

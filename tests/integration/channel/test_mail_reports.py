@@ -10,6 +10,7 @@ from psycopg.errors import UndefinedTable
 from services.channel.adapters.mail_reports import MailReportReader
 from services.channel.adapters.mailboxes import Maildir
 from services.channel.adapters.storage.mail_reports import PostgresReportLog
+from services.channel.app.ports import Handed, HandOver
 from services.channel.domain.links import Link, Purpose
 from services.channel.domain.mail_reports import MOST_OCTETS, SOFT_WINDOW, ReportKind
 from services.channel.domain.messages import Message
@@ -76,6 +77,18 @@ async def test_what_follows_from_each(road: Road) -> None:
     totals = await road.totals()
     assert (totals["mail_reports.hard"], totals["mail_reports.repeated"]) == (1, 2)
     assert "action.failed" in {kind for kind, _ in await road.told()}
+
+
+async def test_an_address_that_the_relay_itself_calls_none_is_a_bounce(road: Road) -> None:
+    transport = SetTransport(Channel.EMAIL)
+    road.sender = road.another_sender(transport)
+    transport.answer = lambda outgoing: Handed(
+        outgoing.message_id, HandOver.PERMANENT, detail="550", unreachable=outgoing.customer == 1
+    )
+    for customer in (1, 2):
+        await road.take_one(make_action(str(uuid4()), customer, channels=(Channel.EMAIL,)))
+    await road.sender.turn()
+    assert await listed(road) == [(1, "email", "bounced")]
 
 
 async def test_five_soft_bounces_in_a_month_count_as_a_dead_address(road: Road) -> None:

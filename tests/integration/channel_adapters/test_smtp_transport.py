@@ -133,6 +133,7 @@ async def test_one_refused_recipient_of_many(
         "07": HandOver.PERMANENT,
         "09": HandOver.TRANSIENT,
     }
+    assert (other["07"].unreachable, other["09"].unreachable) == (True, False)
     assert other["07"].detail == "SMTP status 550 5.1.1 to RCPT"
     assert len(place.entries()) == 18
     # A refusal does not cost the connection.

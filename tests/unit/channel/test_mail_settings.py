@@ -86,6 +86,7 @@ def test_what_is_told(told: Told) -> None:
         ({**RELAY, "smtp_connections": "0"}, "SMTP_CONNECTIONS"),
         ({**RELAY, "smtp_return_path": "b@operator.example"}, "LINK_KEYS_FILE"),
         ({"link_url": "https://l.example"}, "LINK_KEYS_FILE"),
+        ({"email_domain_rates": "gmail.com"}, "EMAIL_DOMAIN_RATES"),
         ({"link_url": "ftp://l.example", "link_keys_file": KEY}, "LINK_URL"),
         ({"link_url": "https://l.example/\r\nBcc: x", "link_keys_file": KEY}, "LINK_URL"),
         ({"unsubscribe_mailto": "out@operator.example"}, "LINK_URL"),

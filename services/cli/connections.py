@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rapport.channel.v1.channel_pb2_grpc import ChannelServiceStub
+from rapport.channel.v1.controls_pb2_grpc import ControlServiceStub
 from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceStub
 from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceStub
@@ -23,6 +24,7 @@ from services.runtime.client import connect
 
 if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.channel_pb2_grpc import ChannelServiceAsyncStub
+    from rapport.channel.v1.controls_pb2_grpc import ControlServiceAsyncStub
     from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceAsyncStub
     from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceAsyncStub
     from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceAsyncStub
@@ -50,6 +52,7 @@ class Connections:
     recovery: dict[str, "RecoveryServiceAsyncStub"]
     """The same."""
     quarantine: "QuarantineServiceAsyncStub"
+    controls: "ControlServiceAsyncStub"
     reconciliation: "ReconciliationServiceAsyncStub"
     suppressions: "SuppressionServiceAsyncStub"
     templates: "TemplateServiceAsyncStub"
@@ -80,6 +83,7 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
                 for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
             },
             quarantine=QuarantineServiceStub(channel),
+            controls=ControlServiceStub(channel),
             reconciliation=ReconciliationServiceStub(channel),
             suppressions=SuppressionServiceStub(channel),
             templates=TemplateServiceStub(channel),

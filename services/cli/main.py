@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "services.cli.commands.reconcile:reconcile",
         "Hold a provider's own report against our messages.",
     ),
+    "controls": (
+        "services.cli.commands.controls:controls",
+        "Stop, slow down, limit; put policies into force.",
+    ),
     "audit": ("services.cli.commands.audit:audit", "See who changed rules, consent, configuration."),
     "prune": ("services.cli.commands.prune:prune", "Take away what is kept no longer."),
     "backup": ("services.cli.commands.backup:backup", "Write the databases into files."),

@@ -257,13 +257,7 @@ class ControlServicer(PolicyCalls, controls_pb2_grpc.ControlServiceServicer):
                 "no reason is given", field="reason", suggestion="say why, for those who find it thrown"
             )
         now_micros = self._clock.now_micros()
-        until = request.until_time.ToMicroseconds() if request.HasField("until_time") else 0
-        if request.HasField("until_time") and until <= now_micros:
-            raise InvalidArgumentError(
-                "the end is not later than now in business time",
-                field="until_time",
-                suggestion="a later time, or none",
-            )
+        until = _end(request, now_micros)
         return KillSwitch(
             scope,
             request.name,
@@ -338,6 +332,27 @@ def _scope(number: int) -> SwitchScope:
         known = ", ".join(one.value for one in SwitchScope)
         raise InvalidArgumentError("it is not said what to stop", field="scope", suggestion=f"one of {known}")
     return scope
+
+
+def _end(request: controls_pb2.SetKillSwitchRequest, now_micros: int) -> int:
+    ends = {}
+    if request.HasField("until_time"):
+        ends["until_time"] = request.until_time.ToMicroseconds()
+    if request.HasField("lasts"):
+        ends["lasts"] = now_micros + request.lasts.ToMicroseconds()
+    if len(ends) > 1:
+        raise InvalidArgumentError(
+            "both an end and a length are given", field="lasts", suggestion="give one of them"
+        )
+    for field, until_micros in ends.items():
+        if until_micros <= now_micros:
+            raise InvalidArgumentError(
+                "the end is not later than now in business time",
+                field=field,
+                suggestion="a later one, or none",
+            )
+        return until_micros
+    return 0
 
 
 def _check_name(scope: SwitchScope, name: str) -> None:

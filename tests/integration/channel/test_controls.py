@@ -229,7 +229,8 @@ async def test_what_a_switch_holds_waits_for_its_end_or_until_it_is_lifted(desk:
 
 
 async def test_a_switch_ends_by_itself_and_a_restart_keeps_it(desk: Desk) -> None:
-    await desk.stop("r1", "channel", "sms", until_time=wire.timestamp(NOON + HOUR))
+    switch = await desk.stop("r1", "channel", "sms", lasts=Duration(seconds=3600))
+    assert switch.until_time == wire.timestamp(NOON + HOUR)
     again = process(desk.road.database, desk.folder)
     await again.watch.load()
     desk.road.policies_now = again.policies.current
@@ -409,6 +410,7 @@ WRONG_SWITCHES = [
     ({"scope": pb.KILL_SCOPE_ALL, "reason": ""}, "reason"),
     ({"scope": pb.KILL_SCOPE_ALL, "reason": "x" * 501}, "reason"),
     ({"scope": pb.KILL_SCOPE_ALL, "until_time": wire.timestamp(NOON)}, "until_time"),
+    ({"scope": pb.KILL_SCOPE_ALL, "lasts": Duration()}, "lasts"),
     ({"scope": pb.KILL_SCOPE_ALL, "request_id": ""}, "request_id"),
 ]
 

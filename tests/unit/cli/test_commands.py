@@ -59,7 +59,7 @@ def test_every_command_and_option_says_what_it_does(name):
 def test_the_commands_of_the_road_are_there():
     assert set(COMMANDS) >= {
         *("up", "down", "status", "demo", "ingest", "profile", "consent"),
-        *("ask", "rules", "decisions", "messages", "inbox", "dead", "audit", "prune"),
+        *("ask", "rules", "decisions", "messages", "inbox", "dead", "audit", "prune", "controls"),
     }
 
 
@@ -74,6 +74,8 @@ def test_the_commands_of_the_road_are_there():
         ("dead", "list"),
         ("audit",),
         ("prune", "--dry-run"),
+        ("controls", "stop", "--all", "--reason", "a wrong price"),
+        ("controls", "policies", "list"),
         ("rules", "list"),
         ("runs",),
         ("consent", "set", "crm:1", "marketing", "granted"),
@@ -90,6 +92,10 @@ def test_wrong_use_ends_in_2():
     assert run("ingest", "no-such-file").exit_code == 2
     assert run("messages", "list", "--limit", "0").exit_code == 2
     assert run("nothing").exit_code == 2
+    assert "one of --all" in run("controls", "stop", "--reason", "x").output
+    assert "one of --all" in run("controls", "resume", "--all", "--channel", "sms").output
+    assert "length of time" in run("controls", "stop", "--all", "--reason", "x", "--for", "long").output
+    assert "or say files" in run("controls", "policies", "revert", "before").output
     assert "topic=calls" in run("ask", "crm:1", "care-call", "--set", "topic").output
     assert run("ask", "crm:1", "care-call", "--set", "a=1", "--set", "a=2").exit_code == 2
 

@@ -151,6 +151,7 @@ class SetKillSwitchRequest(_message.Message):
     HOLD_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    LASTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Same id, same answer; another body with it is an error."""
     scope: Global___KillScope.ValueType
@@ -165,6 +166,10 @@ class SetKillSwitchRequest(_message.Message):
     def until_time(self) -> _timestamp_pb2.Timestamp:
         """Business time at which it ends, later than now; absent: when it is lifted."""
 
+    @_builtins.property
+    def lasts(self) -> _duration_pb2.Duration:
+        """In the place of an end: how long from now."""
+
     def __init__(
         self,
         *,
@@ -174,10 +179,11 @@ class SetKillSwitchRequest(_message.Message):
         hold: _builtins.bool = ...,
         reason: _builtins.str = ...,
         until_time: _timestamp_pb2.Timestamp | None = ...,
+        lasts: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["until_time", b"until_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lasts", b"lasts", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "name", b"name", "reason", b"reason", "request_id", b"request_id", "scope", b"scope", "until_time", b"until_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "lasts", b"lasts", "name", b"name", "reason", b"reason", "request_id", b"request_id", "scope", b"scope", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

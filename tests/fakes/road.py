@@ -1,7 +1,7 @@
 """A fake of the running services as the command line sees them: one stream in, progress, a clock."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import grpc
@@ -50,8 +50,8 @@ class FakeRoad:
         """Stubs that reach this road."""
         operations = {name: FakeOperations(self, name) for name in SERVICES}
         stub: Any = FakeProfile(self)
-        nobody: Any = None
-        return Connections(nobody, stub, nobody, nobody, nobody, operations, nobody, nobody)  # type: ignore[arg-type]
+        nobody: dict[str, Any] = dict.fromkeys(one.name for one in fields(Connections))
+        return Connections(**{**nobody, "profile": stub, "operations": operations})
 
     def commit(self, stream_id: str, batch: profile_pb2.StreamBatch) -> profile_pb2.StreamEventsResponse:
         """Takes a batch as the profile service does."""

@@ -163,7 +163,8 @@ class InboundDesk:
                     time_micros=written.time_micros,
                     text=written.text,
                     intent=written.intent,
-                    answered=answered,
+                    action_id=written.action_id,
+                    line=answered.line if answered is not None else "",
                 )
             ]
         )

@@ -122,16 +122,17 @@ async def _tell(
 ) -> None:
     keys = [(entry.customer, entry.message_id) for entry in changed if entry.message_id]
     answered = await tx.messages(keys)
-    await tx.publish(
-        [
-            reply_event(
-                customer=entry.customer,
-                key=f"{entry.number}/{entry.time_micros}/{intent.value}",
-                time_micros=now_micros,
-                text=said,
-                intent=intent,
-                answered=answered.get(entry.message_id),
-            )
-            for entry in changed
-        ]
-    )
+    events = []
+    for entry in changed:
+        message = answered.get(entry.message_id)
+        event = reply_event(
+            customer=entry.customer,
+            key=f"{entry.number}/{entry.time_micros}/{intent.value}",
+            time_micros=now_micros,
+            text=said,
+            intent=intent,
+            action_id=message.action_id if message is not None else "",
+            line=message.line if message is not None else "",
+        )
+        events.append(event)
+    await tx.publish(events)

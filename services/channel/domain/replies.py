@@ -2,7 +2,6 @@
 
 from enum import StrEnum
 
-from services.channel.domain.messages import Message
 from services.channel.domain.outcomes import SOURCE, OwnEvent
 from services.vocabulary import ids
 
@@ -22,15 +21,23 @@ class Intent(StrEnum):
 
 
 def reply_event(
-    *, customer: int, key: str, time_micros: int, text: str, intent: Intent, answered: Message | None
+    *,
+    customer: int,
+    key: str,
+    time_micros: int,
+    text: str,
+    intent: Intent,
+    action_id: str = "",
+    line: str = "",
 ) -> OwnEvent:
     """`message.replied`, about the person who said it; `key` names what was said, the same for a repeat.
 
-    `answered` is the message that it answers. A reply begins a chain of its own: somebody has spoken.
+    `action_id` and `line` are those of the message that it answers, empty where it answers none. A reply
+    begins a chain of its own: somebody has spoken.
     """
     fields = {"text": text[:LONGEST_TEXT], "intent": intent.value}
-    if answered is not None:
-        fields["action"] = answered.action_id
+    if action_id:
+        fields["action"] = action_id
     return OwnEvent(
         event_id=ids.own_event_id(SOURCE, "message.replied", customer, key),
         type="message.replied",
@@ -38,5 +45,5 @@ def reply_event(
         time_micros=time_micros,
         fields=fields,
         hops=0,
-        line=answered.line if answered is not None else "",
+        line=line,
     )

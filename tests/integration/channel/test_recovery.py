@@ -20,6 +20,7 @@ from services.vocabulary.words import Category, Channel, MessageState, RefusalRe
 from tests.fakes.channel import NOON, make_action
 from tests.integration.channel.conftest import MakeRoad, Road
 from tests.integration.channel.test_gates_on_storage import NIGHT
+from tests.integration.channel.test_inbound import take, written
 
 HOUR = 3_600_000_000
 EVERYTHING = QuarantineFilter()
@@ -227,6 +228,24 @@ async def test_outcomes_since_the_replays_start_are_published_again(road: Road) 
     assert (await road.totals())["recovery.handed_again.outcomes"] == 1
     async with road.database.transaction() as transaction:
         assert (await read_recovery(transaction)).replayed
+
+
+async def test_what_customers_wrote_is_told_again_as_it_was_told(road: Road) -> None:
+    message = await road.take_one(make_action(1, line="2"))
+    await road.sender.turn()
+    await take(road, written("before", "0"))
+    road.clock.now += 50 * HOUR
+    await take(road, written("and this?", "1"), written("of nobody", "2", sender="+33699999999"))
+    before = [(event.id, event.line, fields) for event, fields in await road.events()][-1:]
+    assert before[0][1:] == ("2", {"text": "and this?", "intent": "other", "action": message.action_id})
+    await road.rows("DELETE FROM outbox RETURNING 1")
+    await recover(road)
+    replay = Replay(road.database, OutcomesReplay(road.store.within))
+    while await replay.turn():
+        pass
+    told = [(event.id, event.line, fields) for event, fields in await road.events()]
+    assert [one for one in told if "text" in one[2]] == before
+    assert (await road.totals())["recovery.handed_again.replies"] == 1
 
 
 async def test_the_inbox_begins_above_every_cursor_given_out_before_the_restore(road: Road) -> None:

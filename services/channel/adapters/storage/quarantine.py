@@ -9,6 +9,7 @@ from services.channel.adapters.storage import rows
 from services.channel.app.store import MessageTransaction
 from services.channel.domain.gap import DETAIL, HELD_BACK
 from services.channel.domain.outcomes import PUBLISHED, own_event
+from services.channel.domain.replies import Intent, reply_event
 from services.runtime.clock import Clock
 from services.runtime.database import Transaction
 from services.runtime.recovery import Gap
@@ -23,6 +24,15 @@ SENT_AGAIN = "recovery.sent_again"
 _LONGEST_MICROS = 3 * 86_400_000_000
 """A message that was taken longer ago has had its last outcome."""
 _ROWS = 500
+_WRITTEN = "w"
+"""Begins positions among what customers wrote."""
+_REPLIES = """
+    SELECT i.number, i.inbound_id::text, i.customer, i.time_micros, t.text, i.intent, i.action_id,
+        coalesce(m.line, '')
+    FROM inbound i JOIN inbound_text t USING (inbound_id)
+        LEFT JOIN message m ON m.message_id = nullif(i.message_id, '')::uuid
+    WHERE i.number >= %s AND i.customer <> 0 AND i.time_micros >= %s ORDER BY i.number LIMIT %s
+"""
 _HOLD = """
     UPDATE message SET state = 'quarantined', reason = %(reason)s, detail = %(detail)s, in_gap = true,
         changes = changes + 1, history = history || %(line)s
@@ -88,8 +98,10 @@ class OutcomesReplay:
         self._within = within
 
     async def step(self, transaction: Transaction, gap: Gap, position: str) -> Step:
-        """The outcomes, since the replay's start, of the next messages by number."""
+        """The outcomes, since the replay's start, of the next messages by number; then what was written."""
         since = gap.replay_start_micros
+        if position.startswith(_WRITTEN):
+            return await self._written(transaction, since, int(position.removeprefix(_WRITTEN)))
         number = int(position or 0) or await first_number(
             transaction, "message", "accepted_micros", since - _LONGEST_MICROS
         )
@@ -108,4 +120,24 @@ class OutcomesReplay:
         ]
         await self._within(transaction).publish(events)
         done = len(found) < _ROWS
-        return Step("" if done else str(found[-1][-1] + 1), {"outcomes": len(events)})
+        return Step(f"{_WRITTEN}0" if done else str(found[-1][-1] + 1), {"outcomes": len(events)})
+
+    async def _written(self, transaction: Transaction, since: int, number: int) -> Step:
+        """What customers wrote since then, from that number on; what has no text any more is long known."""
+        number = number or await first_number(transaction, "inbound", "time_micros", since)
+        found = await transaction.rows(_REPLIES, (number, since, _ROWS))
+        events = [
+            reply_event(
+                customer=customer,
+                key=inbound_id,
+                time_micros=time_micros,
+                text=text,
+                intent=Intent(intent),
+                action_id=action_id,
+                line=line,
+            )
+            for _, inbound_id, customer, time_micros, text, intent, action_id, line in found
+        ]
+        await self._within(transaction).publish(events)
+        following = f"{_WRITTEN}{found[-1][0] + 1}" if len(found) == _ROWS else ""
+        return Step(following, {"replies": len(events)})

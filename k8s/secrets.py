@@ -13,6 +13,7 @@ from k8s.check.manifests import Manifest, ManifestError
 from k8s.check.references import listed_secrets
 
 _OCTETS = 24
+_KEY_OCTETS = 32
 _SHORT_OCTETS = 6
 """Of a password of SMPP 3.4, which knows eight characters."""
 
@@ -26,13 +27,15 @@ def made(listed: Mapping[str, Mapping[str, Any]], files: Mapping[str, str]) -> l
             if way == "password":
                 short = key.startswith("smsc")
                 drawn[name][key] = secrets.token_urlsafe(_SHORT_OCTETS if short else _OCTETS)
+            elif way == "key":
+                drawn[name][key] = f"{secrets.token_hex(_KEY_OCTETS)}\n"
             elif way == "file":
                 if name not in files:
                     raise ManifestError(f"{name} holds a file of yours; say --file {name}=PATH")
                 drawn[name][key] = files[name]
             elif not isinstance(way, Mapping) or set(way) != {"of"}:
                 raise ManifestError(
-                    f"{name}: {key} is {way!r}; write password, file, or of: {{NAME: secret}}"
+                    f"{name}: {key} is {way!r}; write password, file, key, or of: {{NAME: secret}}"
                 )
     for name, keys in listed.items():
         for key, way in keys.items():

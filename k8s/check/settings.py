@@ -23,6 +23,7 @@ _MODULE = "services."
 _SERVED = {
     "RAPPORT_LISTEN": "grpc",
     "RAPPORT_TOKEN_LISTEN": "grpc-tokens",
+    "RAPPORT_WEB_LISTEN": "web",
     "RAPPORT_HEALTH_LISTEN": "health",
     "RAPPORT_METRICS_LISTEN": "metrics",
 }
@@ -83,6 +84,10 @@ def roles(manifests: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
                 yield workload, container
 
 
+_NOT_CALLED = frozenset({"RAPPORT_JWT_ISSUER", "RAPPORT_LINK_URL"})
+"""Addresses that are only written into something."""
+
+
 def addresses(workload: Manifest, manifests: list[Manifest]) -> Iterator[tuple[str, str, int]]:
     """What a workload's settings tell it to call: setting, host, port."""
     for container in containers(workload):
@@ -97,7 +102,7 @@ def addresses(workload: Manifest, manifests: list[Manifest]) -> Iterator[tuple[s
                 continue  # only servers check tokens
             elif "://" in value:
                 found = urlsplit(value)
-                if found.hostname and name != "RAPPORT_JWT_ISSUER":
+                if found.hostname and name not in _NOT_CALLED:
                     yield name, found.hostname, found.port or {"https": 443, "http": 80}.get(found.scheme, 0)
 
 

@@ -402,12 +402,15 @@ def test_settings_are_known_by_the_names_that_the_services_read():
 
 
 @pytest.mark.parametrize("overlay", [DEV, PROD], ids=["dev", "prod"])
-def test_every_role_understands_what_it_is_told(overlay):
+def test_every_role_understands_what_it_is_told(overlay, tmp_path):
+    (tmp_path / "keys").write_text("ab" * 32)
     manifests = rendered(overlay)
     for _, container in settings.roles(manifests):
         service, role = container["args"][0].split(".")[1], container["args"][1]
         told = settings.environment(container, manifests)
         here = {name: value for name, value in told.items() if not name.endswith("PASSWORD_FILE")}
+        if "RAPPORT_LINK_KEYS_FILE" in here:
+            here["RAPPORT_LINK_KEYS_FILE"] = str(tmp_path / "keys")
         read = Settings.from_environment(service, role, here)
         assert read.database_url.startswith(f"postgresql+psycopg://{service}@")
         if role != "migrate":
@@ -415,4 +418,5 @@ def test_every_role_understands_what_it_is_told(overlay):
             assert read.stream_replicas == 3
         if role == "worker":
             ChannelSettings.of(read)
-            MailSettings.of(read)
+        if service == "channel" and role != "migrate":
+            assert MailSettings.of(read).web_listen == ("0.0.0.0:8080" if role == "server" else "")

@@ -40,6 +40,11 @@ def message_id(action: str) -> MessageId:
     return MessageId(derived_id("message", action))
 
 
+def later_message_id(action: str, after_micros: int) -> MessageId:
+    """The message that carries an action to a channel whose turn came so long after the decision."""
+    return MessageId(derived_id("message", action, after_micros))
+
+
 def own_event_id(*parts: str | int) -> str:
     """An event of our own, named by what caused it, for example ("action.due", action id)."""
     return derived_id("event", *parts)

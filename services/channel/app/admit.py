@@ -9,11 +9,12 @@ from services.channel.app.campaigns import Spending
 from services.channel.app.ports import MissingTemplate, Rendered
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.speech import Speech
-from services.channel.app.store import Customers, GateTransaction, MessageTransaction
+from services.channel.app.store import Customers, GateTransaction, MessageKey, MessageTransaction
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.caps import longest_window
 from services.channel.domain.choice import Choice, Chosen, Dropped, Waits, choose
 from services.channel.domain.contact import Contact, Reach, SuppressedFor
+from services.channel.domain.escalation import messages_of, next_turn
 from services.channel.domain.gap import DETAIL, HELD_BACK, belongs_to
 from services.channel.domain.gates.verdict import GateState, is_contact
 from services.channel.domain.messages import Message, Wording, accept, contact_of, turn_of
@@ -43,6 +44,15 @@ class Prepared:
     said: dict[Channel, Rendered | MissingTemplate] = field(default_factory=dict)
     answers: bool = False
     """It answers what the person wrote a moment ago: it takes its slot, and no cap refuses it."""
+    after_micros: int = 0
+    """Only channels whose turn came so long after the decision, or later."""
+    siblings: frozenset[str] = frozenset()
+    """Other messages that may carry the same action: together they are one contact."""
+
+    def carried_by(self, message_id: str, after_micros: int) -> None:
+        """Which message carries it, and from which channels on."""
+        self.message_id, self.after_micros = message_id, after_micros
+        self.choices = tuple(choice for choice in self.choices if choice.after_micros >= after_micros)
 
     @property
     def person(self) -> tuple[int, ...]:
@@ -61,10 +71,14 @@ class Gathered:
     spending: Spending
     slots: list[Contact] = field(default_factory=list)
     """Taken by this batch."""
+    given_back: list[MessageKey] = field(default_factory=list)
+    """Slots that pass to another message of the same action."""
 
     def contacts_of(self, one: Prepared) -> list[Contact]:
         """Slots taken under all ids of the person, and the contacts that other systems told of."""
         own = [contact for customer in one.person for contact in self.contacts.get(customer, ())]
+        if one.siblings:
+            own = [contact for contact in own if contact.message_id not in one.siblings]
         return own if one.reach is None or not one.reach.contacts else [*own, *one.reach.contacts]
 
     def suppressed_for(self, person: tuple[int, ...], channel: Channel) -> frozenset[SuppressedFor]:
@@ -114,7 +128,13 @@ class Admission:
         for action in actions:
             reach = answers.get(question_of(action))
             choices = action.choices(reach.preferred if reach is not None else None)
-            one = Prepared(action, reach, choices, ids.message_id(action.action_id))
+            one = Prepared(
+                action,
+                reach,
+                choices,
+                ids.message_id(action.action_id),
+                siblings=messages_of(action.action_id, choices),
+            )
             self._render_likely(one)
             prepared.append(one)
             if len(prepared) % _RENDERED_AT_ONCE == 0:
@@ -139,6 +159,7 @@ class Admission:
             if one.message_id in known or one.message_id in fresh:
                 continue
             message = accept(one.action, one.message_id, gathered.now_micros)
+            message.after_micros = one.after_micros
             fresh[one.message_id] = message
             if gap is not None and belongs_to(gap, one.action):
                 message.of_gap(held_back=one.action.category in HELD_BACK)
@@ -263,6 +284,9 @@ class Admission:
                     any_hour=self._speech.breaks_quiet_hours(one.action, channel),
                 )
                 message.cost_micros = self._cost(one, channel)
+                message.escalates_micros = next_turn(one.choices, channel, now_micros)
+                customer = one.action.customer
+                gathered.given_back += [(customer, name) for name in sorted(one.siblings - {one.message_id})]
                 gathered.take_slot(message, one.action)
                 if message.in_gap:
                     message.quarantine(now_micros, DETAIL)
@@ -313,6 +337,7 @@ class Admission:
 
 async def _tell(tx: GateTransaction, messages: Sequence[Message], gathered: Gathered) -> None:
     """Takes the slots, publishes the outcomes and counts them."""
+    await tx.give_back_slots(gathered.given_back)
     await tx.take_slots(gathered.slots)
     await gathered.spending.close(tx)
     await tx.publish(list(own_events(messages)))

@@ -16,6 +16,8 @@ async def take_due(store: MessageStore, admission: Admission, clock: Clock, limi
     if not waiting:
         return 0
     prepared = await admission.prepare([action for _, action in waiting])
+    for (message, _), one in zip(waiting, prepared, strict=True):
+        one.carried_by(message.message_id, message.after_micros)
     async with store.transaction() as tx:
         await admission.take_again(tx, prepared)
     return len(waiting)

@@ -157,6 +157,15 @@ class MemoryTransaction:
             for name in contact.campaign.split():
                 self._uses[name].take(contact.time_micros, contact.cost_micros)
 
+    async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
+        """Slots that pass to another message of the same action; what campaigns have used stays used."""
+        for customer, message_id in keys:
+            kept = self._contacts.get(customer, [])
+            left = [contact for contact in kept if contact.message_id != message_id]
+            self._slots -= len(kept) - len(left)
+            if kept:
+                self._contacts[customer] = left
+
     async def lock_campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
         """What campaigns have used here, on top of what is stored where that counts; copies."""
         new = {name: start for name, start in since.items() if name not in self._uses}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.channel.app.ports import InboxEntry, Receipt, ReceiptState
 from services.channel.app.store import MessageStore, MessageTransaction
-from services.channel.domain.messages import Message
+from services.channel.domain.messages import Message, contact_of
 from services.channel.domain.outcomes import own_events, totals
 from services.runtime.clock import Clock
 from services.vocabulary.words import MessageState
@@ -58,5 +58,9 @@ async def settle(tx: MessageTransaction, changed: Sequence[Message]) -> None:
     await tx.give_back_slots(
         [(message.customer, message.message_id) for message in changed if message.gives_back_slot],
     )
+    # what was delivered after all has reached the customer, whoever has its place now
+    after_all = [message for message in changed if message.takes_slot_back]
+    await tx.give_back_slots([(message.customer, message.message_id) for message in after_all])
+    await tx.take_slots([contact_of(message, message.due_micros) for message in after_all])
     await tx.publish(list(own_events(changed)))
     await tx.count(totals(changed))

@@ -23,7 +23,7 @@ from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.receipts import RECEIPT_STATES
 from services.channel.app.store import MessageStore, MessageTransaction
 from services.channel.app.suppression import suppress_all
-from services.channel.app.upkeep import tell_all
+from services.channel.app.upkeep import LEASE_MICROS, tell_all
 from services.channel.domain.contact import Reach, SuppressedFor
 from services.channel.domain.gates.order import HAND_OVER_GATES, pass_gates
 from services.channel.domain.gates.verdict import GateState, Refused
@@ -47,8 +47,6 @@ SLOW_SECONDS = 2.0
 """A batch that takes longer was too large."""
 ANSWER_SECONDS = 20.0
 """How long a transport may take for a batch; what it has not answered by then is unknown."""
-LEASE_MICROS = 30_000_000
-"""After so long without an outcome, on the wall's clock, the sender of a message must have died."""
 _log = structlog.get_logger(__name__)
 _PROBE_FIRST_MICROS = 200_000
 _PROBE_LONGEST_MICROS = 5_000_000
@@ -126,7 +124,8 @@ class Sender:
             stale: list[Message] = []
             fresh: list[tuple[Message, Reach | None]] = []
             for message in claimed:
-                if wall_micros - message.asked_wall_micros < FRESH_MICROS:
+                # a clock that was set back makes nothing fresh
+                if 0 <= wall_micros - message.asked_wall_micros < FRESH_MICROS:
                     fresh.append((message, reach_as_stored(message)))
                 else:
                     message.retry_wall_micros = wall_micros + self._lease_micros  # nobody else takes it up

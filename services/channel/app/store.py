@@ -69,6 +69,9 @@ class GateTransaction(Protocol):
     async def take_slots(self, contacts: Sequence[Contact]) -> None:
         """Slots taken; the customers must be locked. One per message, however often it is tried."""
 
+    async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
+        """Slots free again; taken ones need no lock to become free."""
+
     async def lock_campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
         """Locks these campaigns until the end, after the customers; what each has used.
 
@@ -133,9 +136,6 @@ class MessageTransaction(GateTransaction, Protocol):
     async def let_go(self, now_micros: int, limit: int) -> int:
         """Messages that a kill switch holds are due now; how many were not yet."""
 
-    async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:
-        """Slots free again; taken ones need no lock to become free."""
-
     async def claim_planned(
         self,
         channel: Channel,
@@ -158,6 +158,21 @@ class MessageTransaction(GateTransaction, Protocol):
 
     async def claim_expired(self, now_micros: int, limit: int) -> list[Message]:
         """Planned messages whose validity has ended. Locked."""
+
+    async def claim_escalating(self, now_micros: int, limit: int) -> list[tuple[Message, Action | None]]:
+        """Messages whose next channel has its turn, with their actions where they are kept. Locked."""
+
+    async def claim_unconfirmed(self, before_wall_micros: int, limit: int) -> list[Message]:
+        """Messages handed over before that moment of the wall's clock of which no receipt came. Locked.
+
+        Each is claimed once.
+        """
+
+    async def end_rests(self, wall_micros: int, longest_micros: int, lease_micros: int) -> int:
+        """Ends rests and leases that no clock could have begun which now shows that; how many there were.
+
+        A message being handed over gets one lease more.
+        """
 
     async def claim_quarantined(self, wanted: QuarantineFilter, limit: int) -> list[Message]:
         """Messages in quarantine, the oldest first. Locked."""

@@ -6,10 +6,18 @@ from services.channel.app.store import MessageStore, MessageTransaction
 from services.channel.domain.messages import Message
 from services.channel.domain.outcomes import own_events, totals
 from services.runtime.clock import Clock
-from services.vocabulary.words import RefusalReason
+from services.vocabulary.values import HOUR, MINUTE
+from services.vocabulary.words import MessageState, RefusalReason
 
 BATCH = 256
 """At once."""
+
+LEASE_MICROS = 30_000_000
+"""After so long without an outcome, on the wall's clock, the sender of a message must have died."""
+LONGEST_REST_MICROS = 15 * MINUTE
+"""Longer than anything rests: ten minutes in the queue of a lane, with its places in one batch."""
+RECEIPT_MICROS = 72 * HOUR
+"""So long, on the wall's clock, a provider has for its final word; longer than SMSCs keep trying."""
 
 
 async def recover(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
@@ -38,6 +46,32 @@ async def expire(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
         await tx.give_back_slots([(message.customer, message.message_id) for message in over])
         await tell_all(tx, over)
     return len(over)
+
+
+async def after_jump(store: MessageStore, clock: Clock) -> int:
+    """Ends rests begun by a clock that has been set back since; how many there were.
+
+    Nothing rests longer than a lane's queue; without this all that rested would do so for as long as the
+    clock went back.
+    """
+    async with store.transaction() as tx:
+        return await tx.end_rests(clock.wall_micros(), LONGEST_REST_MICROS, LEASE_MICROS)
+
+
+async def note_unconfirmed(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
+    """Notes with messages that were sent and of which nothing was heard since; how many there were.
+
+    They stay `sent`, with their slot: nobody knows whether they arrived. Each is noted once; a receipt that
+    comes later still counts.
+    """
+    async with store.transaction() as tx:
+        silent = await tx.claim_unconfirmed(clock.wall_micros() - RECEIPT_MICROS, limit)
+        sent = [message for message in silent if message.state is MessageState.SENT]
+        for message in sent:
+            message.note(clock.now_micros(), "no receipt came within 72 hours")
+        await tx.save(sent)
+        await tx.count({"receipts.never_came": len(sent)})
+    return len(silent)
 
 
 async def tell_all(tx: MessageTransaction, messages: Sequence[Message]) -> None:

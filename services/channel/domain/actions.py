@@ -13,7 +13,7 @@ class ChannelChoice:
 
     channel: Channel | None
     after_micros: int = 0
-    """Only when those before it did not pass for this long since the decision; 0: at once."""
+    """Only when those before it did not pass, or reach the customer, for this long; 0: at once."""
 
 
 DEFAULT_CHOICES = (ChannelChoice(None), ChannelChoice(Channel.SMS), ChannelChoice(Channel.EMAIL))

@@ -34,6 +34,9 @@ TRANSITIONS: Mapping[MessageState, frozenset[MessageState]] = {
 }
 """Which state may follow which."""
 
+_CORRECTED = frozenset({_S.FAILED, _S.EXPIRED})
+"""What a provider may correct by a receipt that it was delivered."""
+
 FINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
 """Nothing follows."""
 
@@ -46,6 +49,12 @@ REPEATABLE = frozenset({Channel.APP})
 HOLDS_SLOT = frozenset({_S.PLANNED, _S.SENDING, _S.SENT, _S.DELIVERED, _S.QUARANTINED})
 """Through the gates: it counts for caps."""
 
+
+FOLLOWED = -1
+"""In place of the time at which the next channel has its turn: another message carries the action there."""
+
+CONFIRMED = frozenset({Channel.SMS, Channel.APP})
+"""Channels that tell what was delivered; on the others what was sent counts as delivered until it fails."""
 
 LONGEST_HAND_OVER_MICROS = 72 * 3_600_000_000
 """After so long, in business time, a message that never expires is not handed over any more."""
@@ -62,6 +71,8 @@ class Change:
     state: MessageState
     reason: RefusalReason | None = None
     detail: str = ""
+    noted: bool = False
+    """Nothing happened to it: a note in its history, which is not told to others (and not stored as such)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,10 @@ class Message:
     attempts: int = 0
     resent: bool = False
     """Handed over before with an outcome that nobody knows."""
+    after_micros: int = 0
+    """It goes only to channels whose turn came so long after the decision, or later; 0: to any."""
+    escalates_micros: int = 0
+    """When the next channel has its turn unless it was delivered by then; 0: never, FOLLOWED: it had it."""
     ends_micros: int = 0
     """Not handed over at or after this moment; 0: not planned yet, or planned before there was an end."""
     asked_wall_micros: int = 0
@@ -136,6 +151,8 @@ class Message:
     """The wording is not stored yet."""
     new_changes: list[Change] = field(default_factory=list)
     """Steps not stored yet."""
+    takes_slot_back: bool = field(default=False, repr=False, compare=False)
+    """Its slot was given away, and now it turns out that it reached the customer."""
     loaded: tuple[object, ...] = field(default=(), repr=False, compare=False)
     """What the database holds of what changes, in its own words; empty: not known."""
 
@@ -290,13 +307,31 @@ class Message:
         self._to(MessageState.FAILED, now_micros, RefusalReason.HANDOVER_UNKNOWN, "discarded from quarantine")
 
     def receipt(self, now_micros: int, state: MessageState, detail: str) -> bool:
-        """The provider's final word; False when nothing follows (a second receipt, a state passed by)."""
-        if state not in TRANSITIONS[self.state]:
+        """The provider's final word; False when nothing follows (a second receipt, a state passed by).
+
+        One word counts more than an earlier one: that it was delivered after all.
+        """
+        corrected = state is MessageState.DELIVERED and self.was_sent and self.state in _CORRECTED
+        if not corrected and state not in TRANSITIONS[self.state]:
             return False
+        if corrected or (state is MessageState.DELIVERED and self.escalates_micros == FOLLOWED):
+            self.takes_slot_back = True
+        if state is MessageState.DELIVERED and self.escalates_micros > 0:
+            self.escalates_micros = 0
         self.receipt_micros = now_micros
+        if corrected:
+            self.state, self.reason, self.detail = state, None, "delivered after all"
+            self._record(now_micros)
+            return True
         reason = RefusalReason.PROVIDER_REJECTED if state is MessageState.FAILED else None
         self._to(state, now_micros, reason, detail)
         return True
+
+    def note(self, now_micros: int, detail: str) -> None:
+        """Nothing happened to it, and that is worth a line in its history."""
+        self.detail = detail
+        self.changes += 1
+        self.new_changes.append(Change(self.changes, now_micros, self.state, self.reason, detail, noted=True))
 
     def _to(
         self,

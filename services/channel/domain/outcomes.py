@@ -38,7 +38,7 @@ def own_events(messages: Iterable[Message]) -> Iterator[OwnEvent]:
     """One event for every new step that others must hear of."""
     for message in messages:
         for change in message.new_changes:
-            if change.state in PUBLISHED:
+            if change.state in PUBLISHED and not change.noted:
                 yield own_event(message, change)
 
 
@@ -81,6 +81,8 @@ def totals(messages: Iterable[Message]) -> dict[str, int]:
 
     for message in messages:
         for change in message.new_changes:
+            if change.noted:
+                continue
             state = change.state
             if state in PUBLISHED:
                 count(f"messages.{state.value}")

@@ -9,12 +9,13 @@ import structlog
 
 from services.channel.app.admit import Admission
 from services.channel.app.due import let_go, take_due
+from services.channel.app.escalate import escalate
 from services.channel.app.inbound import InboundDesk
 from services.channel.app.ports import Inbound, Transport
 from services.channel.app.receipts import take_receipts
 from services.channel.app.send import Sender
 from services.channel.app.store import MessageStore
-from services.channel.app.upkeep import expire, recover
+from services.channel.app.upkeep import after_jump, expire, note_unconfirmed, recover
 from services.channel.domain.errors import PolicyError
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -134,7 +135,8 @@ class DueLoop:
         """Runs until cancelled."""
         while True:
             seen_micros = self._clock.now_micros()
-            if not await take_due(self._store, self._admission, self._clock):
+            done = await take_due(self._store, self._admission, self._clock)
+            if not done + await escalate(self._store, self._admission, self._clock):
                 await _changed(self._clock, seen_micros)
 
 
@@ -164,17 +166,31 @@ class CareLoop:
         self._store = store
         self._clock = clock
         self._refresh = refresh_policies
+        self._wall_micros = 1 << 62
 
     async def run(self) -> None:
         """Runs until cancelled."""
         while True:
             seen_micros = self._clock.now_micros()
             self._refresh_policies()
+            await self._see_clock()
             lost = await recover(self._store, self._clock)
             if lost:
                 _log.warning("hand_overs_recovered", messages=lost)
-            if not lost + await expire(self._store, self._clock):
+            silent = await note_unconfirmed(self._store, self._clock)
+            if silent:
+                _log.warning("receipts_never_came", messages=silent)
+            if not lost + silent + await expire(self._store, self._clock):
                 await _changed(self._clock, seen_micros, _CARE_SECONDS)
+
+    async def _see_clock(self) -> None:
+        """At the start, and when the wall's clock was set back."""
+        wall_micros = self._clock.wall_micros()
+        if wall_micros < self._wall_micros - _MICROS:
+            rests = await after_jump(self._store, self._clock)
+            if rests:
+                _log.warning("clock_was_set_back", rests_ended=rests)
+        self._wall_micros = wall_micros
 
     def _refresh_policies(self) -> None:
         try:

@@ -9,7 +9,7 @@ from services.channel.adapters.storage.transaction import PostgresTransaction
 from services.channel.app.ports import HandOver, Receipt, ReceiptState
 from services.channel.app.receipts import take_receipts
 from services.channel.app.send import BATCH, SMALLEST
-from services.channel.app.upkeep import expire, recover
+from services.channel.app.upkeep import RECEIPT_MICROS, after_jump, expire, note_unconfirmed, recover
 from services.runtime.errors import UnavailableError
 from services.vocabulary.values import HOUR
 from services.vocabulary.words import ActionKind, Category, Channel, MessageState, RefusalReason
@@ -446,3 +446,83 @@ async def test_a_provider_that_keeps_up_gets_more_at_once_and_one_that_is_away_l
     road.transport.answer = always(HandOver.TRANSIENT, "not connected")
     await road.sender.turn()
     assert road.sender.batch == SMALLEST
+
+
+@pytest.mark.parametrize("come", ["before the answer", "after it"])
+@pytest.mark.parametrize("first", [ReceiptState.FAILED, ReceiptState.EXPIRED])
+async def test_delivered_after_all_counts_more_than_an_earlier_word(
+    road: Road, first: ReceiptState, come: str
+) -> None:
+    message = await road.take_one(make_action(1))
+    one, other = (
+        Receipt("fake", f"p-{message.message_id}", state) for state in (first, ReceiptState.DELIVERED)
+    )
+    if come == "before the answer":
+        await take_receipts(road.store, road.clock, [one])
+        await take_receipts(road.store, road.clock, [other])
+        await road.sender.turn()
+        ways = ["delivered"]
+    else:
+        await road.sender.turn()
+        await take_receipts(road.store, road.clock, [one])
+        assert await road.slots() == 0
+        for _ in range(2):
+            await take_receipts(road.store, road.clock, [other, one])
+        ways = [first.value, "delivered"]
+    assert await road.steps(message) == ["accepted", "planned", "sending", "sent", *ways]
+    assert await road.slots() == 1, "it reached the customer"
+
+
+async def test_a_provider_that_takes_and_drops_is_told_once(road: Road) -> None:
+    message = await road.take_one(make_action(1))
+    heard = await road.take_one(make_action(2, 2))
+    await road.sender.turn()
+    await take_receipts(
+        road.store, road.clock, [Receipt("fake", f"p-{heard.message_id}", ReceiptState.DELIVERED)]
+    )
+    ((noted,),) = await road.rows("SELECT max(extract(epoch FROM noted_at) * 1000000)::bigint FROM receipt")
+    road.clock.wall = noted + RECEIPT_MICROS - 1
+    assert await note_unconfirmed(road.store, road.clock) == 0
+    road.clock.wall += 2
+    assert await note_unconfirmed(road.store, road.clock) == 1
+    assert await note_unconfirmed(road.store, road.clock) == 0
+    stored = await road.stored(message)
+    assert (stored.state, stored.detail) == (MessageState.SENT, "no receipt came within 72 hours")
+    assert await road.slots() == 2
+    assert (await road.totals())["receipts.never_came"] == 1
+    assert [kind for kind, _ in await road.told()].count("action.sent") == 2
+
+    late = Receipt("fake", f"p-{message.message_id}", ReceiptState.DELIVERED)
+    await take_receipts(road.store, road.clock, [late])
+    assert (await road.stored(message)).state is MessageState.DELIVERED
+
+
+async def test_a_clock_that_was_set_back_makes_no_permission_fresh_and_lets_nothing_rest(road: Road) -> None:
+    message = await road.take_one(make_action(1, 1))
+    road.transport.answer = always(HandOver.TRANSIENT, "not connected")
+    await road.sender.turn()
+    road.transport.answer = road.transport.accept
+    road.clock.wall -= HOUR
+    assert await road.sender.turn() == 0
+    assert await after_jump(road.store, road.clock) == 1
+    road.profile.asked.clear()
+    assert await road.sender.turn() == 1
+    assert (await road.stored(message)).state is MessageState.SENT
+    assert len(road.profile.asked) == 1
+
+
+async def test_a_clock_that_was_set_forward_repeats_nothing_that_must_not_be(road: Road) -> None:
+    message = await road.take_one(make_action(1, 1, category=Category.SALES, expires_micros=2**60))
+
+    async def jump() -> None:
+        road.clock.wall += HOUR
+        await recover(road.store, road.clock)
+
+    import asyncio
+
+    road.transport.before_answer = lambda _: asyncio.ensure_future(jump())
+    await road.sender.turn()
+    stored = await road.stored(message)
+    assert (stored.state, stored.reason) == (MessageState.FAILED, RefusalReason.HANDOVER_UNKNOWN)
+    assert await road.sender.turn() == 0
+    assert len(road.transport.sent) == 1

@@ -21,6 +21,8 @@ def measure(transaction: Transaction, messages: Sequence[Message]) -> None:
         channel = message.channel.value if message.channel is not None else "none"
         category = message.category.value
         for change in message.new_changes:
+            if change.noted:
+                continue
             states[channel, change.state.value] += 1
             if change.state in _NOT_SENT and change.reason is not None and not message.was_sent:
                 refusals[change.reason.name, category] += 1

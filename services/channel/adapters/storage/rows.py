@@ -40,6 +40,8 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "receipt_micros": ("bigint", lambda message: message.receipt_micros),
     "attempts": ("int", lambda message: message.attempts),
     "resent": ("boolean", lambda message: message.resent),
+    "after_micros": ("bigint", lambda message: message.after_micros),
+    "escalates_micros": ("bigint", lambda message: message.escalates_micros),
     "ends_micros": ("bigint", lambda message: message.ends_micros),
     "asked_wall_micros": ("bigint", lambda message: message.asked_wall_micros),
     "zone": ("text", lambda message: message.zone),

@@ -108,10 +108,12 @@ class PostgresStore:
             SELECT (SELECT count(*) FROM message WHERE state = 'planned')
                  + (SELECT count(*) FROM message WHERE state = 'sending')
                  + (SELECT count(*) FROM message
-                    WHERE state IN ('accepted', 'deferred') AND due_micros <= %(now)s),
+                    WHERE state IN ('accepted', 'deferred') AND due_micros <= %(now)s)
+                 + (SELECT count(*) FROM message WHERE escalates_micros BETWEEN 1 AND %(now)s),
                    (SELECT count(*) FROM message
                     WHERE state IN ('accepted', 'deferred') AND due_micros > %(now)s),
-                   (SELECT count(*) FROM receipt WHERE state = '' AND message_id IS NOT NULL)
+                   (SELECT count(*) FROM receipt
+                    WHERE state = '' AND message_id IS NOT NULL AND time_micros = 0)
             """,
             {"now": now_micros},
         )

@@ -4,9 +4,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from services.channel.adapters.storage import campaigns, inbound, outcomes, rates, rows, suppression
+from services.channel.adapters.storage import (
+    campaigns,
+    inbound,
+    outcomes,
+    rates,
+    receipts,
+    rows,
+    suppression,
+)
 from services.channel.adapters.storage.measure import measure
-from services.channel.app.ports import Receipt, ReceiptState
+from services.channel.app.ports import Receipt
 from services.channel.app.store import MessageKey, QuarantineFilter
 from services.channel.domain.actions import Action
 from services.channel.domain.campaigns import CampaignUse
@@ -313,17 +321,45 @@ class PostgresTransaction:
         )
         if not found:
             return []
-        by_id = {message.message_id: message for message in found}
         keys = _keys([(message.customer, message.message_id) for message in found])
-        records = await self.raw.rows(
-            f"SELECT message_id::text, record FROM message_body WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
-            keys,
-        )
+        actions = await self._actions(found)
         await self.raw.execute(
             f"UPDATE message SET retry_wall_micros = %(until)s WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
             {**keys, "until": wall_micros + lease_micros},
         )
-        return [(by_id[message_id], self._read_action(bytes(record))) for message_id, record in records]
+        return [(one, actions[one.message_id]) for one in found if one.message_id in actions]
+
+    async def _actions(self, messages: Sequence[Message]) -> dict[str, Action]:
+        """What is kept of their actions, by message id."""
+        records = await self.raw.rows(
+            f"SELECT message_id::text, record FROM message_body WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
+            _keys([(message.customer, message.message_id) for message in messages]),
+        )
+        return {message_id: self._read_action(bytes(record)) for message_id, record in records if record}
+
+    async def claim_escalating(self, now_micros: int, limit: int) -> list[tuple[Message, Action | None]]:
+        """Messages whose next channel has its turn, locked."""
+        found = await self._claim(
+            "m.escalates_micros BETWEEN 1 AND %(now)s ORDER BY m.escalates_micros",
+            {"now": now_micros, "limit": limit},
+        )
+        actions = await self._actions(found) if found else {}
+        return [(message, actions.get(message.message_id)) for message in found]
+
+    async def claim_unconfirmed(self, before_wall_micros: int, limit: int) -> list[Message]:
+        """Messages of which no receipt came, locked."""
+        keys = await receipts.claim_unconfirmed(self.raw, before_wall_micros, limit)
+        return list((await self.messages(keys, lock=True)).values())
+
+    async def end_rests(self, wall_micros: int, longest_micros: int, lease_micros: int) -> int:
+        """Ends rests and leases that lie too far ahead."""
+        return await self.raw.execute(
+            "UPDATE message SET retry_wall_micros = %(wall)s "
+            "+ CASE WHEN state = 'sending' THEN %(lease)s ELSE 0 END "
+            "WHERE state IN ('planned', 'sending', 'accepted', 'deferred') "
+            "AND retry_wall_micros > %(wall)s + %(longest)s",
+            {"wall": wall_micros, "longest": longest_micros, "lease": lease_micros},
+        )
 
     async def claim_lost(self, wall_micros: int, limit: int) -> list[Message]:
         """Messages being handed over whose lease has ended, locked."""
@@ -358,62 +394,13 @@ class PostgresTransaction:
 
     async def handed_over(self, provider: str, provider_ids: Mapping[str, Message]) -> dict[str, Receipt]:
         """Remembers which message a provider id names; an id used again names the newer message."""
-        if not provider_ids:
-            return {}
-        listed = sorted(provider_ids)
-        found = await self.raw.rows(
-            """
-            INSERT INTO receipt AS r (provider, provider_id, customer, message_id)
-            SELECT %(provider)s, *
-            FROM unnest(%(provider_ids)s::text[], %(customers)s::bigint[], %(ids)s::text[]::uuid[])
-            ON CONFLICT (provider, provider_id) DO UPDATE SET
-                customer = excluded.customer, message_id = excluded.message_id,
-                state = CASE WHEN r.message_id IS NULL THEN r.state ELSE '' END
-            RETURNING r.provider_id, r.message_id::text, r.state, r.time_micros, r.detail
-            """,
-            {
-                "provider": provider,
-                "provider_ids": listed,
-                **_keys([(provider_ids[name].customer, provider_ids[name].message_id) for name in listed]),
-            },
-        )
-        return {
-            message_id: Receipt(provider, provider_id, ReceiptState(state), time_micros, detail)
-            for provider_id, message_id, state, time_micros, detail in found
-            if state
-        }
+        return await receipts.handed_over(self.raw, provider, provider_ids)
 
-    async def received(self, receipts: Sequence[Receipt]) -> list[tuple[Receipt, Message]]:
+    async def received(self, came: Sequence[Receipt]) -> list[tuple[Receipt, Message]]:
         """Remembers receipts, the first per id; those whose message is known come with it, locked."""
-        first: dict[tuple[str, str], Receipt] = {}
-        for receipt in receipts:
-            first.setdefault((receipt.provider, receipt.provider_id), receipt)
-        listed = [first[key] for key in sorted(first)]
-        found = await self.raw.rows(
-            """
-            INSERT INTO receipt AS r (provider, provider_id, state, time_micros, detail)
-            SELECT * FROM unnest(%(providers)s::text[], %(provider_ids)s::text[], %(states)s::text[],
-                                 %(times)s::bigint[], %(details)s::text[])
-            ON CONFLICT (provider, provider_id) DO UPDATE SET
-                state = CASE WHEN r.state = '' THEN excluded.state ELSE r.state END,
-                time_micros = excluded.time_micros, detail = excluded.detail
-            RETURNING r.provider, r.provider_id, r.customer, r.message_id::text
-            """,
-            {
-                "providers": [receipt.provider for receipt in listed],
-                "provider_ids": [receipt.provider_id for receipt in listed],
-                "states": [receipt.state.value for receipt in listed],
-                "times": [receipt.time_micros for receipt in listed],
-                "details": [receipt.detail for receipt in listed],
-            },
-        )
-        named = {
-            (provider, provider_id): (customer, message_id)
-            for provider, provider_id, customer, message_id in found
-            if message_id is not None
-        }
-        stored = await self.messages(list(named.values()), lock=True)
-        return [(first[key], stored[message_id]) for key, (_, message_id) in sorted(named.items())]
+        named = await receipts.received(self.raw, came)
+        stored = await self.messages(sorted({key for _, key in named}), lock=True)
+        return [(receipt, stored[message_id]) for receipt, (_, message_id) in named]
 
     async def take_rates(self, wishes: Sequence[Wish]) -> dict[str, Grant]:
         """Takes from shared rates."""

@@ -1,6 +1,7 @@
 """The gates over a real database: caps under concurrency, quiet hours, suppression, duplicates."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -8,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.channel.app.ports import HandOver
+from services.channel.app.profile import ContactQuestion
 from services.channel.domain.caps import Cap, Reserve
 from services.channel.domain.choice import Dropped
 from services.channel.domain.contact import Contact, Permission, Reach, SuppressedFor
@@ -314,3 +316,24 @@ async def test_a_mandatory_message_with_its_ground_passes_the_night(make_road: M
     assert (await road.take_one(notice)).state is MessageState.PLANNED
     await road.sender.turn()
     assert len(road.transport.sent) == 1
+
+
+async def test_what_is_old_is_asked_for_in_one_call_and_a_withdrawal_stops_its_own_message_only(
+    road: Road,
+) -> None:
+    messages = [await road.take_one(sales(number, number)) for number in range(1, 6)]
+    no = Permission(False, RefusalReason.NO_CONSENT, "sms-address-3")
+    road.profile.reaches[3] = Reach(True, 0, {Channel.SMS: no})
+    calls: list[int] = []
+    ask = road.profile.check_contact
+
+    async def counted(questions: Sequence[ContactQuestion]) -> Sequence[Reach]:
+        calls.append(len(questions))
+        return await ask(questions)
+
+    road.profile.check_contact = counted  # type: ignore[method-assign]
+    road.clock.wall += 2_000_000
+    await road.sender.turn()
+    assert calls == [5]
+    assert sorted(one.customer for one in road.transport.sent) == [1, 2, 4, 5]
+    assert (await road.stored(messages[2])).reason is RefusalReason.NO_CONSENT

@@ -122,7 +122,9 @@ class ImapMailbox:
                 _log_out(imap_then)
             if isinstance(error, MailboxError):
                 raise
-            raise MailboxError(f"the mailbox does not answer as it should: {type(error).__name__}") from None
+            raise MailboxError(
+                f"the mailbox does not answer as it should: {type(error).__qualname__}"
+            ) from None
 
     def _log_in(self) -> imaplib.IMAP4_SSL:
         imap = imaplib.IMAP4_SSL(self._host, self._port, ssl_context=self._context, timeout=_SECONDS)
@@ -167,3 +169,5 @@ def _good(answer: tuple[str, list[Any]]) -> list[Any]:
 def _log_out(imap: imaplib.IMAP4_SSL) -> None:
     with contextlib.suppress(imaplib.IMAP4.error, OSError):
         imap.logout()
+    with contextlib.suppress(OSError):
+        imap.shutdown()  # a goodbye that nobody hears leaves the socket open

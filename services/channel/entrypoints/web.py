@@ -81,6 +81,11 @@ class WebEndpoint:
         self._server: asyncio.Server | None = None
         self.address = ""
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """What is answered."""
+        return frozenset(resource.canonical for resource in self._app.router.resources())
+
     async def start(self, listen: str, *, cert_file: str = "", key_file: str = "") -> None:
         """Answer on `listen` (host:port) from now on; SettingError when that is not possible."""
         host, _, port = listen.rpartition(":")

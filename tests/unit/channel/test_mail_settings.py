@@ -8,11 +8,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.channel.adapters.smtp_link import Relay, Tls
-from services.channel.mail_parts import link_keys, links, mail_transport
+from services.channel.entrypoints.web import WebEndpoint
+from services.channel.mail_parts import link_keys, links, mail_transport, mailbox_loop, web_endpoint
 from services.channel.mail_settings import MailboxSettings, MailSettings
 from services.runtime.errors import SettingError
 from services.runtime.settings import Settings
-from tests.fakes.channel import SetClock
+from tests.fakes.channel import SetClock, SetProfile
 
 KEY = "ab" * 32
 DKIM = (
@@ -133,3 +134,28 @@ def test_keys_are_read_once_for_all(told: Told) -> None:
     assert keys is not None
     message_id = "2f0c1a52-9a77-5c2e-8a44-0d9f6b8f1e01"
     assert keys.read_return_tag(keys.return_tag(message_id)) == message_id
+
+
+class Nothing:
+    """A store that nobody asks at the start."""
+
+
+def test_what_is_built_of_them(told: Told, tmp_path: Path) -> None:
+    store: Any = Nothing()
+    clock = SetClock()
+
+    def endpoint(**extra: str) -> WebEndpoint | None:
+        return web_endpoint(told(**extra), store, SetProfile(clock), clock, language="en")
+
+    assert endpoint() is None
+    served = {"web_listen": "127.0.0.1:0", "link_keys_file": KEY}
+    plain, with_reports = endpoint(**served), endpoint(**served, reports_secret_file="sixteen letters!")
+    assert plain is not None
+    assert with_reports is not None
+    assert len(with_reports.paths) == len(plain.paths) + 1
+    assert mailbox_loop(told(), store, clock) is None
+    built = mailbox_loop(told(reports_mailbox=f"maildir://{tmp_path}", link_keys_file=KEY), store, clock)
+    assert built is not None
+    with pytest.raises(SettingError) as caught:
+        mailbox_loop(told(reports_mailbox=f"maildir://{tmp_path}"), store, clock)
+    assert caught.value.field == "RAPPORT_LINK_KEYS_FILE"

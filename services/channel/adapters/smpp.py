@@ -151,6 +151,8 @@ class SmppTransport:
     async def _ready(self) -> None:
         """Wait for a link that is being made, unless a good one stands."""
         self._keep()
+        if self._closed:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience.first_bind):
                 while not self._settled():

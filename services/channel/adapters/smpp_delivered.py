@@ -104,8 +104,6 @@ class Written:
     part: Part
     octets: bytes
     """As they came, header and all: the same when the message comes again."""
-    identifier: str
-    """The SMSC's own name for it; mostly empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +141,12 @@ def read_delivered(frame: bytes, provider: str, dialect: Dialect) -> Delivered:
     piece = octets_of(message.octets, header, message.data_coding, dialect.alphabet)
     if piece is None:
         return Nothing()
-    identifier = _c_string(message.values.get(_TLV_RECEIPTED_MESSAGE_ID, b""))
     return Written(
         sender=_number(message.source, message.source_ton, dialect.country),
         recipient=_number(message.destination, message.destination_ton, ""),
         pieces=(piece,),
         part=part if part.total > 1 else _sar(message.values),
         octets=message.octets,
-        identifier=identifier,
     )
 
 

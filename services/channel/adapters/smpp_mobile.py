@@ -96,16 +96,16 @@ class Joining:
             elif not pieces or pieces[-1] is not _GAP:
                 pieces.append(_GAP)
         octets = b"".join(entry.parts[number].octets for number in sorted(entry.parts))
-        return Written(first.sender, first.recipient, tuple(pieces), first.part, octets, "")
+        return Written(first.sender, first.recipient, tuple(pieces), first.part, octets)
 
 
 class Keys:
     """Names for what subscribers wrote: the same for a message that comes a second time.
 
-    SMPP has no such name. A message comes again only after a link was lost before our answer had surely
-    arrived: then the same words of the same sender get the same key. Otherwise they are a new message (STOP,
-    START, STOP are three). Over a restart of ours, or between processes, only the minute tells: words
-    repeated within it count as the same.
+    SMPP has no such name (what some SMSCs put into receipted_message_id is the same for all). A message comes
+    again only after a link was lost before our answer had surely arrived: then the same words of the same
+    sender get the same key. Otherwise they are a new message (STOP, START, STOP are three). Over a restart of
+    ours, or between processes, only the minute tells: words repeated within it count as the same.
     """
 
     def __init__(self, wall_micros: Callable[[], int]) -> None:
@@ -117,8 +117,6 @@ class Keys:
 
     def key(self, written: Written, link: Hashable | None, now: float) -> str:
         """The key of a message that came over a link, if one still waits for its answer; `now` in seconds."""
-        if written.identifier:
-            return f"id-{written.identifier}"
         said = f"{written.sender}\0{written.recipient}\0".encode() + written.octets
         digest = blake2b(said, digest_size=16).hexdigest()
         key = self._again(digest, now) or self._new(digest)

@@ -4,6 +4,8 @@ _LEAST = 1.0
 _BURST_SECONDS = 0.05
 _REACTION_SECONDS = 1.0
 """What was under way when we slowed down may still be refused; it does not slow us down again."""
+_HOLD_SECONDS = 0.15
+"""Nothing goes for about so long after a refusal: many SMSCs count by the second."""
 _WINDOW_SECONDS = 0.5
 _STALE_SECONDS = 2.0
 _GUESS = 100.0
@@ -66,12 +68,13 @@ class Pace:
 
     def throttled(self, now: float) -> None:
         """The SMSC asked to slow down."""
+        self._next = max(self._next, now + _HOLD_SECONDS)
         if now - self._cut < _REACTION_SECONDS:
             return
         self._base = self._rate or self._took(now)
         self._rate = max(_LEAST, self._base / 2)
         self._cut = self._grown = now
-        self._next = now + 1.0 / self._rate
+        self._next = max(self._next, now + 1.0 / self._rate)
 
     def _took(self, now: float) -> float:
         """What the SMSC took per second until now, as far as that was seen."""

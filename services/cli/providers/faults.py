@@ -24,6 +24,12 @@ class SmscFaults:
     """So many submits are answered with an id and forgotten at once: no record, no receipt, no customer."""
     deaf: bool = False
     """Links stay open and nothing is read or answered, enquire_link neither."""
+    deaf_links: int = 0
+    """So many of the links, the oldest first, are as deaf."""
+    per_second: int = 0
+    """Submits beyond so many in a second are answered ESME_RTHROTTLED; 0: no such limit."""
+    dialect: str = "both"
+    """How receipts are written from now on (see receipts.Dialect)."""
     stat: dict[str, str] = field(default_factory=dict)
     """Destination → final state in its receipt instead of DELIVRD; `none`: no receipt."""
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,20 @@ from services.cli.providers.smpp_wire import write_receipt
 
 _STATES = {"DELIVRD": 2, "EXPIRED": 3, "DELETED": 4, "UNDELIV": 5, "ACCEPTD": 6, "UNKNOWN": 7, "REJECTD": 8}
 DELIVERED = "DELIVRD"
+
+
+class Dialect(StrEnum):
+    """How SMSCs write receipts."""
+
+    BOTH = "both"
+    """As text and as parameters."""
+    TEXT = "text"
+    PARAMETERS = "parameters"
+    DECIMAL = "decimal"
+    """As text that names in decimal what was answered in hexadecimal."""
+    SHORT = "short"
+    """As text in another order and case, without what can be left out."""
+
 
 _FINAL_MASK = 0x03
 _FAILURES_ONLY = 0x02
@@ -27,15 +42,21 @@ class Receipt:
     stat: str
     """`DELIVRD`, `UNDELIV` … as in SMPP 3.4 appendix B."""
     submit_micros: int
+    dialect: Dialect = Dialect.BOTH
 
     def frame(self, sequence: int, done_micros: int) -> bytes:
         """The deliver_sm that carries it, from the subscriber back to the sender."""
         arrived = self.stat == DELIVERED
+        identifier = str(int(self.message_id, 16)) if self.dialect is Dialect.DECIMAL else self.message_id
         text = (
-            f"id:{self.message_id} sub:001 dlvrd:{arrived:03d} "
+            f"id:{identifier} sub:001 dlvrd:{arrived:03d} "
             f"submit date:{_minute(self.submit_micros)} done date:{_minute(done_micros)} "
             f"stat:{self.stat} err:{0 if arrived else 1:03d} text:"
         )
+        if self.dialect is Dialect.SHORT:
+            text = f"stat:{self.stat.lower()} err:{0 if arrived else 1} ID:{identifier}"
+        elif self.dialect is Dialect.PARAMETERS:
+            text = ""
         return write_receipt(
             sequence,
             source=self.destination,
@@ -43,6 +64,7 @@ class Receipt:
             text=text,
             message_id=self.message_id,
             state=_STATES.get(self.stat, _STATES["UNKNOWN"]),
+            parameters=self.dialect in {Dialect.BOTH, Dialect.PARAMETERS},
         )
 
 

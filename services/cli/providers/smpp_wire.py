@@ -210,9 +210,16 @@ def write_tlv(tag: int, value: bytes) -> bytes:
 
 
 def write_receipt(
-    sequence: int, *, source: str, destination: str, text: str, message_id: str, state: int
+    sequence: int,
+    *,
+    source: str,
+    destination: str,
+    text: str,
+    message_id: str,
+    state: int,
+    parameters: bool = True,
 ) -> bytes:
-    """A deliver_sm that is a delivery receipt (SMPP 3.4 §4.6, appendix B)."""
+    """A deliver_sm that is a delivery receipt (SMPP 3.4 §4.6, appendix B), with its parameters or without."""
     short_message = text.encode("latin-1", errors="replace")[:254]
     body = b"".join(
         (
@@ -228,8 +235,8 @@ def write_receipt(
             b"\0\0",  # data_coding, sm_default_msg_id
             bytes([len(short_message)]),
             short_message,
-            write_tlv(Tag.RECEIPTED_MESSAGE_ID, write_text(message_id)),
-            write_tlv(Tag.MESSAGE_STATE, bytes([state])),
+            write_tlv(Tag.RECEIPTED_MESSAGE_ID, write_text(message_id)) if parameters else b"",
+            write_tlv(Tag.MESSAGE_STATE, bytes([state])) if parameters else b"",
         )
     )
     return write_frame(Command.DELIVER_SM, sequence, body)

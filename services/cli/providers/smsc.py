@@ -3,11 +3,12 @@
 import asyncio
 import hmac
 import secrets
+import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
@@ -15,29 +16,39 @@ from services.cli.providers.concatenation import Assembly, part_of, text_of
 from services.cli.providers.faults import FaultFile, SmscFaults
 from services.cli.providers.mobile import Mobile, MobileFile
 from services.cli.providers.process import ListenAddress, PasswordFile, run_provider
-from services.cli.providers.receipts import DELIVERED, Receipt, ReceiptQueue, is_wanted
+from services.cli.providers.receipts import DELIVERED, Dialect, Receipt, ReceiptQueue, is_wanted
 from services.cli.providers.record import RecordFile
 from services.cli.providers.smpp_wire import (
     RESPONSE,
     Command,
-    Frame,
-    FrameReader,
     Status,
     Submit,
     Tag,
-    WireError,
-    read_bind,
-    read_submit,
     write_frame,
     write_text,
-    write_tlv,
 )
+from services.cli.providers.smsc_session import Session
 from services.runtime.clock import WallClock
 
-_BINDS = {Command.BIND_RECEIVER, Command.BIND_TRANSMITTER, Command.BIND_TRANSCEIVER}
-_RECEIPT_WINDOW = 200
 _READ_SECONDS = 0.1
-_SYSTEM_ID = "rapport-smsc"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """The certificate that clients see, and the authority that theirs must be from, if any."""
+
+    cert_file: Path
+    key_file: Path
+    client_ca_file: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """For a server."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.cert_file, self.key_file)
+        if self.client_ca_file is not None:
+            context.load_verify_locations(self.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,7 @@ class SmscSettings:
     reference_tag: int = 0x1401
     """Vendor parameter in which a client names its message; without it user_message_reference is recorded."""
     receipt_delay_micros: int = 100_000
+    tls: ServerTls | None = None
     mobile: Path | None = None
     """File to which is appended what subscribers write (see MobileFile)."""
 
@@ -67,7 +79,7 @@ class Smsc:
         self.settings = settings
         self.faults = faults or FaultFile(SmscFaults())
         self._now_micros = now_micros or WallClock().now_micros
-        self._sessions: dict[_Session, None] = {}
+        self._sessions: dict[Session, None] = {}
         self._assembly = Assembly()
         # Ids stay unique over restarts without reading the record: a random start, then a counter.
         self._prefix = secrets.token_hex(4)
@@ -78,6 +90,7 @@ class Smsc:
         self._timer: asyncio.TimerHandle | None = None
         self._mobiles: deque[Mobile] = deque()
         self._reading: asyncio.TimerHandle | None = None
+        self._in_second = (0, 0)
         self.mobiles_taken = 0
         """How many of what subscribers wrote the clients have taken."""
 
@@ -86,7 +99,9 @@ class Smsc:
         self._receipts = ReceiptQueue(self.settings.record, self.settings.receipt_delay_micros)
         self._record = RecordFile(self.settings.record)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Session(self), host, port)
+        self._server = await loop.create_server(
+            lambda: Session(self), host, port, ssl=self.settings.tls.context() if self.settings.tls else None
+        )
         if self.settings.mobile is not None:
             self._read_mobiles(MobileFile(self.settings.mobile))
         address: tuple[str, int] = self._server.sockets[0].getsockname()[:2]
@@ -121,11 +136,11 @@ class Smsc:
         """How many clients are bound."""
         return sum(session.bound for session in self._sessions)
 
-    def opened(self, session: "_Session") -> None:
+    def opened(self, session: Session) -> None:
         """A client has connected."""
         self._sessions[session] = None
 
-    def closed(self, session: "_Session", unconfirmed: Sequence[Receipt | Mobile]) -> None:
+    def closed(self, session: Session, unconfirmed: Sequence[Receipt | Mobile]) -> None:
         """A client has gone; what it did not confirm goes to the next one."""
         self._sessions.pop(session, None)
         self._mobiles.extendleft(item for item in reversed(unconfirmed) if isinstance(item, Mobile))
@@ -141,6 +156,11 @@ class Smsc:
     def _read_mobiles(self, file: MobileFile) -> None:
         self.write(list(file.new()))
         self._reading = asyncio.get_running_loop().call_later(_READ_SECONDS, self._read_mobiles, file)
+
+    def is_deaf(self, session: Session) -> bool:
+        """Whether this link is to read and answer nothing."""
+        faults = self.faults.current()
+        return faults.deaf or session in list(self._sessions)[: faults.deaf_links]
 
     def bind_status(self, system_id: str, password: str) -> Status:
         """Whether these credentials may bind."""
@@ -160,7 +180,7 @@ class Smsc:
         receipts: list[Receipt] = []
         cut = False
         for sequence, submit in submits:
-            status = _refusal(faults, submit.destination)
+            status = self._refusal(faults, submit.destination)
             entry = self._entry(submit, status)
             if not status and faults.swallow > 0:
                 faults.swallow -= 1
@@ -174,7 +194,14 @@ class Smsc:
             if is_wanted(submit.registered_delivery, stat):
                 entry["stat"] = stat
                 receipts.append(
-                    Receipt(entry["id"], submit.source, submit.destination, stat, entry["time_micros"])
+                    Receipt(
+                        entry["id"],
+                        submit.source,
+                        submit.destination,
+                        stat,
+                        entry["time_micros"],
+                        Dialect(faults.dialect),
+                    )
                 )
             if faults.drop_after is not None:
                 faults.drop_after -= 1
@@ -220,6 +247,17 @@ class Smsc:
             entry["message"] = self._assembly.take(submit, part)
         return entry
 
+    def _refusal(self, faults: SmscFaults, destination: str) -> int:
+        if faults.throttle > 0:
+            faults.throttle -= 1
+            return Status.THROTTLED
+        if faults.per_second:
+            second = self._now_micros() // 1_000_000
+            self._in_second = (second, self._in_second[1] + 1 if self._in_second[0] == second else 1)
+            if self._in_second[1] > faults.per_second:
+                return Status.THROTTLED
+        return faults.reject.get(destination, Status.OK)
+
     def _reference(self, submit: Submit) -> str | None:
         own = submit.tlvs.get(self.settings.reference_tag)
         if own is not None:
@@ -246,7 +284,7 @@ class Smsc:
         now = self._now_micros()
         room = False
         for session in self._sessions:
-            if session.receives and not self.faults.current().deaf:
+            if session.receives and not self.is_deaf(session):
                 most = min(len(self._mobiles), session.room)
                 session.deliver([self._mobiles.popleft() for _ in range(most)], now)
                 session.deliver(self._receipts.due(now, session.room), now)
@@ -269,126 +307,6 @@ class Smsc:
         if self._receipts is not None:
             self._receipts.confirm(item for item in taken if isinstance(item, Receipt))
             self.send_receipts()
-
-
-def _refusal(faults: SmscFaults, destination: str) -> int:
-    if faults.throttle > 0:
-        faults.throttle -= 1
-        return Status.THROTTLED
-    return faults.reject.get(destination, Status.OK)
-
-
-class _Session(asyncio.Protocol):
-    """One link to a client."""
-
-    def __init__(self, smsc: Smsc) -> None:
-        self._smsc = smsc
-        self._frames = FrameReader()
-        self._transport: asyncio.Transport | None = None
-        self._bound_as: Command | None = None
-        self._sequence = 0
-        self._unconfirmed: dict[int, Receipt | Mobile] = {}
-
-    @property
-    def bound(self) -> bool:
-        return self._bound_as is not None
-
-    @property
-    def receives(self) -> bool:
-        return self._bound_as in {Command.BIND_RECEIVER, Command.BIND_TRANSCEIVER}
-
-    @property
-    def room(self) -> int:
-        return _RECEIPT_WINDOW - len(self._unconfirmed)
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self._smsc.opened(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self._transport = None
-        self._bound_as = None
-        self._smsc.closed(self, list(self._unconfirmed.values()))
-
-    def data_received(self, data: bytes) -> None:
-        if self._smsc.faults.current().deaf or self._transport is None:
-            return
-        submits: list[tuple[int, Submit]] = []
-        confirmed: list[Receipt | Mobile] = []
-        out: list[bytes] = []
-        close = cut = False
-        try:
-            for frame in self._frames.feed(data):
-                if frame.command == Command.SUBMIT_SM and self._bound_as in {
-                    Command.BIND_TRANSMITTER,
-                    Command.BIND_TRANSCEIVER,
-                }:
-                    submits.append((frame.sequence, read_submit(frame.body)))
-                elif frame.command == RESPONSE | Command.DELIVER_SM:
-                    receipt = self._unconfirmed.pop(frame.sequence, None)
-                    if receipt is not None and frame.status == Status.OK:
-                        confirmed.append(receipt)
-                    elif receipt is not None:
-                        self._smsc.refused(receipt, frame.status)
-                else:
-                    out.append(self._answer(frame))
-                    close = close or frame.command == Command.UNBIND
-        except WireError:
-            out.append(write_frame(Command.GENERIC_NACK, 0, b"", Status.INVALID_LENGTH))
-            close = True
-        if submits:
-            answers, cut = self._smsc.take(submits)
-            out.extend(answers)
-        self._transport.write(b"".join(out))
-        if cut:
-            self._transport.abort()
-        elif close:
-            self._transport.close()
-        if confirmed:
-            self._smsc.confirmed(confirmed)
-        elif self.receives and out:
-            self._smsc.send_receipts()
-
-    def _answer(self, frame: Frame) -> bytes:
-        command = frame.command
-        if command in _BINDS:
-            return self._bind(frame)
-        if command == Command.SUBMIT_SM:
-            return write_frame(RESPONSE | command, frame.sequence, b"", Status.WRONG_BIND_STATE)
-        if command in {Command.ENQUIRE_LINK, Command.UNBIND}:
-            if command == Command.UNBIND:
-                self._bound_as = None
-            return write_frame(RESPONSE | command, frame.sequence)
-        if command & RESPONSE:
-            return b""
-        return write_frame(Command.GENERIC_NACK, frame.sequence, b"", Status.INVALID_COMMAND)
-
-    def _bind(self, frame: Frame) -> bytes:
-        command = Command(frame.command)
-        if self.bound:
-            return write_frame(RESPONSE | command, frame.sequence, b"", Status.ALREADY_BOUND)
-        bind = read_bind(frame.body)
-        status = self._smsc.bind_status(bind.system_id, bind.password)
-        if status != Status.OK:
-            return write_frame(RESPONSE | command, frame.sequence, b"", status)
-        self._bound_as = command
-        body = write_text(_SYSTEM_ID) + write_tlv(Tag.SC_INTERFACE_VERSION, b"\x34")
-        return write_frame(RESPONSE | command, frame.sequence, body)
-
-    def deliver(self, receipts: Sequence[Receipt | Mobile], now_micros: int) -> None:
-        if self._transport is None or not receipts:
-            return
-        frames: list[bytes] = []
-        for receipt in receipts:
-            self._sequence = self._sequence % 0x7FFF_FFFF + 1
-            self._unconfirmed[self._sequence] = receipt
-            frames.append(receipt.frame(self._sequence, now_micros))
-        self._transport.write(b"".join(frames))
 
 
 @click.command()
@@ -420,6 +338,17 @@ class _Session(asyncio.Protocol):
     help="Seconds from a submit to its receipt.",
 )
 @click.option(
+    "--tls",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    nargs=2,
+    help="Certificate and key (PEM): TLS from the first octet.",
+)
+@click.option(
+    "--client-ca",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="With --tls: the authority that clients' certificates must be from.",
+)
+@click.option(
     "--mobile",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File to which is appended what subscribers write: JSON lines of source, destination, text.",
@@ -431,6 +360,8 @@ def main(
     password: str,
     faults: Path | None,
     receipt_delay: float,
+    tls: tuple[Path, Path] | None,
+    client_ca: Path | None,
     mobile: Path | None,
 ) -> None:
     """Run a simulated SMSC until it is told to stop (SIGTERM, SIGINT)."""
@@ -439,6 +370,7 @@ def main(
         system_id=system_id,
         password=password,
         receipt_delay_micros=round(receipt_delay * 1_000_000),
+        tls=ServerTls(*tls, client_ca) if tls else None,
         mobile=mobile,
     )
     run_provider("smsc", lambda: Smsc(settings, FaultFile(SmscFaults(), faults)), listen)

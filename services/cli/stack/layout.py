@@ -65,6 +65,10 @@ class Layout:
         """What a simulated provider is to do wrong; absent: nothing."""
         return self.folder / "providers" / f"{name}.faults.json"
 
+    def mobile(self, name: str) -> Path:
+        """To which is appended what made-up subscribers send; absent: nothing."""
+        return self.folder / "providers" / f"{name}.mobile.jsonl"
+
     def prepare(self) -> None:
         """Makes the folders that are missing."""
         us = own_account()

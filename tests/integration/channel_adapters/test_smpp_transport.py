@@ -1,15 +1,20 @@
 """The SMPP transport against the simulated SMSC over TCP: nothing lost, nothing doubled, nothing guessed."""
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from services.channel.adapters.smpp import SmppTransport
+from services.channel.adapters.smpp_delivered import Dialect, ReceiptIds
 from services.channel.app.ports import Handed, HandOver, Receipt, ReceiptState
-from services.cli.providers.smsc import Smsc
+from services.cli.providers.smpp_wire import RESPONSE, Command, write_frame
+from services.cli.providers.smsc import ServerTls, Smsc
 from services.vocabulary.words import Channel
+from tests.fakes.trust import trust
 from tests.integration.channel_adapters.smsc_at_work import SmscAtWork, outgoing, until
 
 MakeTransport = Callable[..., SmppTransport]
@@ -275,3 +280,101 @@ async def test_close_unbinds_after_the_answers(
     assert accepted == set(smsc_place.taken())
     await until(lambda: smsc.links == 0)
     assert outcomes(await transport.send([outgoing(1)])) == {HandOver.TRANSIENT: 1}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "ids"),
+    [
+        ("text", "same"),
+        ("parameters", "same"),
+        ("short", "same"),
+        ("decimal", "decimal"),
+        ("both", "decimal"),
+    ],
+)
+async def test_receipts_of_every_dialect_find_their_messages(
+    smsc: Smsc, make_transport: MakeTransport, dialect: str, ids: str
+) -> None:
+    smsc.faults.faults.dialect = dialect
+    transport = make_transport(dialect=Dialect(receipt_ids=ReceiptIds(ids)))
+    handed = await transport.send([outgoing(number) for number in range(3)])
+    receipts = await collect(transport, 3)
+    assert {receipt.provider_id for receipt in receipts} == {item.provider_id for item in handed}
+
+
+async def test_a_bind_that_answers_nothing_holds_up_no_other(
+    smsc: Smsc, smsc_place: SmscAtWork, make_transport: MakeTransport
+) -> None:
+    transport = make_transport(binds=2)
+    await transport.send([outgoing(999)])
+    await until(lambda: transport.smscs[0].binds == 2)
+    smsc.faults.faults.deaf_links = 1
+    stuck = asyncio.ensure_future(transport.send([outgoing(number) for number in range(60)]))
+    await until(lambda: len(smsc_place.taken()) == 41)  # the other 20 fill the window of the deaf one
+    later = await transport.send([outgoing(number) for number in range(100, 120)])
+    assert outcomes(later) == {HandOver.ACCEPTED: 20}
+    assert not stuck.done()
+    assert outcomes(await stuck) == {HandOver.ACCEPTED: 40, HandOver.UNKNOWN: 20}
+
+
+async def test_a_throttling_smsc_gets_what_it_takes(
+    smsc: Smsc, smsc_place: SmscAtWork, make_transport: MakeTransport
+) -> None:
+    smsc.faults.faults.per_second = 150
+    transport = make_transport()
+    handed = await transport.send([outgoing(number) for number in range(200)])
+    assert outcomes(handed)[HandOver.ACCEPTED] >= 150
+    throttled = sum(entry["status"] != 0 for entry in smsc_place.entries())
+    assert throttled <= 60
+    assert max(Counter(smsc_place.taken()).values()) == 1
+
+
+async def test_one_that_says_yes_and_hangs_up_is_not_stormed(
+    make_transport: MakeTransport, smsc_place: SmscAtWork
+) -> None:
+    binds = 0
+
+    async def say_yes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal binds
+        await reader.readexactly(16)
+        binds += 1
+        writer.write(write_frame(RESPONSE | Command.BIND_TRANSCEIVER, 1, b"\0"))
+        writer.close()
+
+    server = await asyncio.start_server(say_yes, "127.0.0.1", 0)
+    smsc_place.port = server.sockets[0].getsockname()[1]
+    transport = make_transport(longest_pause=0.2, shortest_pause=0.05, first_bind=0.1)
+    for _ in range(10):
+        handed = await transport.send([outgoing(1)])
+        assert set(outcomes(handed)) <= {HandOver.TRANSIENT, HandOver.UNKNOWN}
+    assert 0 < binds <= 20
+    await transport.close()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_tls_checks_both_ends(
+    smsc_place: SmscAtWork, make_transport: MakeTransport, *, ours: bool
+) -> None:
+    server, client = trust().certificate("smsc"), trust().certificate("channel")
+    smsc_place.settings = replace(
+        smsc_place.settings, tls=ServerTls(server.chain, server.key, client.authority)
+    )
+    await smsc_place.up()
+    context = ssl.create_default_context(cafile=server.authority)
+    if ours:
+        context.load_cert_chain(client.chain, client.key)
+    transport = make_transport(tls=context, server_name="localhost", first_bind=0.5)
+    handed = await transport.send([outgoing(1)])
+    assert outcomes(handed) == {HandOver.ACCEPTED if ours else HandOver.TRANSIENT: 1}
+
+
+async def test_tls_refuses_another_name(smsc_place: SmscAtWork, make_transport: MakeTransport) -> None:
+    server = trust().certificate("smsc")
+    smsc_place.settings = replace(smsc_place.settings, tls=ServerTls(server.chain, server.key))
+    await smsc_place.up()
+    context = ssl.create_default_context(cafile=server.authority)
+    transport = make_transport(tls=context, server_name="smsc.other.example", first_bind=0.5)
+    assert outcomes(await transport.send([outgoing(1)])) == {HandOver.TRANSIENT: 1}
+    assert not transport.bound

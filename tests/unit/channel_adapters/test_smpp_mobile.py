@@ -15,7 +15,7 @@ def piece(number: int, total: int, said: str, reference: int = 7, codec: str = "
 
 def cut(number: int, total: int, octets: bytes, reference: int = 7, codec: str = "utf-16-be") -> Written:
     whole = Octets(octets, codec)
-    return Written("+33612345678", "38080", (whole,), Part(reference, number, total), octets, "")
+    return Written("+33612345678", "38080", (whole,), Part(reference, number, total), octets)
 
 
 def said(written: Written | None) -> str:
@@ -140,9 +140,3 @@ def test_after_a_restart_the_minute_tells() -> None:
     assert Keys(wall).key(STOP, "link", 0.0) == first
     wall.micros += MINUTE
     assert Keys(wall).key(STOP, "link", 0.0) != first
-
-
-def test_a_name_of_the_smscs_own_is_the_key() -> None:
-    keys = Keys(Wall())
-    named = Written("+33612345678", "38080", STOP.pieces, Part(), b"STOP", "mo-17")
-    assert keys.key(named, "a", 0.0) == keys.key(named, "b", 9_999.0) == "id-mo-17"

@@ -34,6 +34,7 @@ class SmscLinks:
         self._jitter = jitter
         self._loop = asyncio.get_running_loop()
         self._links: list[SmppLink] = []
+        self._standing: dict[SmppLink, None] = {}
         self._trying: set[int] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._closing = False
@@ -87,7 +88,7 @@ class SmscLinks:
         """Unbind and close."""
         self._closing = True
         self._arrivals.close()
-        await asyncio.gather(*(link.unbind(self._patience.close) for link in list(self._links)))
+        await asyncio.gather(*(link.unbind(self._patience.close) for link in list(self._standing)))
         for keeper in self._keepers:
             keeper.cancel()
         for keeper in self._keepers:
@@ -160,6 +161,7 @@ class SmscLinks:
                 continue
             _log.info("smsc.bound", smsc=self.name, bind=kind.name.lower())
             bound_at = self._loop.time()
+            self._standing[link] = None
             self._came(link, kind)
             self._ended(place)
             reason = await link.lost
@@ -183,6 +185,7 @@ class SmscLinks:
 
     def _gone(self, link: SmppLink, kind: BindAs, place: int) -> None:
         self._arrivals.link_lost(link)
+        self._standing.pop(link, None)
         if kind is not BindAs.RECEIVER:
             self._trying.add(place)
         if link in self._links:

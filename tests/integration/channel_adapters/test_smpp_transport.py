@@ -370,6 +370,17 @@ async def test_tls_checks_both_ends(
     assert outcomes(handed) == {HandOver.ACCEPTED if ours else HandOver.TRANSIENT: 1}
 
 
+async def test_a_transmitter_with_a_receiver_beside_it(smsc: Smsc, make_transport: MakeTransport) -> None:
+    transport = make_transport(transceiver=False, binds=2)
+    handed = await transport.send([outgoing(number) for number in range(10)])
+    receipts = await collect(transport, 10)
+    assert {receipt.provider_id for receipt in receipts} == {item.provider_id for item in handed}
+    await until(lambda: smsc.links == 4)
+    assert transport.smscs[0].binds == 2
+    await transport.close()
+    await until(lambda: smsc.links == 0)
+
+
 async def test_tls_refuses_another_name(smsc_place: SmscAtWork, make_transport: MakeTransport) -> None:
     server = trust().certificate("smsc")
     smsc_place.settings = replace(smsc_place.settings, tls=ServerTls(server.chain, server.key))

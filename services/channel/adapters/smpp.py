@@ -151,6 +151,8 @@ class SmppTransport:
     async def _ready(self) -> None:
         """Wait for a link that is being made, unless a good one stands."""
         self._keep()
+        if not self.bound:
+            await asyncio.sleep(0)  # who only sends must not keep us from ever connecting
         if self._closed:
             return
         with contextlib.suppress(TimeoutError):

@@ -109,6 +109,21 @@ async def test_what_the_lost_one_may_have_taken_is_unknown_and_the_rest_goes_to_
     assert both == set()
 
 
+async def test_a_message_of_which_the_lost_one_has_a_part_is_not_given_to_the_next(pair: Pair) -> None:
+    transport = pair.transport(write=0.5)
+    await transport.send([outgoing(999)])
+    await both_bound(transport)
+    north = pair.north.now
+    assert north is not None
+    north.faults.faults.per_second = 2
+    sending = asyncio.ensure_future(transport.send([outgoing(1, "x" * 1_000)]))
+    await until(lambda: any(entry["status"] for entry in pair.north.entries()))
+    north.faults.faults.refuse_binds = True
+    north.cut_links()
+    assert by(await sending) == {("north", HandOver.TRANSIENT): 1}
+    assert pair.south.entries() == []
+
+
 async def test_an_unknown_one_goes_again_to_the_smsc_that_may_have_it(pair: Pair) -> None:
     transport = pair.transport()
     await transport.send([outgoing(999)])

@@ -128,6 +128,7 @@ async def test_the_same_key_counts_once_whoever_meets_it(road: Road) -> None:
                 await asyncio.sleep(0)
             else:
                 return
+        pytest.fail("what was taken before cannot be acknowledged")
 
     await asyncio.gather(*(persist(one) for one in desks))
     assert len(await replies(road)) == 1

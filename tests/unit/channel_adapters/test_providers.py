@@ -13,6 +13,7 @@ from services.channel.domain.errors import PolicyError
 from services.channel.settings import ChannelSettings
 from services.channel.sms_parts import sms_transport
 from services.runtime.errors import SettingError
+from tests.fakes.trust import trust
 
 WHOLE = """\
 failover: {refuses_for: 10s, return_after: 2m}
@@ -141,3 +142,23 @@ def test_the_setting_names_the_file(place: Path) -> None:
     with pytest.raises(SettingError, match=r"providers\.yaml:1"):
         sms_transport(ChannelSettings(providers_file=str(place)))
     assert sms_transport(ChannelSettings()) is None
+
+
+def test_the_documented_example_is_read(place: Path) -> None:
+    documented = Path(__file__).parents[3] / "docs" / "sms.md"
+    example = documented.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    place.write_text(example)
+    files = trust().certificate("channel")
+    for name, held in {
+        "north-password": b"secret12",
+        "south-password": b"other",
+        "north-ca.pem": files.authority.read_bytes(),
+        "our.pem": files.chain.read_bytes(),
+        "our.key": files.key.read_bytes(),
+    }.items():
+        (place.parent / name).write_bytes(held)
+    told = read_providers(place)
+    assert [(smsc.name, smsc.priority, smsc.tls is not None) for smsc in told.smscs] == [
+        ("north", 1, True),
+        ("south", 2, False),
+    ]

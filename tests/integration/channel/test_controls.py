@@ -15,6 +15,7 @@ from rapport.channel.v1.controls_pb2_grpc import ControlServiceStub
 
 from services.channel.adapters.policies.folder import PolicyFolder
 from services.channel.adapters.storage.controls import CONTROLS_NOTICE, ControlWatch, PostgresControls
+from services.channel.domain.controls import SwitchScope
 from services.channel.domain.errors import PolicyError
 from services.channel.domain.messages import Message
 from services.channel.domain.policies import Policies
@@ -426,3 +427,19 @@ async def test_a_wrong_switch_is_told_by_its_field(desk: Desk) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await desk.resume("no", "channel", "sms")
     assert read_failure(raised.value).status is grpc.StatusCode.NOT_FOUND
+
+
+async def test_either_a_notice_or_a_look_is_enough(desk: Desk) -> None:
+    hears = PolicyFolder(desk.folder, "UTC")
+    deaf = ControlWatch(desk.road.database, hears, sweep_seconds=600)
+    await deaf.load()
+    async with at_work(deaf.run):
+        await desk.stop("r1", "all")  # told by a notice
+        async with asyncio.timeout(2):
+            while not hears.current().controls.switches:  # noqa: ASYNC110 - another process's state
+                await asyncio.sleep(0.005)
+    async with desk.road.database.transaction() as raw:  # told to nobody
+        tx = PostgresControls(raw)
+        await tx.change()
+        await tx.lift_switch(SwitchScope.ALL, "")
+    await desk.within_two_seconds(lambda policies: not policies.controls.switches)

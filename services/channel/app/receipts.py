@@ -55,11 +55,13 @@ async def take_seen(store: MessageStore, clock: Clock, entries: Sequence[InboxEn
 async def settle(tx: MessageTransaction, changed: Sequence[Message]) -> None:
     """Stores what providers said of messages, tells of it, and frees the slots of what did not arrive."""
     await tx.save(changed)
+    # what was delivered after all has reached the customer, whoever has its place now
+    after_all = [message for message in changed if message.takes_slot_back]
+    if after_all:  # campaigns are given to and taken from: locked together, so that none waits in a ring
+        await tx.lock_campaigns({name: None for message in changed for name in message.campaign.split()})
     await tx.give_back_slots(
         [(message.customer, message.message_id) for message in changed if message.gives_back_slot],
     )
-    # what was delivered after all has reached the customer, whoever has its place now
-    after_all = [message for message in changed if message.takes_slot_back]
     await tx.give_back_slots([(message.customer, message.message_id) for message in after_all])
     await tx.take_slots([contact_of(message, message.due_micros) for message in after_all])
     await tx.publish(list(own_events(changed)))

@@ -13,6 +13,7 @@ PROCESSES ?= 2
 MINUTES ?= 10
 SEED ?= 1
 CASE ?= kills
+ATTEMPTS ?= 1000000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test check fmt fmt-check lint type layers proto proto-lint proto-check k8s-check k8s-rules language images fuzz bench soak lock clean
@@ -85,8 +86,14 @@ language: setup ## write anew what the reference of the rule language and its sc
 images: setup ## build the image of all services (TAG, BASE, BUILD_BASE, WHEELS)
 	$(BIN)/python -m k8s.images $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(BUILD_BASE),--build-base $(BUILD_BASE)) $(if $(WHEELS),--wheels $(WHEELS))
 
-soak: setup ## break everything at random for MINUTES from SEED on, and give an account (CASE: kills, stalls, cuts)
+soak: setup ## break everything at random for MINUTES from SEED on, and give an account (CASE: kills, stalls, cuts, caps, machines)
+ifeq ($(CASE),caps)
+	$(BIN)/python -m tests.system.soak_caps --attempts $(ATTEMPTS) --seed $(SEED)
+else ifeq ($(CASE),machines)
+	$(BIN)/python -m pytest -n 2 --timeout 0 --hypothesis-profile soak tests/behaviours/test_machine_of_caps.py tests/behaviours/test_machine_of_requests.py
+else
 	$(BIN)/python -m tests.system.soak --case $(CASE) --minutes $(MINUTES) --seed $(SEED)
+endif
 
 fuzz: setup ## generated rule sets on generated customers: engine = oracle = CLIPS (EXAMPLES, SEED, PROCESSES)
 	$(BIN)/python -m tests.fuzz --examples $(EXAMPLES) --processes $(PROCESSES) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED))

@@ -8,6 +8,7 @@ from services.channel.domain.policies import Policies
 from services.runtime.database import Database
 from tests.behaviours import machines  # noqa: F401 - brings the profile `soak`
 from tests.integration.channel.conftest import MIGRATIONS, Road, make_road, road  # noqa: F401 - fixtures
+from tests.integration.channel.test_web_links import web  # noqa: F401 - fixture
 from tests.integration.profile.conftest import profile, profile_settings  # noqa: F401 - fixtures
 
 MakeReplicas = Callable[..., list[Road]]

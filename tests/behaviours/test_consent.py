@@ -6,22 +6,40 @@
 16  test_16_a_suppressed_channel_is_not_chosen_even_as_the_second_choice
 17  test_17_a_persons_own_opt_out_is_not_lifted_by_staff_or_a_merge
     test_17_a_persons_own_no_is_not_lifted_by_staff_or_an_import
+18  test_18_stop_in_any_language_case_and_punctuation_stops_what_sells_and_the_reply_says_so
+    test_18_start_lifts_only_that
+    test_18_staff_can_send_a_link_with_which_the_person_opts_in_again
+19  test_19_a_post_unsubscribes_once_and_a_link_scanner_changes_nothing
+20  test_20_mail_that_sells_carries_the_ways_out_and_mandatory_mail_does_not
+21  test_21_a_forwarded_link_affects_the_original_person_only
 22  test_22_consent_withdrawn_between_decision_and_dispatch_stops_the_message
     test_22_an_opt_out_between_decision_and_dispatch_stops_the_message
 """
 
+from email import message_from_bytes
+from uuid import uuid4
+
 import pytest
 from rapport.types.v1 import vocabulary_pb2 as words
 
+from services.channel.adapters.mail import Letterhead, mail_of
+from services.channel.adapters.templates import JinjaRenderer
+from services.channel.app.ports import Outgoing
 from services.channel.app.suppression import opt_in, opt_out
 from services.channel.domain.caps import Cap
 from services.channel.domain.contact import Permission, Reach, SuppressedFor
+from services.channel.domain.inbound import Owner
+from services.channel.domain.links import Link, Links
+from services.channel.domain.links import Purpose as LinkPurpose
 from services.channel.domain.policies import Policies
 from services.channel.domain.suppression import LiftedBy
+from services.vocabulary import ids
 from services.vocabulary.values import DAY
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import make_action, reachable
-from tests.integration.channel.conftest import MakeRoad, Road
+from tests.integration.channel.conftest import ROOT, MakeRoad, Road
+from tests.integration.channel.test_inbound import take, written
+from tests.integration.channel.test_web_links import AGAIN, KEYS, ONE_CLICK, Web
 from tests.integration.profile.asking import at, event, ingest
 from tests.integration.profile.test_consents import ask, change, on, record
 
@@ -111,6 +129,109 @@ async def test_17_a_persons_own_no_is_not_lifted_by_staff_or_an_import(profile) 
         await record(profile, f"by-{by}", lifted)
     (found,) = await ask(profile, (answer.customer, "SALES"))
     assert on(found, "SMS").reason == words.REFUSAL_REASON_NO_CONSENT
+
+
+STOPS = ("STOP", "stop!", " Stop. ", "«\u00a0ARRÊT\u00a0»", "Désinscription", "ALTO…", "stopp", "S.T.O.P")
+
+
+async def test_18_stop_in_any_language_case_and_punctuation_stops_what_sells_and_the_reply_says_so(
+    make_road: MakeRoad,
+) -> None:
+    road = make_road(renderer=JinjaRenderer(ROOT / "rules/templates", "en", "UTC"))
+    people = {customer: f"+3361234{customer:04d}" for customer in range(1, len(STOPS) + 1)}
+    road.profile.numbers |= {f"msisdn:{number}": Owner((customer,)) for customer, number in people.items()}
+    await take(
+        road,
+        *(written(text, str(customer), people[customer]) for customer, text in enumerate(STOPS, start=1)),
+    )
+    await road.sender.turn()
+    assert sorted((one.customer, one.name) for one in road.transport.sent) == [
+        (customer, "reply-stop") for customer in people
+    ]
+    # it says what has stopped, and how to begin again
+    assert all("START" in one.text for one in road.transport.sent)
+    for customer in people:
+        name = "quota-50"
+        refused = [
+            await road.take_one(make_action(f"{customer}{category}", customer, category=category, name=name))
+            for category in NEEDS_CONSENT
+        ]
+        assert [one.reason for one in refused] == [RefusalReason.SUPPRESSED] * 3, STOPS[customer - 1]
+    notice = make_action("notice", category=Category.MANDATORY, name="surcharge-notice")
+    assert (await road.take_one(notice)).state is PLANNED
+    assert (await road.take_one(make_action("bill", name="quota-50"))).state is PLANNED
+    by_mail = make_action("mail", category=Category.SALES, name="quota-50", channels=(Channel.EMAIL,))
+    assert (await road.take_one(by_mail)).reason is not RefusalReason.SUPPRESSED
+
+
+async def test_18_start_lifts_only_that(road: Road) -> None:
+    await put_out(road, SuppressedFor.UNSUBSCRIBED, Channel.EMAIL)
+    await put_out(road, SuppressedFor.MANUAL)
+    await take(road, written("STOP", "1"), written("Start!", "2"))
+    async with road.store.transaction() as tx:
+        assert await tx.suppressed([1]) == {
+            (1, Channel.SMS): {SuppressedFor.MANUAL},
+            (1, Channel.EMAIL): {SuppressedFor.UNSUBSCRIBED},
+        }
+
+
+async def test_18_staff_can_send_a_link_with_which_the_person_opts_in_again(web: Web) -> None:
+    await web.ask("POST", (await web.link(7))[1], data=ONE_CLICK)
+    _, again = await web.link(7, purpose=LinkPurpose.OPT_IN)
+    await web.ask("GET", again)
+    assert await web.listed() == [(7, "email", "unsubscribed")]  # the link alone lifts nothing
+    assert (await web.ask("POST", again, data=AGAIN))[0] == 200
+    assert await web.listed() == []
+
+
+async def test_19_a_post_unsubscribes_once_and_a_link_scanner_changes_nothing(web: Web) -> None:
+    _, path = await web.link(7)
+    for method in ("GET", "HEAD", "OPTIONS"):
+        await web.ask(method, path)
+    assert (await web.listed(), await web.audited()) == ([], 0)
+    told = [await web.ask("POST", path, data=ONE_CLICK) for _ in range(3)]
+    assert {status for status, _ in told} == {200}
+    assert (await web.listed(), await web.audited()) == ([(7, "email", "unsubscribed")], 1)
+
+
+@pytest.mark.parametrize("category", Category)
+async def test_20_mail_that_sells_carries_the_ways_out_and_mandatory_mail_does_not(
+    category: Category,
+) -> None:
+    letterhead = Letterhead(
+        "Operator <hello@operator.example>", Links(KEYS, "https://links.operator.example")
+    )
+    outgoing = Outgoing(
+        ids.message_id(str(uuid4())),
+        7,
+        "a@example.org",
+        "text",
+        "subject",
+        "",
+        "",
+        category,
+        "n",
+        0,
+        again=False,
+    )
+    mail = message_from_bytes(mail_of(outgoing, letterhead, 0).content)
+    one_click = mail["List-Unsubscribe-Post"]
+    if category in NEEDS_CONSENT:
+        assert one_click == "List-Unsubscribe=One-Click"
+        token = mail["List-Unsubscribe"].strip("<>").rpartition("/")[2]
+        assert KEYS.read_token(token, 0) == Link(LinkPurpose.OPT_OUT, 7, Channel.EMAIL, outgoing.message_id)
+    else:
+        assert (mail["List-Unsubscribe"], one_click) == (None, None)
+
+
+async def test_21_a_forwarded_link_affects_the_original_person_only(web: Web) -> None:
+    _, path = await web.link(7)
+    await web.link(8)  # who got it forwarded, is a customer too, and is known to the browser
+    await web.ask("POST", path, data=ONE_CLICK, headers={"Cookie": "customer=8", "From": "b@example.org"})
+    assert await web.listed() == [(7, "email", "unsubscribed")]
+    for_another = path.replace("/l/", "/l/8")
+    assert (await web.ask("POST", for_another, data=ONE_CLICK))[0] == 404
+    assert await web.listed() == [(7, "email", "unsubscribed")]
 
 
 async def test_22_consent_withdrawn_between_decision_and_dispatch_stops_the_message(

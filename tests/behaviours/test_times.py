@@ -6,14 +6,16 @@
     test_09_a_channel_may_be_let_through_and_keeps_quiet_hours_unless_it_is
 10  test_10_the_end_is_allowed_and_the_moment_before_is_not
 11  test_11_the_operators_zone_stands_in_for_a_recipients_and_utc_for_the_operators
-    test_11_the_persons_zone_goes_before_the_operators_and_an_unknown_one_is_refused_at_ingest
+    test_11_the_persons_zone_then_their_places_then_the_operators_and_an_unknown_one_is_refused
 12  test_12_across_a_change_of_the_clocks_a_deferred_message_leaves_inside_the_window_once
 13  test_13_all_days_closed_means_nothing_is_sent
 """
 
 import asyncio
 import itertools
+import shutil
 from datetime import datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,7 +27,8 @@ from services.vocabulary.values import DAY
 from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import make_action, reachable
 from tests.integration.channel.conftest import MakeRoad, Road
-from tests.integration.profile.asking import ANNA, event, ingest, traits
+from tests.integration.profile.asking import event, ingest, traits
+from tests.integration.profile.conftest import RULES, running_profile
 from tests.integration.profile.test_consents import ask
 from tests.integration.profile.test_ingest import known
 
@@ -131,21 +134,52 @@ async def test_11_the_operators_zone_stands_in_for_a_recipients_and_utc_for_the_
     assert (await at(nowhere, moment("2026-06-10T21:00"), "", 2)).state is MessageState.DEFERRED
 
 
-async def test_11_the_persons_zone_goes_before_the_operators_and_an_unknown_one_is_refused_at_ingest(
-    profile,
+@pytest.fixture
+def rules_with_places(tmp_path: Path) -> Path:
+    """The shipped rules of an operator whose cells tell in which zone they are."""
+    folder = tmp_path / "rules"
+    shutil.copytree(RULES, folder)
+    fields = "    cell: text*\n    incident: text*\n    eta"
+    for name, before, after in (
+        ("things.yaml", "    incident: text ", "    zone: text\n    incident: text "),
+        (
+            "events.yaml",
+            "  thing_sets: {incident: incident,",
+            "  thing_sets: {zone: zone, incident: incident,",
+        ),
+        ("events.yaml", fields, fields.replace("    incident", "    zone: text\n    incident")),
+    ):
+        file = folder / "catalogue" / name
+        told = file.read_text(encoding="utf-8")
+        assert before in told
+        file.write_text(told.replace(before, after, 1), encoding="utf-8")
+    return folder
+
+
+async def test_11_the_persons_zone_then_their_places_then_the_operators_and_an_unknown_one_is_refused(
+    profile_settings, rules_with_places: Path
 ) -> None:
-    other = "email:b@example.org"
-    answer = await profile.profile.IngestEvents(
-        ingest(
-            traits("e1", zone="Indian/Reunion"),
-            event("e2", subject=other),
-            traits("e3", subject=other, zone="Europe/Pariss"),
+    nobody, there, moved = "email:a@example.org", "email:b@example.org", "email:c@example.org"
+    agreed = {"purpose": "profiling_location", "state": "granted", "by": "person"}
+    outage = {"cell": "RE-1", "incident": "I1", "zone": "Indian/Reunion"}
+    async with running_profile(profile_settings(rules_folder=rules_with_places)) as profile:
+        answer = await profile.profile.IngestEvents(
+            ingest(
+                event("o1", "network.outage_started", outage, subject="cell:RE-1"),
+                event("e1", subject=nobody),
+                *(event(f"c-{one}", "consent.changed", agreed, subject=one) for one in (there, moved)),
+                *(
+                    event(f"d-{one}", "network.call_dropped", {"cell": "RE-1"}, subject=one)
+                    for one in (there, moved)
+                ),
+                traits("t1", subject=moved, zone="America/Martinique"),
+                traits("t2", subject=nobody, zone="Europe/Pariss"),
+            )
         )
-    )
-    assert [result.field for result in answer.results] == ["", "", "data.traits.zone"]
-    both = [(await known(profile, subject)).customer for subject in (ANNA, other)]
-    answers = await ask(profile, *((customer, "SALES") for customer in both))
-    assert [one.zone for one in answers] == ["Indian/Reunion", "Europe/Paris"]
+        assert [result.field for result in answer.results] == [""] * 7 + ["data.traits.zone"]
+        three = [(await known(profile, subject)).customer for subject in (nobody, there, moved)]
+        answers = await ask(profile, *((customer, "SALES") for customer in three))
+    assert [one.zone for one in answers] == ["Europe/Paris", "Indian/Reunion", "America/Martinique"]
 
 
 @pytest.mark.parametrize(

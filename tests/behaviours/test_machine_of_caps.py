@@ -362,6 +362,6 @@ def test_no_order_of_events_passes_a_cap_or_loses_a_slot(make_database: Callable
     company = Company(make_database)
     try:
         machine = type("Caps", (CapsMachine,), {"company": company})
-        run_state_machine_as_test(machine, settings=bounded(examples=20, steps=14))
+        run_state_machine_as_test(machine, settings=bounded(examples=15, steps=12))
     finally:
         company.close()

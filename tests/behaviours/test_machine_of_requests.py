@@ -186,6 +186,6 @@ def test_no_order_of_calls_gives_a_request_id_two_answers(make_database: Callabl
     company = Company(make_database)
     try:
         machine = type("Requests", (RequestsMachine,), {"company": company})
-        run_state_machine_as_test(machine, settings=bounded(examples=12, steps=12))
+        run_state_machine_as_test(machine, settings=bounded(examples=12, steps=10))
     finally:
         company.close()

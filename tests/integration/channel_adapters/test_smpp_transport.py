@@ -15,7 +15,7 @@ from services.cli.providers.smpp_wire import RESPONSE, Command, write_frame
 from services.cli.providers.smsc import ServerTls, Smsc
 from services.vocabulary.words import Channel
 from tests.fakes.trust import trust
-from tests.integration.channel_adapters.smsc_at_work import SmscAtWork, outgoing, until
+from tests.integration.channel_adapters.smsc_at_work import QUICK, SmscAtWork, outgoing, until
 
 MakeTransport = Callable[..., SmppTransport]
 
@@ -306,7 +306,7 @@ async def test_receipts_of_every_dialect_find_their_messages(
 async def test_a_bind_that_answers_nothing_holds_up_no_other(
     smsc: Smsc, smsc_place: SmscAtWork, make_transport: MakeTransport
 ) -> None:
-    transport = make_transport(binds=2)
+    transport = make_transport(binds=2, limits=replace(QUICK, answer=1.5))
     await transport.send([outgoing(999)])
     await until(lambda: transport.smscs[0].binds == 2)
     smsc.faults.faults.deaf_links = 1

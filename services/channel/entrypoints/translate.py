@@ -18,6 +18,12 @@ from services.vocabulary.words import DISPATCHED_KINDS, MessageState
 MESSAGE_STATES = wire.WordTable(MessageState, channel_pb2.MessageState, "MESSAGE_STATE_")
 
 
+_TEXTS = ("decision_id", "rule_set", "rule", "name", "topic", "line", "template")
+_TIMES = ("decided_micros", "event_micros", "expires_micros")
+_LATEST_MICROS = 2**61
+"""A time beyond it cannot be added to another in 64 bits."""
+
+
 def action_from_wire(wired: stream_pb2.Action) -> Action:
     """A checked action; raises InvalidActionError with the field that is wrong."""
     try:
@@ -30,6 +36,7 @@ def action_from_wire(wired: stream_pb2.Action) -> Action:
         raise InvalidActionError("customer", f"is {wired.customer}", "give a customer id from 1")
     if not wired.name:
         raise InvalidActionError("name", "is empty", "name the offer, message, survey or task")
+    _check_storable(wired)
     try:
         kind = wire.ACTION_KINDS.from_wire(wired.kind)
         category = wire.CATEGORIES.from_wire(wired.category)
@@ -72,6 +79,20 @@ def action_from_wire(wired: stream_pb2.Action) -> Action:
         to_payer=wired.to_payer,
         record=wired.SerializeToString(),
     )
+
+
+def _check_storable(wired: stream_pb2.Action) -> None:
+    """One action that no database takes must not cost the others of its batch."""
+    for field in _TEXTS:
+        if "\0" in getattr(wired, field):
+            raise InvalidActionError(field, "holds a NUL character", "leave it out")
+    for field in _TIMES:
+        if not 0 <= getattr(wired, field) < _LATEST_MICROS:
+            raise InvalidActionError(field, "is no time", "give microseconds since 1970, or 0")
+    if not all(0 <= choice.after_micros < _LATEST_MICROS for choice in wired.channels):
+        raise InvalidActionError(
+            "channels.after_micros", "is no length of time", "give 0 or more microseconds"
+        )
 
 
 def action_record(action: Action) -> bytes:

@@ -180,6 +180,12 @@ class PolicyCalls:
                 field="documents",
                 suggestion=f"give one or more of {', '.join(known)}",
             )
+        if len(request.documents) > len(known):
+            raise TooLargeError(
+                f"{len(request.documents)} documents are given",
+                field="documents",
+                suggestion=f"each of {', '.join(known)} once at most",
+            )
         found: dict[str, str] = {}
         for place, document in enumerate(request.documents):
             field = f"documents[{place}]"

@@ -5,6 +5,7 @@
     test_23_a_caller_is_not_promised_what_was_refused_before
 24  test_24_an_event_taken_already_is_not_taken_again_whichever_replica_meets_it
     test_24_an_action_taken_already_is_not_taken_again_whichever_replica_meets_it
+    test_24_an_action_taken_already_is_not_taken_again_for_another_customer
     test_24_a_keyed_journey_runs_once_per_key (names the tests that hold it)
 25  test_25_a_crash_at_any_commit_between_taking_and_keeping_the_outcome_loses_and_repeats_nothing
     test_25_a_crash_anywhere_on_the_whole_road_is_accounted_for (names the tests that hold it)
@@ -112,6 +113,17 @@ async def test_24_an_action_taken_already_is_not_taken_again_whichever_replica_m
     assert sorted(one.message_id for one in roads[0].transport.sent) == sorted(
         one.message.message_id for one in taken[0]
     )
+
+
+async def test_24_an_action_taken_already_is_not_taken_again_for_another_customer(
+    make_road: MakeRoad,
+) -> None:
+    road = make_road()
+    (first,) = await road.take(make_action(1, 1))
+    taken = await road.take(make_action(1, 2), make_action(2, 2))
+    assert [one.duplicate for one in taken] == [True, False]
+    assert taken[0].message.message_id == first.message.message_id
+    assert taken[0].message.customer == 1
 
 
 NAMED = {

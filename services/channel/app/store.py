@@ -50,7 +50,10 @@ class GateTransaction(Protocol):
         """Locks these customers' gates until the end; they must have been made known before."""
 
     async def messages(self, keys: Sequence[MessageKey], *, lock: bool = False) -> dict[str, Message]:
-        """Stored messages by id, with what the customer reads; locked in key order where asked for."""
+        """Stored messages by id, with what the customer reads; locked in key order where asked for.
+
+        One whose id is known under another customer is found too: an id comes once.
+        """
 
     async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
         """Slots taken after that time, by customer."""

@@ -125,12 +125,12 @@ class PostgresTransaction:
             )
 
     async def messages(self, keys: Sequence[MessageKey], *, lock: bool = False) -> dict[str, Message]:
-        """Stored messages by id."""
+        """Stored messages by id, whoever's they are: an id comes once."""
         if not keys:
             return {}
         ending = "ORDER BY m.customer, m.message_id FOR UPDATE OF m" if lock else ""
         found = await self.raw.rows(
-            f"{_FROM} WHERE (m.customer, m.message_id) IN {_KEYS} {ending}", _keys(keys)
+            f"{_FROM} WHERE m.message_id = ANY(%(ids)s::text[]::uuid[]) {ending}", _keys(keys)
         )
         return {message.message_id: message for message in map(rows.read_message, found)}
 

@@ -116,8 +116,9 @@ async def test_what_is_not_ours_is_answered_alike(web: Web) -> None:
     token = KEYS.token(web.link)
     foreign = LinkKeys([b"f" * 32]).token(web.link)
     over = KEYS.token(replace(web.link, purpose=Purpose.OPT_IN, until_micros=60_000_000))
+    altered = token[:-9] + ("B" if token[-9] == "A" else "A") + token[-8:]
     answers = set()
-    for one in [foreign, over, token[:-1] + "A", token[1:], "x", "x" * 300, "%00", token.upper()]:
+    for one in [foreign, over, altered, token[1:], "x", "x" * 300, "%00", token.upper()]:
         answers.add((await web.ask("GET", f"/l/{one}"))[:2])
         answers.add((await web.ask("POST", f"/l/{one}", data=ONE_CLICK))[:2])
     ((status, text),) = answers

@@ -88,15 +88,19 @@ def test_postgresql_without_room_refuses_and_takes_up_again_when_it_has_some(cra
 
     def fill_and_give_room():
         wait_first_action(cramped)
+        hold_changes(cramped)
         disk.fill()
-        until(lambda: refusal(cramped) == "STORAGE_FULL")
-        assert f"the disk of PostgreSQL is full: free space in {disk.folder}" in status_of(cramped)
-        # worse: it cannot write its log of changes either, gives up, and cannot start again
-        restarts = cramped.stack.program("postgres").restarts
-        until(lambda: write_much(cramped) and cramped.stack.program("postgres").restarts > restarts)
-        disk.give_room()
+        try:
+            until(lambda: refusal(cramped) == "STORAGE_FULL")
+            assert f"the disk of PostgreSQL is full: free space in {disk.folder}" in status_of(cramped)
+            # worse: it cannot write its log of changes either, gives up, and cannot start again
+            restarts = cramped.stack.program("postgres").restarts
+            until(lambda: write_much(cramped) and cramped.stack.program("postgres").restarts > restarts)
+        finally:
+            disk.give_room()
 
     result = run(cramped, events=EVENTS, seconds=8, seed=2, breaking=lambda: beside(fill_and_give_room))
+    let_changes_go(cramped)
     assert result.holds, result.table()
 
 
@@ -109,6 +113,18 @@ def why_no_event_is_taken(rapport):
         except grpc.RpcError as error:
             return read_failure(error).message
     return ""
+
+
+def hold_changes(rapport):
+    """Has PostgreSQL keep every file of its log of changes: an old one used again would need no room."""
+    with admin(rapport) as connection:
+        connection.execute("SELECT pg_create_physical_replication_slot('held', true)")
+
+
+def let_changes_go(rapport):
+    """Has PostgreSQL use old files again."""
+    with admin(rapport) as connection:
+        connection.execute("SELECT pg_drop_replication_slot('held')")
 
 
 def write_much(rapport):

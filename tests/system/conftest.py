@@ -43,7 +43,7 @@ def until(holds: Callable[[], object], *, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"not within {seconds} s"
-        Event().wait(0.05)
+        Event().wait(0.2)  # each look asks processes that have work to do
 
 
 @dataclass(frozen=True)

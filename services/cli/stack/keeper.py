@@ -15,7 +15,7 @@ from services.cli.stack.processes import birth_of, log_end
 from services.cli.stack.programs import Program
 from services.cli.stack.state import ProgramState
 
-_PAUSE = 0.1  # seconds between two looks at a program that starts
+_PAUSE = 0.2  # seconds between two looks at a program that starts
 _WATCH_PAUSE = 3.0  # seconds between two looks at one that runs
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 10.0

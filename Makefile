@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Rapport needs Python 3.11 or 3.12; none was found. Say make PYTHON=/path/to/python3.12"; exit 1; }
 	@test -x $(BIN)/python || { echo "setting up .venv with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing the locked dependencies (about a minute the first time)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@printf '%s\n%s\n' '$(CURDIR)' '$(CURDIR)/proto' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rapport_roots.pth"
 	@touch $@

@@ -9,6 +9,8 @@ import grpc
 
 from services.runtime.errors import UnavailableError
 
+WATCH = "/grpc.health.v1.Health/Watch"
+"""Ends by itself, with the news that the server goes: cut off before, nobody would hear of it."""
 Handler = Any
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -33,7 +35,8 @@ class DrainInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler:
         """The handler, which ends when the drain begins."""
         handler = await continuation(handler_call_details)
-        if handler is None or not (handler.request_streaming or handler.response_streaming):
+        streams = handler is not None and (handler.request_streaming or handler.response_streaming)
+        if not streams or handler_call_details.method == WATCH:
             return handler
         coding = {
             "request_deserializer": handler.request_deserializer,

@@ -59,6 +59,7 @@ class HealthAnswers(health_pb2_grpc.HealthServicer):
             if serving != told:
                 told = serving
                 yield health_pb2.HealthCheckResponse(status=_STATUSES[serving])
-            elif self._standing.ended:
+                continue  # it may have changed meanwhile
+            if self._standing.ended:
                 return
             await self._standing.changed(_LOOK_SECONDS)

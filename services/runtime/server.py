@@ -49,15 +49,14 @@ class Served:
 class _Standing:
     """Whether a server's services are served: all of them, or none."""
 
-    ended = False  # the server ends the streams
-
     def __init__(self, names: Sequence[str]) -> None:
+        self.ended = False
         self._names = {"", *names}
         self._up = False
         self._changed = asyncio.Event()
 
-    def tell(self, *, up: bool) -> None:
-        self._up = up
+    def tell(self, *, up: bool, ended: bool = False) -> None:
+        self._up, self.ended = up, ended
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -103,7 +102,7 @@ class Server:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Say NOT_SERVING, take no more calls, end streams, and give calls that run time to end."""
-        self._standing.tell(up=False)
+        self._standing.tell(up=False, ended=True)
         self._draining.begin()
         await self._server.stop(grace_seconds)
 

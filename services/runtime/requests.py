@@ -5,14 +5,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from google.rpc import status_pb2
+from google.rpc import code_pb2, status_pb2
 
 from services.runtime.database import Database, Transaction
-from services.runtime.errors import ErrorTable, InvalidArgumentError, RequestReusedError, UnavailableError
+from services.runtime.errors import ErrorTable, InvalidArgumentError, RequestReusedError
 from services.runtime.status import StoredFailureError, failure_status
 
 Answer = TypeVar("Answer", bound=Message)
 _MOST_ID = 128
+_PASSES = {code_pb2.UNAVAILABLE, code_pb2.RESOURCE_EXHAUSTED}
 
 
 async def stored_answer(transaction: Transaction, rpc: str, request_id: str, body: bytes) -> bytes | None:
@@ -70,7 +71,8 @@ async def answer_once(
 ) -> Answer:
     """Do a mutation once per `request.request_id`; a known error is kept as the answer and given again too.
 
-    An error that passes (UnavailableError) or that nobody knows is not kept: the caller may try again.
+    An error that passes (UNAVAILABLE, RESOURCE_EXHAUSTED), or that nobody knows, is not kept: the caller may
+    try again.
     """
     request_id: str = request.request_id  # type: ignore[attr-defined]
     body = request.SerializeToString(deterministic=True)
@@ -83,11 +85,9 @@ async def answer_once(
         try:
             async with transaction.savepoint():
                 answer = await act(transaction)
-        except UnavailableError:
-            raise
         except Exception as error:
             status = failure_status(error, errors)
-            if status is None:
+            if status is None or status.code in _PASSES:
                 raise
             failure = error
             await store_answer(transaction, rpc, request_id, body, status.SerializeToString(), failed=True)

@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import grpc
 import pytest
 from rapport.operations.v1 import operations_pb2 as pb
 
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import (
+    ErrorKind,
+    ErrorTable,
     InvalidArgumentError,
     NotFoundError,
+    OverloadedError,
     RequestReusedError,
     UnavailableError,
 )
@@ -17,6 +21,13 @@ from services.runtime.requests import answer_once
 from services.runtime.status import StoredFailureError, failure_status
 
 Count = Callable[[str], Awaitable[int]]
+
+
+class InTheWayError(Exception):
+    """A service's own, which passes."""
+
+
+ERRORS: ErrorTable = {InTheWayError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "IN_THE_WAY")}
 
 
 class Counting:
@@ -30,7 +41,7 @@ class Counting:
     async def ask(self, request_id: str = "r-1", letter: str = "7") -> pb.ResendDeadLetterResponse:
         request = pb.ResendDeadLetterRequest(request_id=request_id, dead_letter_id=letter)
         return await answer_once(
-            self.database, "test/Resend", request, pb.ResendDeadLetterResponse, self._act, {}
+            self.database, "test/Resend", request, pb.ResendDeadLetterResponse, self._act, ERRORS
         )
 
     async def _act(self, tx: Transaction) -> pb.ResendDeadLetterResponse:
@@ -77,7 +88,15 @@ async def test_an_error_is_given_again_and_its_work_is_undone(database: Database
     assert await count("done") == 0
 
 
-@pytest.mark.parametrize("error", [UnavailableError("away"), RuntimeError("a defect")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnavailableError("away"),
+        OverloadedError("full", retry_seconds=1.0),
+        InTheWayError(),
+        RuntimeError("a defect"),
+    ],
+)
 async def test_an_error_that_may_pass_is_not_kept(database: Database, error: Exception):
     act = Counting(database, error)
     with pytest.raises(type(error)):

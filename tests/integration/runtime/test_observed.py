@@ -201,7 +201,7 @@ async def test_calls_are_counted_by_method_and_code_also_when_refused_or_cut_off
         ) == [1, 1, 1, 1, 1, 0]
 
     await until(all_counted)
-    assert "336" not in str(counted().keys())
+    assert "+336" not in str(counted().keys())
 
 
 async def test_a_call_goes_on_with_its_callers_trace_to_the_next_server(server, connection, exported):
@@ -220,4 +220,4 @@ async def test_a_call_goes_on_with_its_callers_trace_to_the_next_server(server, 
     assert inner.parent.span_id == outer.context.span_id
     (broken,) = (span for span in spans if span.context.trace_id == int("b" * 32, 16))
     assert (broken.status.description, broken.attributes["rpc.grpc.status"]) == ("INTERNAL", "INTERNAL")
-    assert all("336" not in span.to_json() for span in spans)
+    assert all("+336" not in span.to_json() for span in spans)

@@ -53,7 +53,7 @@ def test_a_worker_brings_a_failed_task_back_and_drains_at_the_end(start: Start):
         "closed",
     ]
     assert {(line["service"], line["role"]) for line in before + after} == {("small", "worker")}
-    assert "336" not in json.dumps(before)
+    assert "+336" not in json.dumps(before)
 
 
 def test_a_role_that_cannot_be_built_says_so_without_personal_text(start: Start):

@@ -62,14 +62,13 @@ async def test_what_waits_on_all_partitions_is_one_batch_up_to_the_limit(databas
     async with consuming(consumer):
         await publish(bus, 0, b"first")
         await recorder.begun.wait()
-        await publish(bus, 1, b"a b c")
-        await publish(bus, 2, b"d e")
-        await publish(bus, 3, b"f")
+        for partition, payload in ((1, b"a b c"), (2, b"d e"), (3, b"f")):
+            await publish(bus, partition, payload)
 
-        async def three_ready() -> bool:
-            return len(consumer._ready) == 3
+            async def ready(partition: int = partition) -> bool:
+                return len(consumer._ready) == partition
 
-        await until(three_ready)
+            await until(ready)  # in this order
         recorder.gate.set()
         await until(lambda: drained(bus))
     assert recorder.batches == [["first"], ["a b c", "d e"], ["f"]]

@@ -1,0 +1,1 @@
+"""The profile's tables, each part of a transaction in a module of its own."""

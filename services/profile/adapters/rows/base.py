@@ -1,0 +1,24 @@
+"""What every part of a transaction on the profile's database has at hand."""
+
+from typing import Protocol
+
+from services.profile.adapters.packing import Types
+from services.runtime.database import Database, Transaction
+from services.runtime.outbox import Outbox
+
+
+class Store(Protocol):
+    """What a transaction needs of the store it belongs to."""
+
+    database: Database
+    outbox: Outbox
+    types: Types
+    partitions: int
+
+
+class Rows:
+    """One transaction; each part of `PostgresWork` is one of these."""
+
+    def __init__(self, store: Store, transaction: Transaction) -> None:
+        self._store = store
+        self.transaction = transaction

@@ -1,0 +1,126 @@
+"""Customers: what changes with every event, what changes rarely, and what follows from both for queries."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+from services.profile.adapters.gathering import write_last_times
+from services.profile.adapters.packing import Kept, pack_hot, pack_record
+from services.profile.adapters.rows.base import Rows
+from services.profile.domain.customer import Customer, zone_of
+from services.vocabulary.values import to_json
+
+
+class CustomerRows(Rows):
+    """Tables `customer`, `customer_record`, `customer_traits`, `customer_zone` and `last_time`."""
+
+    async def add_customers(self, customers: Sequence[int]) -> None:
+        """Begin with these customers."""
+        await self.transaction.execute(
+            "INSERT INTO customer (id, sequence, hot) SELECT id, 0, '' FROM unnest(%s::bigint[]) AS id",
+            (list(customers),),
+        )
+
+    async def customers(self, ids: Collection[int], records: Collection[int]) -> dict[int, Customer]:
+        """Lock, then read: what is read after the lock is what the last writer left."""
+        rows = await self.transaction.rows(
+            "SELECT id, sequence, hot FROM customer WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
+            (sorted(ids),),
+        )
+        kept_records = await self._records(records) if records else {}
+        return {
+            number: Customer(number, sequence, Kept(hot, kept_records.get(number, b"")))
+            for number, sequence, hot in rows
+        }
+
+    async def read_customers(self, ids: Collection[int]) -> dict[int, Customer]:
+        """Both parts in one statement, so that they are of one moment."""
+        rows = await self.transaction.rows(
+            "SELECT id, sequence, hot, coalesce(record, '') FROM customer "
+            "LEFT JOIN customer_record ON customer_record.customer = customer.id "
+            "WHERE id = ANY(%s::bigint[])",
+            (list(ids),),
+        )
+        return {
+            number: Customer(number, sequence, Kept(hot, record)) for number, sequence, hot, record in rows
+        }
+
+    async def _records(self, customers: Collection[int]) -> dict[int, bytes]:
+        rows = await self.transaction.rows(
+            "SELECT customer, record FROM customer_record WHERE customer = ANY(%s::bigint[])",
+            (list(customers),),
+        )
+        return dict(rows)
+
+    async def save(self, customers: Collection[Customer], now_micros: int) -> None:
+        """Write what changed: always what events change, the rest only where it did."""
+        changed = [customer for customer in customers if customer.sequence != customer.before]
+        if changed:
+            types = self._store.types
+            await self.transaction.execute(
+                "UPDATE customer SET sequence = new.sequence, hot = new.hot "
+                "FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[]) AS new (id, sequence, hot) "
+                "WHERE customer.id = new.id",
+                (
+                    [customer.id for customer in changed],
+                    [customer.sequence for customer in changed],
+                    [pack_hot(customer, types) for customer in changed],
+                ),
+            )
+        await self._save_records(customers, now_micros)
+        await self._save_traits([customer for customer in customers if customer.trait_changes])
+        await self._save_zones([customer for customer in customers if customer.zone_changed])
+
+    async def _save_records(self, customers: Collection[Customer], now_micros: int) -> None:
+        changed = [customer for customer in customers if customer.record_changed]
+        if changed:
+            await self.transaction.execute(
+                "INSERT INTO customer_record (customer, record) "
+                "SELECT * FROM unnest(%s::bigint[], %s::bytea[]) "
+                "ON CONFLICT (customer) DO UPDATE SET record = excluded.record",
+                (
+                    [customer.id for customer in changed],
+                    [pack_record(customer.record, now_micros) for customer in changed],
+                ),
+            )
+
+    async def _save_traits(self, customers: Sequence[Customer]) -> None:
+        """The projection for queries: values by name, those of further lines by name@line."""
+        if not customers:
+            return
+        types = self._store.types.trait_types
+        documents = [
+            json.dumps(
+                {
+                    f"{name}@{line}" if line else name: to_json(trait.value, types.get(name))
+                    for (name, line), trait in customer.traits.items()
+                    if trait.value is not None
+                }
+            )
+            for customer in customers
+        ]
+        await self.transaction.execute(
+            "INSERT INTO customer_traits (customer, traits) "
+            "SELECT customer, traits::jsonb FROM unnest(%s::bigint[], %s::text[]) AS new (customer, traits) "
+            "ON CONFLICT (customer) DO UPDATE SET traits = excluded.traits",
+            ([customer.id for customer in customers], documents),
+        )
+
+    async def _save_zones(self, customers: Sequence[Customer]) -> None:
+        """The zone of each, by which customers of a zone are found; those without one are not in it."""
+        if not customers:
+            return
+        zones = {customer.id: zone_of(customer.traits) for customer in customers}
+        told = {number: zone for number, zone in zones.items() if zone}
+        await self.transaction.execute(
+            "INSERT INTO customer_zone (customer, zone) SELECT * FROM unnest(%s::bigint[], %s::text[]) "
+            "ON CONFLICT (customer) DO UPDATE SET zone = excluded.zone",
+            (list(told), list(told.values())),
+        )
+        await self.transaction.execute(
+            "DELETE FROM customer_zone WHERE customer = ANY(%s::bigint[])",
+            ([number for number, zone in zones.items() if not zone],),
+        )
+
+    async def save_last_times(self, times: Mapping[tuple[str, int], int]) -> None:
+        """Keep times of last events; never an earlier one."""
+        await write_last_times(self.transaction, times)

@@ -131,7 +131,7 @@ class ImapMailbox:
         try:
             imap.login(self._user, self._password)
             _good(imap.select(f'"{self._folder}"'))
-        except BaseException:
+        except BaseException:  # whatever ends it, the mailbox is not left open
             _log_out(imap)
             raise
         return imap

@@ -207,7 +207,7 @@ class SmscLinks:
             )
         try:
             await link.bind(kind, settings.system_id, settings.password, settings.system_type)
-        except BaseException:
+        except BaseException:  # a cancelled bind too leaves no link behind
             await link.unbind(0)
             raise
         return link

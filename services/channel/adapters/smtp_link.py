@@ -199,7 +199,7 @@ class Relays:
         except (SMTPException, OSError, TimeoutError, ValueError) as error:
             client.close()
             raise NotConnectedError(name_of(error)) from error
-        except BaseException:
+        except BaseException:  # a cancelled connect too leaves no link behind
             client.close()
             raise
         return SmtpLink(client, relay, settings)

@@ -61,11 +61,11 @@ def _entry(name: str, listed: CommentedMap, mistakes: Mistakes) -> list[LawHours
     )
     return [
         LawHours(country, str(raw["source"]), hours)
-        for country in _countries(raw, mistakes, bool(week.holiday))
+        for country in _countries(raw, mistakes, holidays=bool(week.holiday))
     ]
 
 
-def _countries(raw: CommentedMap, mistakes: Mistakes, holidays: bool) -> list[str]:  # noqa: FBT001
+def _countries(raw: CommentedMap, mistakes: Mistakes, *, holidays: bool) -> list[str]:
     listed, line = raw["countries"], line_of(raw, "countries")
     if not isinstance(listed, list):
         raise mistakes.at(line, "countries is not a list", "write countries: [FR]")

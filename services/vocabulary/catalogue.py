@@ -19,7 +19,7 @@ from services.vocabulary.values import (
     ValueMistake,
     ValueType,
 )
-from services.vocabulary.words import Category, Channel, EventStage, Purpose
+from services.vocabulary.words import Category, Channel, EventStage, Households, Purpose
 
 # words with points between them, and no number that could be a subscriber's
 _WORDS = re.compile(r"(?!.*[0-9]{5})[a-z_][a-z0-9_-]*(\.[a-z_][a-z0-9_-]*)*", re.IGNORECASE)
@@ -90,7 +90,7 @@ class Trait:
     """One trait of a customer. ``check`` turns its JSON into a value, or raises ValueMistake.
 
     ``sensitive``: no condition may read it. ``line``: each subscription has its own. ``shown``: templates
-    may show it.
+    may show it. ``household``: a household has it, not each of its members.
     """
 
     name: str
@@ -104,6 +104,7 @@ class Trait:
     format: str = ""
     least: float | None = None
     most: float | None = None
+    household: bool = False
 
     def coerce(self, raw: object) -> Value:
         """The value of its JSON form; raises FieldError."""
@@ -318,7 +319,7 @@ class Catalogue:
     """Everything that rule sets may name. ``version`` is a digest of all its files.
 
     ``country`` (ISO 3166-1, two letters; empty: not said) is the operator's, of those of whom neither number
-    nor zone says one.
+    nor zone says one. ``households``: what makes one.
     """
 
     version: str
@@ -337,6 +338,7 @@ class Catalogue:
     identity_kinds: tuple[str, ...] = IDENTITY_KINDS
     questions: Mapping[str, Question] = field(default_factory=dict)
     country: str = ""
+    households: Households = Households.ACCOUNT
 
     def event_type(self, name: str) -> EventType:
         """The type of that name; raises FieldError with the nearest known one."""

@@ -10,7 +10,7 @@ from services.vocabulary.catalogue_draft import HYPHENATED, NAME, Draft, is_new,
 from services.vocabulary.event_reader import EventReader
 from services.vocabulary.offer_reader import OfferReader
 from services.vocabulary.values import DAY, ValueMistake, ValueType, value_check, zone
-from services.vocabulary.words import Purpose
+from services.vocabulary.words import Households, Purpose
 from services.vocabulary.yaml_section import Section, read_yaml
 
 _SECTIONS = (
@@ -54,7 +54,7 @@ class _Reader:
         self._check_references(files)
         if self.draft.mistakes.found:
             raise CatalogueErrors(tuple(self.draft.mistakes.found))
-        zone_name, locale, currency, country, conversation, except_sources = operator
+        zone_name, locale, currency, country, conversation, except_sources, households = operator
         return Catalogue(
             version=self.draft.digest.hexdigest()[:16],
             events=self.draft.events,
@@ -71,6 +71,7 @@ class _Reader:
             conversation_micros=conversation,
             creates_customers_except=except_sources,
             questions=self.draft.questions,
+            households=households,
         )
 
     def _readers(self) -> tuple[tuple[str, Callable[[Section], None]], ...]:
@@ -108,15 +109,17 @@ class _Reader:
 
     # --- operator ---------------------------------------------------------------------------------------
 
-    def _operator(self, files: list[Section]) -> tuple[str, str, str, str, int, frozenset[str]]:
+    def _operator(self, files: list[Section]) -> tuple[str, str, str, str, int, frozenset[str], Households]:
         zone_name, locale, currency, country, conversation = "UTC", "en", "EUR", "", DAY
         sources: frozenset[str] = frozenset()
+        households = Households.ACCOUNT
         for section in files:
             zone_name = section.text("zone", zone_name)
             locale = section.text("locale", locale)
             currency = section.text("currency", currency)
             country = section.text("country", country)
             conversation = section.duration("conversation", conversation)
+            households = section.word("households", Households) or households
             sources |= frozenset(section.texts("sources_that_create_no_customers"))
             try:
                 zone(zone_name)
@@ -127,7 +130,7 @@ class _Reader:
             if country and re.fullmatch("[A-Z]{2}", country) is None:
                 section.wrong("country", "is no ISO 3166-1 code of two letters", "write FR")
             section.done()
-        return zone_name, locale, currency, country, conversation, sources
+        return zone_name, locale, currency, country, conversation, sources, households
 
     # --- topics, traits, things -------------------------------------------------------------------------
 
@@ -170,7 +173,12 @@ class _Reader:
                 format=text_format,
                 least=expression.least,
                 most=expression.most,
+                household=section.flag("household"),
             )
+            if self.draft.traits[str(name)].household and self.draft.traits[str(name)].line:
+                section.wrong(
+                    "household", "is of a household, which has no line", "keep one of line and household"
+                )
             section.done()
 
     def _read_things(self, file: Section) -> None:

@@ -79,6 +79,15 @@ UNKNOWN_MEANS_YES: frozenset[Purpose] = frozenset({Purpose.SERVICE, Purpose.PROF
 """Purposes allowed until the person objects; every other one needs a recorded yes."""
 
 
+class Households(StrEnum):
+    """What makes a household."""
+
+    ACCOUNT = "account"
+    """An account whose lines have several users; and what is said of single persons."""
+    EXPLICIT = "explicit"
+    """Only what is said of single persons (`household.changed`)."""
+
+
 class ConsentState(StrEnum):
     """What was last said about a purpose on a channel."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from services.vocabulary.catalogue import CatalogueErrors, load_catalogue
 from services.vocabulary.values import DAY, HOUR, FieldError, Money, ValueType
-from services.vocabulary.words import Channel, EventStage, Purpose
+from services.vocabulary.words import Channel, EventStage, Households, Purpose
 
 GOOD = {
     "catalogue/operator.yaml": """
@@ -18,6 +18,7 @@ GOOD = {
         currency: CHF
         country: CH
         conversation: 48h
+        households: explicit
         sources_that_create_no_customers: [listening]
         """,
     "catalogue/topics.yaml": "data: Mobile data\n",
@@ -27,6 +28,7 @@ GOOD = {
         birth_date: {type: date, sensitive: true}
         last_cell: {purpose: profiling_location}
         cycle_day: {type: int, least: 1, most: 31}
+        shared_mb: {type: int, household: true}
         """,
     "catalogue/things.yaml": "cell:\n  attributes: {incident: text, eta: time}\n",
     "catalogue/events.yaml": """
@@ -105,6 +107,7 @@ def test_the_operator(rules):
         "CH",
     )
     assert catalogue.conversation_micros == 48 * HOUR
+    assert catalogue.households is Households.EXPLICIT
     assert catalogue.creates_customers_except == {"listening"}
 
 
@@ -147,6 +150,7 @@ def test_traits_things_tariffs_offers_and_templates(rules):
     assert catalogue.traits["plan"].line
     assert catalogue.traits["plan"].shown
     assert catalogue.traits["birth_date"].sensitive
+    assert [name for name, trait in catalogue.traits.items() if trait.household] == ["shared_mb"]
     assert catalogue.traits["last_cell"].purpose is Purpose.PROFILING_LOCATION
     assert catalogue.things["cell"].attributes == {"incident": ValueType.TEXT, "eta": ValueType.TIME}
     assert catalogue.tariffs["m"].price == Money(Decimal("19.99"), "EUR")
@@ -324,6 +328,8 @@ MISTAKES = [
     ("operator", "currency: euro\n", 1, "ISO 4217"),
     ("operator", "country: France\n", 1, "ISO 3166-1"),
     ("operator", "conversation: a day\n", 1, "length of time"),
+    ("operator", "households: family\n", 1, "one of account, explicit"),
+    ("traits", "shared: {household: true, line: true}\n", 1, "household, which has no line"),
     ("shoes", "x: y\n", 1, "says nothing of what it holds"),
 ]
 

@@ -54,6 +54,9 @@ consent.changed: purpose state by | channel evidence wording
 preference.changed: key value |
 profile.updated: traits | until
 contact.made: channel by | category
+account.changed: account | status
+subscription.changed: subscription | account msisdn sim device plan status payer user from until
+household.changed: household action |
 offer.presented offer.accepted offer.declined offer.expired offer.fulfilled: offer | action reason
 offer.fulfilment_failed coupon.redeemed: offer | action reason
 identity.merged: into |
@@ -70,14 +73,14 @@ TYPED = {
     ValueType.NUMBER: "mb minutes score mbps",
     ValueType.MONEY: "price charge amount balance",
     ValueType.BOOL: "surcharge_next useful",
-    ValueType.TIME: "eta until since",
+    ValueType.TIME: "eta until since from",
     ValueType.DATE: "due ends",
     ValueType.LIST: "items",
     ValueType.MAP: "traits",
     ValueType.ENUM: "intent state",
 }
 TRAITS = {
-    ValueType.INT: "plan_data_mb cycle_day tenure_months",
+    ValueType.INT: "plan_data_mb cycle_day tenure_months shared_data_mb shared_data_left_mb",
     ValueType.NUMBER: "churn_risk cei",
     ValueType.MONEY: "plan_price balance usual_bill",
     ValueType.BOOL: "adult vulnerable prepaid upset",
@@ -115,6 +118,9 @@ def test_fields_have_the_types_of_the_contract():
         ("channel", None),
         ("category", None),
         ("by", "consent.changed"),
+        ("status", "account.changed"),
+        ("status", "subscription.changed"),
+        ("action", "household.changed"),
     }
     for event in CATALOGUE.events.values():
         for field in event.fields.values():
@@ -147,6 +153,7 @@ def test_purposes():
     by_trait = {
         "better_plan": Purpose.PROFILING_USAGE,
         "churn_risk": Purpose.PROFILING_USAGE,
+        "shared_data_left_mb": Purpose.PROFILING_USAGE,
         "home_area": Purpose.PROFILING_LOCATION,
         "last_cell": Purpose.PROFILING_LOCATION,
     }

@@ -884,7 +884,7 @@ class ContactQuestion(_message.Message):
     category: _vocabulary_pb2.Category.ValueType
     """What for; decides the purpose that is asked."""
     to_payer: _builtins.bool
-    """Ask for the payer instead of the user."""
+    """Ask for the one who pays for the line; that is the customer where nobody else is known to pay."""
     line: _builtins.str
     """Subscription; empty: the main line."""
     def __init__(
@@ -1026,6 +1026,8 @@ class ContactAnswer(_message.Message):
     SHOWN_TRAITS_FIELD_NUMBER: _builtins.int
     MERGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
     RECENT_CONTACTS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FIELD_NUMBER: _builtins.int
     customer: _builtins.int
     """The customer asked about."""
     known: _builtins.bool
@@ -1038,6 +1040,10 @@ class ContactAnswer(_message.Message):
     """Channel the person likes; unspecified: none."""
     service_blocked: _builtins.bool
     """The person switched service messages off."""
+    recipient: _builtins.int
+    """Whom all this is about: the customer, or with `to_payer` the one who pays for the line; 0: not known."""
+    household: _builtins.int
+    """The recipient's household; 0: none."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelPermission]:
         """One entry per channel that could be used."""
@@ -1072,10 +1078,12 @@ class ContactAnswer(_message.Message):
         shown_traits: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         merged_customers: _abc.Iterable[_builtins.int] | None = ...,
         recent_contacts: _abc.Iterable[Global___RecentContact] | None = ...,
+        recipient: _builtins.int = ...,
+        household: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "customer", b"customer", "known", b"known", "language", b"language", "merged_customers", b"merged_customers", "preferences", b"preferences", "preferred_channel", b"preferred_channel", "recent_contacts", b"recent_contacts", "service_blocked", b"service_blocked", "shown_traits", b"shown_traits", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "customer", b"customer", "household", b"household", "known", b"known", "language", b"language", "merged_customers", b"merged_customers", "preferences", b"preferences", "preferred_channel", b"preferred_channel", "recent_contacts", b"recent_contacts", "recipient", b"recipient", "service_blocked", b"service_blocked", "shown_traits", b"shown_traits", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

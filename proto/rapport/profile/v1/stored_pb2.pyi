@@ -144,6 +144,74 @@ class StoredPlace(_message.Message):
 Global___StoredPlace: _TypeAlias = StoredPlace  # noqa: Y015
 
 @_typing.final
+class StoredLine(_message.Message):
+    """A line that the customer uses, as far as others need to know who pays for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    FROM_MICROS_FIELD_NUMBER: _builtins.int
+    UNTIL_MICROS_FIELD_NUMBER: _builtins.int
+    line: _builtins.str
+    """The line, as identities and traits name it; empty: the main line."""
+    payer: _builtins.int
+    """The customer who pays; 0: not known, or the user."""
+    subscription: _builtins.bytes
+    """By what the subscription is looked up."""
+    from_micros: _builtins.int
+    """When it begins; 0: not said."""
+    until_micros: _builtins.int
+    """When it ends; 0: not said."""
+    def __init__(
+        self,
+        *,
+        line: _builtins.str = ...,
+        payer: _builtins.int = ...,
+        subscription: _builtins.bytes = ...,
+        from_micros: _builtins.int = ...,
+        until_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_micros", b"from_micros", "line", b"line", "payer", b"payer", "subscription", b"subscription", "until_micros", b"until_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredLine: _TypeAlias = StoredLine  # noqa: Y015
+
+@_typing.final
+class StoredHousehold(_message.Message):
+    """A household, beside its members' ids."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredLine]:
+        """When each of its lines begins and ends; a line without either is in use."""
+
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Trait]:
+        """What its members share, with the times at which it was said."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___StoredLine] | None = ...,
+        traits: _abc.Iterable[_stream_pb2.Trait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredHousehold: _TypeAlias = StoredHousehold  # noqa: Y015
+
+@_typing.final
 class StoredHot(_message.Message):
     """What changes with every event."""
 
@@ -156,12 +224,15 @@ class StoredHot(_message.Message):
     ACTIVITY_FIELD_NUMBER: _builtins.int
     ZONE_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FIELD_NUMBER: _builtins.int
     grouping: _builtins.int
     """Digest of the purposes by which the traits are grouped."""
     taken_away: _builtins.bytes
     """Tombstones: a serialised Snapshot with traits that were taken away."""
     zone: _builtins.str
     """Trait `zone`; empty: the operator's default."""
+    household: _builtins.int
+    """The household, so that it is known without reading another row; 0: none."""
     @_builtins.property
     def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredTraitGroup]:
         """All traits that hold."""
@@ -188,10 +259,11 @@ class StoredHot(_message.Message):
         activity: _abc.Iterable[Global___StoredActivity] | None = ...,
         zone: _builtins.str = ...,
         places: _abc.Iterable[Global___StoredPlace] | None = ...,
+        household: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "ends", b"ends", "grouping", b"grouping", "places", b"places", "taken_away", b"taken_away", "traits", b"traits", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "ends", b"ends", "grouping", b"grouping", "household", b"household", "places", b"places", "taken_away", b"taken_away", "traits", b"traits", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,10 +301,14 @@ class StoredRecord(_message.Message):
     WORDS_FIELD_NUMBER: _builtins.int
     PREFERENCES_FIELD_NUMBER: _builtins.int
     MERGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     shown: _builtins.bytes
     """A serialised Snapshot with consents, withheld purposes, identity kinds and merged customers only."""
     next_expiry_micros: _builtins.int
     """When `shown` is out of date because a grant ends by itself; 0: never."""
+    household: _builtins.int
+    """The household; 0: none."""
     @_builtins.property
     def identities(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Identity]:
         """Identities, in the order in which they were learned."""
@@ -249,6 +325,10 @@ class StoredRecord(_message.Message):
     def merged_customers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Other customers merged into this one."""
 
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredLine]:
+        """Lines the customer uses of which a subscription is known."""
+
     def __init__(
         self,
         *,
@@ -258,10 +338,12 @@ class StoredRecord(_message.Message):
         words: _abc.Iterable[_stream_pb2.ConsentEntry] | None = ...,
         preferences: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         merged_customers: _abc.Iterable[_builtins.int] | None = ...,
+        household: _builtins.int = ...,
+        lines: _abc.Iterable[Global___StoredLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identities", b"identities", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preferences", b"preferences", "shown", b"shown", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preferences", b"preferences", "shown", b"shown", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -333,10 +415,13 @@ class PackedSnapshot(_message.Message):
     ACTIVITY_FIELD_NUMBER: _builtins.int
     THINGS_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FIELD_NUMBER: _builtins.int
     customer: _builtins.int
     """As in Snapshot."""
     sequence: _builtins.int
     """As in Snapshot."""
+    household: _builtins.bytes
+    """A serialised Household."""
     @_builtins.property
     def activity(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Serialised TypeActivity messages."""
@@ -352,10 +437,11 @@ class PackedSnapshot(_message.Message):
         activity: _abc.Iterable[_builtins.bytes] | None = ...,
         things: _abc.Iterable[_stream_pb2.Thing] | None = ...,
         sequence: _builtins.int = ...,
+        household: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "customer", b"customer", "sequence", b"sequence", "things", b"things"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "customer", b"customer", "household", b"household", "sequence", b"sequence", "things", b"things"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -296,6 +296,74 @@ class Thing(_message.Message):
 Global___Thing: _TypeAlias = Thing  # noqa: Y015
 
 @_typing.final
+class HouseholdTrait(_message.Message):
+    """One trait that a household shares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name in the catalogue."""
+    withheld: _builtins.bool
+    """True: known, but the customer did not agree to have such data used."""
+    @_builtins.property
+    def value(self) -> _vocabulary_pb2.Value:
+        """Absent when withheld."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _vocabulary_pb2.Value | None = ...,
+        withheld: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "value", b"value", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HouseholdTrait: _TypeAlias = HouseholdTrait  # noqa: Y015
+
+@_typing.final
+class Household(_message.Message):
+    """The household a customer belongs to: what its members share, and nothing that belongs to another of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Its id, from the same sequence as customers, so that no customer has the same."""
+    members: _builtins.int
+    """How many persons belong to it, the one who pays among them."""
+    lines: _builtins.int
+    """How many lines it has now."""
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___HouseholdTrait]:
+        """What the catalogue marks as shared by a household."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        members: _builtins.int = ...,
+        lines: _builtins.int = ...,
+        traits: _abc.Iterable[Global___HouseholdTrait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "lines", b"lines", "members", b"members", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Household: _TypeAlias = Household  # noqa: Y015
+
+@_typing.final
 class Snapshot(_message.Message):
     """What is known of one customer at one moment: facts, not answers."""
 
@@ -310,6 +378,7 @@ class Snapshot(_message.Message):
     WITHHELD_PURPOSES_FIELD_NUMBER: _builtins.int
     IDENTITY_KINDS_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FIELD_NUMBER: _builtins.int
     customer: _builtins.int
     """The customer; its partition is this modulo the number of partitions."""
     sequence: _builtins.int
@@ -342,6 +411,10 @@ class Snapshot(_message.Message):
     def identity_kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Identities by kind only (no value): which channels could have an address."""
 
+    @_builtins.property
+    def household(self) -> Global___Household:
+        """The household; absent: none."""
+
     def __init__(
         self,
         *,
@@ -354,10 +427,11 @@ class Snapshot(_message.Message):
         withheld_purposes: _abc.Iterable[_vocabulary_pb2.Purpose.ValueType] | None = ...,
         identity_kinds: _abc.Iterable[_builtins.str] | None = ...,
         sequence: _builtins.int = ...,
+        household: Global___Household | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["household", b"household"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "consents", b"consents", "customer", b"customer", "identity_kinds", b"identity_kinds", "merged_customers", b"merged_customers", "sequence", b"sequence", "things", b"things", "traits", b"traits", "withheld_purposes", b"withheld_purposes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "consents", b"consents", "customer", b"customer", "household", b"household", "identity_kinds", b"identity_kinds", "merged_customers", b"merged_customers", "sequence", b"sequence", "things", b"things", "traits", b"traits", "withheld_purposes", b"withheld_purposes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

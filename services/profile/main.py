@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from services.profile.adapters.audience import AudienceReader
+from services.profile.adapters.chaining import Chaining
 from services.profile.adapters.gathering import Gathering
 from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.packing import Types
@@ -198,6 +199,7 @@ async def build_worker_role(role: Role) -> None:
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     gathering = Gathering(parts.database, channel=GATHERING_CHANNEL)
     role.supervise("gathering", gathering.run)
+    role.supervise("chaining", Chaining(parts.store, parts.clock).run)
     role.supervise("old-keys", OldKeys(parts.database, parts.clock).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,11 +14,17 @@ from services.profile.adapters.rows.kept import KeptRows
 from services.profile.adapters.rows.listened import GATHERING_CHANNEL, ListenedRows
 from services.profile.adapters.rows.things import ThingRows
 from services.profile.app.ports import ContentionError
+from services.profile.domain.ledger import Mac
 from services.runtime.database import Database, Transaction, is_transient
 from services.runtime.errors import UnavailableError
 from services.runtime.outbox import Outbox
 
 __all__ = ["GATHERING_CHANNEL", "PostgresStore", "PostgresWork"]
+
+
+def _without_key(part: bytes) -> bytes:
+    """For tests and measurements, which have no key."""
+    return sha256(part).digest()
 
 
 class PostgresWork(ListenedRows, IdentityRows, CustomerRows, ThingRows, KeptRows):
@@ -27,11 +34,20 @@ class PostgresWork(ListenedRows, IdentityRows, CustomerRows, ThingRows, KeptRows
 class PostgresStore:
     """Where profiles are kept; implements the port `ProfileStore`."""
 
-    def __init__(self, database: Database, outbox: Outbox, types: Types, *, partitions: int = 64) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        types: Types,
+        *,
+        partitions: int = 64,
+        mac: Mac = _without_key,
+    ) -> None:
         self.database = database
         self.outbox = outbox
         self.types = types
         self.partitions = partitions
+        self.mac = mac
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator["PostgresWork"]:

@@ -10,6 +10,7 @@ from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Customer
 from services.profile.domain.events import CheckedEvent
 from services.profile.domain.identities import Owner
+from services.profile.domain.ledger import Entry, Head, Line
 from services.profile.domain.things import ThingState
 from services.vocabulary.identities import Identity
 
@@ -37,10 +38,10 @@ class ListenedTypes:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line of the consent ledger, with what proves it.
+    """One line for the consent ledger, with what proves it.
 
     `before` and `after` are what counted for its purpose and channel before it and since; `actor` said so to
-    the system.
+    the system; `recorded_micros` is when, in business time.
     """
 
     customer: int
@@ -52,6 +53,19 @@ class LedgerEntry:
     before: Consent | None = None
     after: Consent | None = None
     actor: str = ""
+    recorded_micros: int = 0
+
+
+@dataclass(slots=True)
+class Ledgers:
+    """Lines of the consent ledger by customer, and where each customer's chain ends.
+
+    `unchained`: lines that a version before the chain wrote, and that no worker has put into it yet.
+    """
+
+    lines: dict[int, list[Line]] = field(default_factory=dict)
+    heads: dict[int, Head] = field(default_factory=dict)
+    unchained: dict[int, list[Entry]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -89,7 +103,27 @@ class Packer(Protocol):
         ...
 
 
-class Work(Protocol):
+class ConsentLedger(Protocol):
+    """The append-only ledger of consents. Lock the customers (`Work.customers`) before adding lines."""
+
+    async def keep_ledger(self, entries: Sequence[LedgerEntry]) -> None:
+        """Add lines to their customers' chains."""
+        ...
+
+    async def ledgers(self, customers: Collection[int]) -> Ledgers:
+        """The ledgers of these customers."""
+        ...
+
+    async def ledgers_after(self, customer: int, most: int) -> tuple[Ledgers, int | None]:
+        """The ledgers of the next customers after one that have any; the last of them, None: no more."""
+        ...
+
+    async def forget_texts(self, customers: Collection[int]) -> int:
+        """Take evidence, wording and events' ids out of the lines; the chains hold as before. How many."""
+        ...
+
+
+class Work(ConsentLedger, Protocol):
     """One transaction on the profile's database. Everything in it is committed together, or nothing is."""
 
     async def listened(self) -> ListenedTypes:

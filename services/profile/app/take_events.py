@@ -390,6 +390,7 @@ class _Batch:
                 before=before,
                 after=consents.prevailing(consent.purpose, consent.channel),
                 actor=event.told_by,
+                recorded_micros=self.now,
             )
         )
         return sequence

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from services.profile.adapters.packing import Types
+from services.profile.domain.ledger import Mac
 from services.runtime.database import Database, Transaction
 from services.runtime.outbox import Outbox
 
@@ -14,6 +15,7 @@ class Store(Protocol):
     outbox: Outbox
     types: Types
     partitions: int
+    mac: Mac
 
 
 class Rows:

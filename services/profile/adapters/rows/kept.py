@@ -1,13 +1,10 @@
-"""Events and the consent ledger as they are kept, and the events put on their way."""
+"""Events as they are kept, with the consents they tell of, and the events put on their way."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from services.profile.adapters.rows.base import Rows
+from services.profile.adapters.rows.ledger import LedgerRows
 from services.profile.adapters.snapshots import event_batches, traces_of
-from services.profile.app.ports import Handed, LedgerEntry, TakenEvent
-from services.profile.domain.consent import Consent
-from services.runtime.audit import Change, write_audit
+from services.profile.app.ports import Handed, TakenEvent
 from services.runtime.streams import EVENTS
 from services.runtime.totals import add_totals
 
@@ -17,14 +14,14 @@ _EVENT_COLUMNS = (
 _EVENT_TYPES = ("int8", "int8", "int8", "int8", "text", "text", "text", "text", "int2", "bool", "bytea")
 
 
-class KeptRows(Rows):
-    """Tables `event`, `thing_event`, `consent_ledger` and the exact totals."""
+class KeptRows(LedgerRows):
+    """Tables `event`, `thing_event` and the exact totals, and what goes into the consent ledger with them."""
 
     async def keep(self, handed: Handed) -> None:
         """Write events and ledger, and put the events on their way, in this order."""
         await self._keep_events([item for item in handed.events if item.event.thing is None])
         await self._keep_thing_events([item for item in handed.events if item.event.thing is not None])
-        await self._keep_ledger(handed.ledger)
+        await self.keep_ledger(handed.ledger)
         await self.hand_on(handed.events)
 
     async def hand_on(self, events: Sequence[TakenEvent]) -> None:
@@ -58,60 +55,9 @@ class KeptRows(Rows):
                 ],
             )
 
-    async def _keep_ledger(self, entries: Sequence[LedgerEntry]) -> None:
-        if entries:
-            await self.transaction.copy_rows(
-                "COPY consent_ledger (customer, purpose, channel, state, said_by, time_micros, "
-                "expiry_micros, evidence, wording, source, event_id) FROM STDIN (FORMAT BINARY)",
-                ("int8", "text", "text", "text", "text", "int8", "int8", "text", "text", "text", "text"),
-                [
-                    (
-                        entry.customer,
-                        entry.consent.purpose.value,
-                        None if entry.consent.channel is None else entry.consent.channel.value,
-                        entry.consent.state.value,
-                        entry.consent.by.value,
-                        entry.consent.time_micros,
-                        entry.consent.expiry_micros,
-                        entry.evidence,
-                        entry.wording,
-                        entry.source,
-                        entry.event_id,
-                    )
-                    for entry in entries
-                ],
-            )
-            await write_audit(self.transaction, *map(_consent_change, entries))
-
     async def count(self, totals: Mapping[str, int]) -> None:
         """Add to the exact totals."""
         await add_totals(self.transaction, totals)
-
-
-def _consent_change(entry: LedgerEntry) -> Change:
-    """A line of the ledger as the audit log knows it: whose by id, and what counted before and since."""
-    channel = "all" if entry.consent.channel is None else entry.consent.channel.value
-    after = _consent_state(entry.after) or {}
-    if entry.after != entry.consent:
-        after["without_effect"] = _consent_state(entry.consent)
-    return Change(
-        "consent.record",
-        f"customer/{entry.customer}/consent/{entry.consent.purpose.value}/{channel}",
-        before=_consent_state(entry.before),
-        after=after | {"source": entry.source},
-        actor=entry.actor,
-    )
-
-
-def _consent_state(consent: Consent | None) -> dict[str, Any] | None:
-    if consent is None:
-        return None
-    return {
-        "state": consent.state.value,
-        "by": consent.by.value,
-        "time_micros": consent.time_micros,
-        "expiry_micros": consent.expiry_micros,
-    }
 
 
 def _event_row(item: TakenEvent) -> tuple[int, int, str, str, str, str, int, bool, bytes]:

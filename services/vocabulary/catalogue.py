@@ -86,11 +86,35 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Precedence:
+    """Who is believed first about a trait, and for how long (``fresh_micros`` 0: for ever).
+
+    Sources that are not named come last, all alike. A source is named with all that begins with its name
+    and a slash: ``billing`` is ``billing/invoices`` too.
+    """
+
+    sources: tuple[str, ...]
+    fresh_micros: int = 0
+
+    def rank(self, source: str) -> int:
+        """0 is believed first."""
+        for place, name in enumerate(self.sources):
+            if source == name or (source.startswith(name) and source[len(name)] == "/"):
+                return place
+        return len(self.sources)
+
+    def is_fresh(self, said_micros: int, now_micros: int) -> bool:
+        """Whether a word said then still keeps those of lower sources from being heard."""
+        return not self.fresh_micros or now_micros - said_micros <= self.fresh_micros
+
+
+@dataclass(frozen=True, slots=True)
 class Trait:
     """One trait of a customer. ``check`` turns its JSON into a value, or raises ValueMistake.
 
     ``sensitive``: no condition may read it. ``line``: each subscription has its own. ``shown``: templates
     may show it. ``household``: a household has it, not each of its members.
+    ``precedence`` None: the latest word counts, whoever said it.
     """
 
     name: str
@@ -105,6 +129,7 @@ class Trait:
     least: float | None = None
     most: float | None = None
     household: bool = False
+    precedence: Precedence | None = None
 
     def coerce(self, raw: object) -> Value:
         """The value of its JSON form; raises FieldError."""

@@ -2,10 +2,20 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 
-from services.vocabulary.catalogue import CONSENTS, Catalogue, CatalogueErrors, ThingKind, Topic, Trait
+from services.vocabulary.catalogue import (
+    CONSENTS,
+    Catalogue,
+    CatalogueErrors,
+    Precedence,
+    ThingKind,
+    Topic,
+    Trait,
+)
 from services.vocabulary.catalogue_draft import HYPHENATED, NAME, Draft, is_new, read_check, read_type
 from services.vocabulary.event_reader import EventReader
 from services.vocabulary.offer_reader import OfferReader
@@ -17,6 +27,7 @@ _SECTIONS = (
     "operator",
     "topics",
     "traits",
+    "sources",
     "things",
     "events",
     "questions",
@@ -24,6 +35,9 @@ _SECTIONS = (
     "templates",
     "offers",
 )
+
+MOST_SOURCES = 8
+"""Sources in one order: of each a word is kept with every customer."""
 
 
 def read_catalogue(folder: Path) -> Catalogue:
@@ -80,6 +94,7 @@ class _Reader:
         return (
             ("topics", self._read_topics),
             ("traits", self._read_traits),
+            ("sources", self._read_sources),
             ("things", self._read_things),
             ("events", EventReader(self.draft).read),
             ("questions", EventReader(self.draft).read_questions),
@@ -180,6 +195,33 @@ class _Reader:
                     "household", "is of a household, which has no line", "keep one of line and household"
                 )
             section.done()
+
+    def _read_sources(self, file: Section) -> None:
+        """Who is believed about which trait: a list of sources, or a mapping with ``order`` and ``fresh``."""
+        for name, found in file.content.items():
+            trait = self.draft.traits.get(str(name))
+            if trait is None:
+                near = get_close_matches(str(name), sorted(self.draft.traits), n=1)
+                file.wrong(name, "is no trait", f"did you mean {near[0]}?" if near else "see traits.yaml")
+            elif trait.precedence is not None:
+                file.wrong(name, "has an order of sources already", "keep one of them")
+            elif isinstance(found, list):
+                self._order(file, trait, file.texts(str(name)), 0)
+            elif (section := file.section(str(name))) is not None:
+                self._order(section, trait, section.texts("order"), section.duration("fresh", 0), at="order")
+                section.done()
+
+    def _order(
+        self, section: Section, trait: Trait, sources: tuple[str, ...], fresh_micros: int, at: str = ""
+    ) -> None:
+        if not sources or len(set(sources)) < len(sources) or not all(sources) or len(sources) > MOST_SOURCES:
+            section.wrong(
+                at or trait.name,
+                "is no order of sources",
+                f"write 1 to {MOST_SOURCES} sources, each once, the one believed first at the front",
+            )
+            return
+        self.draft.traits[trait.name] = replace(trait, precedence=Precedence(sources, fresh_micros))
 
     def _read_things(self, file: Section) -> None:
         for kind, section in file.sections():

@@ -54,6 +54,21 @@ async def show(subject: str, folder: Path, *, as_json: bool) -> None:
         ],
         empty="no traits",
     )
+    if found.other_words:
+        click.echo()
+        print_table(
+            ("also said", "value", "source", "since"),
+            [
+                (
+                    word.name,
+                    "withheld" if word.withheld else _value(word),
+                    word.source,
+                    _when(word.time_micros),
+                )
+                for word in found.other_words
+            ],
+            empty="",
+        )
     click.echo()
     print_table(
         ("purpose", "channel", "consent", "by", "since"), _consent_rows(found.consents), empty="no consents"
@@ -171,6 +186,17 @@ def _profile_json(found: profile_pb2.Profile) -> dict[str, Any]:
             }
             for trait in found.traits
         },
+        "also_said": [
+            {
+                "trait": word.name,
+                "value": _value(word),
+                "source": word.source,
+                "time": _when(word.time_micros),
+                "line": word.line,
+                "withheld": word.withheld,
+            }
+            for word in found.other_words
+        ],
         "consents": [_consent_json(entry) for entry in found.consents],
         "activity": [
             {

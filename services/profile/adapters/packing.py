@@ -1,7 +1,7 @@
 """A customer as packed bytes and back: what an event needs is opened, what changed is packed anew."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from operator import sub
 from typing import Final
@@ -142,13 +142,20 @@ class Kept:
     def open_traits(self) -> dict[TraitKey, Trait]:
         """All traits, those taken away included."""
         ends = {(end.name, end.line): end.until_micros for end in self._hot.ends}
+        others = unpack_words(self._hot.others)
         traits: dict[TraitKey, Trait] = {}
         for packed in (*(group.shown for group in self._hot.traits), self._hot.taken_away):
             for trait in stream_pb2.Snapshot.FromString(packed).traits:
                 key = (trait.name, trait.line)
                 value = value_from_wire(trait.value) if trait.HasField("value") else None
                 traits[key] = Trait(
-                    trait.name, value, trait.time_micros, trait.source, trait.line, ends.get(key, 0)
+                    trait.name,
+                    value,
+                    trait.time_micros,
+                    trait.source,
+                    trait.line,
+                    ends.get(key, 0),
+                    others.get(key, ()),
                 )
         return traits
 
@@ -218,6 +225,10 @@ class Types:
         self.trait_types: dict[str, ValueType] = {
             trait.name: trait.type for trait in catalogue.traits.values()
         }
+        self.any_fresh = any(
+            trait.precedence is not None and trait.precedence.fresh_micros
+            for trait in catalogue.traits.values()
+        )
         self._prefixes: dict[str, bytes] = {}
         self._withheld: dict[str, bytes] = {}
 
@@ -341,6 +352,7 @@ def put_traits(hot: stored_pb2.StoredHot, traits: Mapping[TraitKey, Trait], type
             hidden=hidden.SerializeToString(),
         )
     hot.taken_away = taken_away.SerializeToString()
+    hot.others = pack_words(traits.values(), types)
     hot.grouping = types.grouping
     hot.zone = zone_of(traits)
     del hot.places[:]
@@ -356,6 +368,30 @@ def _trait_to_wire(trait: Trait, value_type: ValueType | None) -> stream_pb2.Tra
         source=trait.source,
         line=trait.line,
     )
+
+
+def pack_words(traits: Iterable[Trait], types: Types) -> bytes:
+    """What further sources say; empty where nobody does."""
+    stored = stored_pb2.StoredWords()
+    for trait in traits:
+        for word in trait.others:
+            stored.words.add(
+                word=_trait_to_wire(word, types.trait_types.get(word.name)), until_micros=word.until_micros
+            )
+    packed: bytes = stored.SerializeToString()
+    return packed
+
+
+def unpack_words(packed: bytes) -> dict[TraitKey, tuple[Trait, ...]]:
+    """What further sources say, by trait."""
+    found: dict[TraitKey, tuple[Trait, ...]] = {}
+    for stored in stored_pb2.StoredWords.FromString(packed).words if packed else ():
+        word = stored.word
+        value = value_from_wire(word.value) if word.HasField("value") else None
+        key = (word.name, word.line)
+        said = Trait(word.name, value, word.time_micros, word.source, word.line, stored.until_micros)
+        found[key] = (*found.get(key, ()), said)
+    return found
 
 
 def _shrink(kept: Kept) -> None:

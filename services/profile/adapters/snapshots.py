@@ -8,7 +8,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.profile.adapters.packing import Kept, Types, pack_record, put_traits, settled
 from services.profile.app.ports import TakenEvent, ThingKey
-from services.profile.domain.customer import Customer
+from services.profile.domain.customer import Customer, traits_at
 from services.profile.domain.things import ThingState
 from services.runtime.tracing import tracing_on
 from services.vocabulary.ids import partition_of, thing_partition
@@ -30,11 +30,17 @@ class SnapshotPacker:
         self._purposes = {PURPOSES.to_wire(word): word for word in Purpose}
 
     def has_ends(self, customer: Customer) -> bool:
-        """Whether a trait of this customer ends by itself."""
+        """Whether a trait of this customer changes by itself: it ends, or its source's word grows stale."""
         if customer.trait_changes:
-            return any(trait.until_micros for trait in customer.traits.values())
+            return any(
+                trait.until_micros or (trait.others and self._types.any_fresh)
+                for trait in customer.traits.values()
+            )
         kept = customer.kept
-        return isinstance(kept, Kept) and len(kept.hot.ends) > 0
+        return isinstance(kept, Kept) and self._changes_by_itself(kept.hot)
+
+    def _changes_by_itself(self, hot: stored_pb2.StoredHot) -> bool:
+        return len(hot.ends) > 0 or (bool(hot.others) and self._types.any_fresh)
 
     def snapshot(
         self, customer: Customer, things: Mapping[ThingKey, ThingState], time_micros: int, now_micros: int
@@ -66,8 +72,8 @@ class SnapshotPacker:
         self, customer: Customer, kept: Kept, withheld: frozenset[Purpose], time_micros: int
     ) -> list[bytes]:
         hot = kept.hot
-        if hot.ends:
-            traits = {key: trait for key, trait in customer.traits.items() if trait.holds_at(time_micros)}
+        if self._changes_by_itself(hot):
+            traits = traits_at(customer.traits, self._types.catalogue, time_micros)
             hot = stored_pb2.StoredHot()
             put_traits(hot, traits, self._types)
         return [

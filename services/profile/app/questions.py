@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 from services.profile.app.ports import Packer, ThingKey, Work
 from services.profile.domain.contacts import RecentContact, recent_contacts
-from services.profile.domain.customer import Customer
+from services.profile.domain.customer import Customer, precedence_of, traits_at
 from services.profile.domain.errors import InvalidRequestError, UnknownSubjectError
 from services.profile.domain.events import CheckedEvent
 from services.profile.domain.identities import Resolution, resolve
 from services.profile.domain.permission import Permission, permissions
 from services.profile.domain.things import ThingState
+from services.profile.domain.traits import Trait, trait_at
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity, Thing, parse_subject
 from services.vocabulary.values import FieldError, Value, ValueMistake, to_json, zone
@@ -115,6 +116,22 @@ class Questions:
         if customer not in customers:
             raise _unknown()
         return customers[customer]
+
+    def other_words(self, customer: Customer, now_micros: int) -> list[tuple[Trait, bool]]:
+        """What further sources say of the traits that hold now; each with whether it must be withheld."""
+        found: list[tuple[Trait, bool]] = []
+        for trait in customer.traits.values():
+            known = self._catalogue.traits.get(trait.name)
+            if known is None or not trait.others:
+                continue
+            counts = trait_at(trait, now_micros, known.precedence)
+            withheld = not customer.record.consents.may_use(known.purpose, now_micros)
+            found += [
+                (word, withheld)
+                for word in trait.words
+                if (word.source, word.time_micros) != (counts.source, counts.time_micros)
+            ]
+        return sorted(found, key=lambda one: (one[0].name, one[0].line, -one[0].time_micros, one[0].source))
 
     async def things_of(self, work: Work, customers: Iterable[Customer]) -> dict[ThingKey, ThingState]:
         """The things that these customers' traits name."""
@@ -229,7 +246,7 @@ class Questions:
         keys = {
             (kind, key)
             for customer in customers
-            if not _own_zone(customer, now_micros)
+            if not self._own_zone(customer, now_micros)
             for kind, key in customer.places.items()
             if self._tells_zone(customer, kind, now_micros)
         }
@@ -244,7 +261,7 @@ class Questions:
 
     def _zone(self, customer: Customer, places: Mapping[ThingKey, ThingState], now_micros: int) -> str:
         """The person's, else that of where they were last, else the operator's (which is UTC unless said)."""
-        own = _own_zone(customer, now_micros)
+        own = self._own_zone(customer, now_micros)
         if own:
             return own
         for kind in self._catalogue.things:
@@ -254,6 +271,14 @@ class Questions:
                 if isinstance(found, str) and _is_zone(found):
                     return found
         return self._catalogue.default_zone
+
+    def _own_zone(self, customer: Customer, now_micros: int) -> str:
+        """Trait `zone`, while it holds; empty: none."""
+        trait = customer.traits.get((_ZONE, ""))
+        if trait is None:
+            return ""
+        word = trait_at(trait, now_micros, precedence_of(_ZONE, self._catalogue))
+        return word.value if word.holds_at(now_micros) and isinstance(word.value, str) else ""
 
     def _contact(
         self,
@@ -265,9 +290,9 @@ class Questions:
         record = customer.record
         allowed, service_blocked = permissions(record, question.category, question.line, now_micros)
         traits: dict[str, Value] = {}
-        for (name, line), trait in customer.traits.items():
+        for (name, line), trait in traits_at(customer.traits, self._catalogue, now_micros).items():
             fits = line == question.line or (not line and name not in traits)
-            if fits and trait.value is not None and trait.holds_at(now_micros):
+            if fits and trait.value is not None:
                 traits[name] = trait.value
         preferred = traits.get("preferred_channel")
         shown: dict[str, str] = {}
@@ -287,13 +312,6 @@ class Questions:
             shown_traits=shown,
             merged_customers=tuple(record.merged_customers),
         )
-
-
-def _own_zone(customer: Customer, now_micros: int) -> str:
-    """Trait `zone`, while it holds; empty: none."""
-    trait = customer.traits.get((_ZONE, ""))
-    holds = trait is not None and trait.holds_at(now_micros)
-    return trait.value if trait is not None and holds and isinstance(trait.value, str) else ""
 
 
 def _is_zone(name: str) -> bool:

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from services.profile.domain.activity import MICROS_PER_DAY, ColumnValue, Retention, TypeActivity
 from services.profile.domain.consent import Consent, Consents
 from services.profile.domain.events import CheckedEvent
-from services.profile.domain.traits import Trait, TraitKey, changed_by
-from services.vocabulary.catalogue import Catalogue, EventType
+from services.profile.domain.traits import Trait, TraitKey, changed_by, differs, trait_at, with_word
+from services.vocabulary.catalogue import Catalogue, EventType, Precedence
 from services.vocabulary.identities import Identity
 from services.vocabulary.values import ValueMistake, micros_to_time, zone
 from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
@@ -82,6 +82,7 @@ class Customer:
     """One customer, locked, while events are applied. `sequence` counts the events taken, from 1.
 
     `before` is the sequence as it was read; `activity` holds the event types that had to be opened.
+    `trait_changes` counts words taken, `values_changed` says whether one of them changed what holds.
     """
 
     id: int
@@ -89,6 +90,7 @@ class Customer:
     kept: KeptCustomer
     activity: dict[str, TypeActivity] = field(default_factory=dict)
     trait_changes: int = 0
+    values_changed: bool = False
     zone_changed: bool = False
     record_changed: bool = False
     _traits: dict[TraitKey, Trait] | None = None
@@ -134,7 +136,9 @@ class Customer:
         if event.type.name in {CONSENT_CHANGED, PREFERENCE_CHANGED}:
             return True
         updates = trait_updates(event, catalogue)
-        return bool(updates) and any(changed_by(self.traits, update) for update in updates)
+        return bool(updates) and any(
+            changed_by(self.traits, update, precedence_of(update.name, catalogue)) for update in updates
+        )
 
     def apply(self, event: CheckedEvent, catalogue: Catalogue) -> int:
         """Take one event; gives its sequence. Times decide, not the order of arrival."""
@@ -146,7 +150,7 @@ class Customer:
             self.record.preferences[str(event.fields["key"])] = str(event.fields["value"])
             self.record_changed = True
         for update in trait_updates(event, catalogue):
-            self._set_trait(update)
+            self._set_trait(update, precedence_of(update.name, catalogue))
         kept_fields, retention = event.kept_fields(), retention_of(event.type)
         activity = self.activity.get(name)
         if activity is None:
@@ -172,16 +176,39 @@ class Customer:
         self.record.identities.append((identity, line))
         self.record_changed = True
 
-    def _set_trait(self, update: Trait) -> None:
-        if changed_by(self.traits, update):
-            self.traits[update.name, update.line] = update
-            self.trait_changes += 1
-            self.zone_changed = self.zone_changed or (update.name, update.line) == _ZONE
+    def _set_trait(self, update: Trait, precedence: Precedence | None) -> None:
+        key = (update.name, update.line)
+        before = self.traits.get(key)
+        after = with_word(before, update, precedence)
+        if after is None:
+            return
+        self.traits[key] = after
+        self.trait_changes += 1
+        if differs(before, after):
+            self.values_changed = True
+            self.zone_changed = self.zone_changed or key == _ZONE
 
     def _zone_name(self) -> str:
         if self._traits is None:
             return self.kept.zone
         return zone_of(self._traits)
+
+
+def precedence_of(trait: str, catalogue: Catalogue) -> Precedence | None:
+    """The order of sources that the catalogue declares for a trait; None: the latest word counts."""
+    known = catalogue.traits.get(trait)
+    return None if known is None else known.precedence
+
+
+def traits_at(
+    traits: Mapping[TraitKey, Trait], catalogue: Catalogue, time_micros: int
+) -> dict[TraitKey, Trait]:
+    """The traits that hold then, each by the source that counts then."""
+    found = {
+        key: trait_at(trait, time_micros, precedence_of(trait.name, catalogue))
+        for key, trait in traits.items()
+    }
+    return {key: trait for key, trait in found.items() if trait.holds_at(time_micros)}
 
 
 def zone_of(traits: Mapping[TraitKey, Trait]) -> str:
@@ -273,8 +300,8 @@ def traits_by_purpose(
 ) -> dict[Purpose, list[Trait]]:
     """Traits that hold then, by the purpose that the catalogue gives them; unknown ones are left out."""
     groups: dict[Purpose, list[Trait]] = {}
-    for trait in traits.values():
+    for trait in traits_at(traits, catalogue, time_micros).values():
         known = catalogue.traits.get(trait.name)
-        if known is not None and trait.holds_at(time_micros):
+        if known is not None:
             groups.setdefault(known.purpose, []).append(trait)
     return groups

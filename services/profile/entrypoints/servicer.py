@@ -23,6 +23,7 @@ from services.profile.entrypoints.translation import (
     contact_questions,
     event_result,
     exceptions_of,
+    other_word,
     raw_event,
 )
 from services.runtime.backlog import InHand
@@ -198,6 +199,11 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
             things=snapshot.things,
             preferences=customer.record.preferences,
             sequence=customer.sequence,
+        )
+        types = self._checker.catalogue.traits
+        profile.other_words.extend(
+            other_word(word, types[word.name].type, withheld=withheld)
+            for word, withheld in self._questions.other_words(customer, now)
         )
         for identity, line in customer.record.identities:
             profile.identities.add(kind=identity.kind, value=identity.value, line=line)

@@ -11,6 +11,8 @@ from services.profile.app.take_events import ACCEPTED, DUPLICATE, Outcome
 from services.profile.domain.consent import Consent
 from services.profile.domain.errors import InvalidRequestError, RejectedError
 from services.profile.domain.events import CheckedEvent, RawEvent
+from services.profile.domain.traits import Trait
+from services.vocabulary.values import ValueType
 from services.vocabulary.wire import (
     CATEGORIES,
     CHANNELS,
@@ -23,6 +25,7 @@ from services.vocabulary.wire import (
     WordTable,
     micros,
     timestamp,
+    value_to_wire,
 )
 
 _REASONS = dict(profile_pb2.RejectionReason.items())
@@ -163,6 +166,18 @@ def contact_answer(answer: ContactAnswer) -> profile_pb2.ContactAnswer:
             )
             for contact in answer.recent_contacts
         ],
+    )
+
+
+def other_word(word: Trait, value_type: ValueType | None, *, withheld: bool) -> stream_pb2.Trait:
+    """What a further source says of a trait; without a value: it was withheld, or the source took it back."""
+    return stream_pb2.Trait(
+        name=word.name,
+        value=None if withheld or word.value is None else value_to_wire(word.value, value_type),
+        time_micros=word.time_micros,
+        source=word.source,
+        line=word.line,
+        withheld=withheld,
     )
 
 

@@ -396,3 +396,24 @@ async def test_the_walls_clock_is_not_fed(profile_settings):
             )
     assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
     assert "RAPPORT_CLOCK=events" in caught.value.details()
+
+
+async def test_whom_to_believe_is_told_by_the_catalogue_and_what_the_others_say_is_shown(profile):
+    """Sources.yaml: billing before crm about the plan, for 62 days."""
+
+    def plan(number: str, value: str, source: str, days: float) -> event_pb2.Event:
+        data = {"traits": {"plan": value}}
+        return event(number, "profile.updated", data, source=source, time=at(days=days))
+
+    await profile.profile.IngestEvents(
+        ingest(plan("e1", "l", "billing", -70), plan("e2", "s", "crm", -1), plan("e3", "m", "crm", -2))
+    )
+    # the clock was never fed: nothing is stale
+    found = await known(profile)
+    assert [(trait.value.text, trait.source) for trait in found.traits] == [("l", "billing")]
+    assert [(word.name, word.value.text, word.source) for word in found.other_words] == [("plan", "s", "crm")]
+    request = profile_pb2.AdvanceClockRequest(request_id="on", time=stamp(NOON))
+    await profile.profile.AdvanceClock(request)
+    found = await known(profile)
+    assert [(trait.value.text, trait.source) for trait in found.traits] == [("s", "crm")]
+    assert [(word.value.text, word.source) for word in found.other_words] == [("l", "billing")]

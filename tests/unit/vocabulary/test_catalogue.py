@@ -30,6 +30,7 @@ GOOD = {
         cycle_day: {type: int, least: 1, most: 31}
         shared_mb: {type: int, household: true}
         """,
+    "catalogue/sources.yaml": "plan: {order: [billing, crm], fresh: 30d}\n",
     "catalogue/things.yaml": "cell:\n  attributes: {incident: text, eta: time}\n",
     "catalogue/events.yaml": """
         usage.data_used:
@@ -133,6 +134,22 @@ def test_kept_for_thirteen_cycles_with_every_field_that_can_be_kept_unless_said_
     assert told.keep.fields == ("plan",)
     assert told.own
     assert told.sets_traits == {"plan": "plan"}
+
+
+def test_a_trait_says_whom_to_believe_first_and_for_how_long(rules):
+    traits = load_catalogue(rules).traits
+    assert traits["adult"].precedence is None
+    order = traits["plan"].precedence
+    assert order is not None
+    assert [order.rank(source) for source in ("billing", "billing/2026", "crm", "billings", "app")] == [
+        0,
+        0,
+        1,
+        2,
+        2,
+    ]
+    assert order.is_fresh(0, 30 * DAY)
+    assert not order.is_fresh(0, 30 * DAY + 1)
 
 
 def test_several_types_share_one_description(rules):
@@ -260,6 +277,12 @@ def test_unknown_types_and_traits_come_with_the_nearest_known_one(rules):
 # --- mistakes in the files -----------------------------------------------------------------------------
 
 MISTAKES = [
+    ("sources", "plam: [crm]\n", 1, "is no trait; did you mean plan?"),
+    ("sources", "adult: []\n", 1, "is no order of sources"),
+    ("sources", "adult: [crm, crm]\n", 1, "is no order of sources"),
+    ("sources", "adult: {order: [crm], fresh: soon}\n", 1, "is not a length of time"),
+    ("sources", "adult: {order: [crm], first: crm}\n", 1, "is not known here"),
+    ("sources", "plan: [crm]\n", 1, "has an order of sources already"),
     ("events", "a.b:\n  stage: use\n  fields:\n    x: txt\n", 4, "unknown type 'txt'"),
     ("events", "a.b:\n  stage: use\n  fields:\n    x: enum()\n", 4, "enum without words"),
     ("events", "a.b:\n  stage: use\n  fields:\n    x: text(a)\n", 4, "text with brackets"),

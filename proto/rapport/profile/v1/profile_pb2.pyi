@@ -441,6 +441,7 @@ class Profile(_message.Message):
     THINGS_FIELD_NUMBER: _builtins.int
     PREFERENCES_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    OTHER_WORDS_FIELD_NUMBER: _builtins.int
     customer: _builtins.int
     """Customer id."""
     sequence: _builtins.int
@@ -469,6 +470,10 @@ class Profile(_message.Message):
     def preferences(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Preferences by key."""
 
+    @_builtins.property
+    def other_words(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Trait]:
+        """What other sources say of the same traits, for those of which the catalogue declares an order of sources."""
+
     def __init__(
         self,
         *,
@@ -480,10 +485,11 @@ class Profile(_message.Message):
         things: _abc.Iterable[_stream_pb2.Thing] | None = ...,
         preferences: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         sequence: _builtins.int = ...,
+        other_words: _abc.Iterable[_stream_pb2.Trait] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "consents", b"consents", "customer", b"customer", "identities", b"identities", "preferences", b"preferences", "sequence", b"sequence", "things", b"things", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "consents", b"consents", "customer", b"customer", "identities", b"identities", "other_words", b"other_words", "preferences", b"preferences", "sequence", b"sequence", "things", b"things", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

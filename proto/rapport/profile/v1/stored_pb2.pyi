@@ -225,6 +225,7 @@ class StoredHot(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     grouping: _builtins.int
     """Digest of the purposes by which the traits are grouped."""
     taken_away: _builtins.bytes
@@ -233,6 +234,8 @@ class StoredHot(_message.Message):
     """Trait `zone`; empty: the operator's default."""
     household: _builtins.int
     """The household, so that it is known without reading another row; 0: none."""
+    others: _builtins.bytes
+    """A serialised StoredWords: what further sources say of traits for which the catalogue declares an order."""
     @_builtins.property
     def traits(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredTraitGroup]:
         """All traits that hold."""
@@ -260,14 +263,67 @@ class StoredHot(_message.Message):
         zone: _builtins.str = ...,
         places: _abc.Iterable[Global___StoredPlace] | None = ...,
         household: _builtins.int = ...,
+        others: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "ends", b"ends", "grouping", b"grouping", "household", b"household", "places", b"places", "taken_away", b"taken_away", "traits", b"traits", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "ends", b"ends", "grouping", b"grouping", "household", b"household", "others", b"others", "places", b"places", "taken_away", b"taken_away", "traits", b"traits", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoredHot: _TypeAlias = StoredHot  # noqa: Y015
+
+@_typing.final
+class StoredWord(_message.Message):
+    """The latest word of one source of a trait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORD_FIELD_NUMBER: _builtins.int
+    UNTIL_MICROS_FIELD_NUMBER: _builtins.int
+    until_micros: _builtins.int
+    """When it ends by itself; 0: never."""
+    @_builtins.property
+    def word(self) -> _stream_pb2.Trait:
+        """Without a value: taken back."""
+
+    def __init__(
+        self,
+        *,
+        word: _stream_pb2.Trait | None = ...,
+        until_micros: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["word", b"word"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["until_micros", b"until_micros", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredWord: _TypeAlias = StoredWord  # noqa: Y015
+
+@_typing.final
+class StoredWords(_message.Message):
+    """Words of sources that do not count now, but may when others are taken back or grow stale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredWord]:
+        """In no order."""
+
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[Global___StoredWord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredWords: _TypeAlias = StoredWords  # noqa: Y015
 
 @_typing.final
 class StoredRecord(_message.Message):

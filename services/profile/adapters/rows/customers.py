@@ -67,7 +67,7 @@ class CustomerRows(Rows):
                 ),
             )
         await self._save_records(customers, now_micros)
-        await self._save_traits([customer for customer in customers if customer.trait_changes])
+        await self._save_traits([customer for customer in customers if customer.values_changed])
         await self._save_zones([customer for customer in customers if customer.zone_changed])
 
     async def _save_records(self, customers: Collection[Customer], now_micros: int) -> None:

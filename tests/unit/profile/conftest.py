@@ -1,0 +1,13 @@
+"""What tests of the profile share."""
+
+from pathlib import Path
+
+import pytest
+
+from services.profile.adapters.packing import Types
+from services.vocabulary.catalogue import load_catalogue
+
+
+@pytest.fixture(scope="session")
+def catalogue_types() -> Types:
+    return Types(load_catalogue(Path(__file__).parents[3] / "rules"))

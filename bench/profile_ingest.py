@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import secrets
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.take_events import EventTaker
 from services.profile.domain.events import EventChecker, RawEvent
 from services.runtime.database import Database
+from services.runtime.keys import KEY_BYTES, Keyring, Sealer
 from services.runtime.migrations import migrate
 from services.runtime.outbox import Outbox
 from services.vocabulary.catalogue import load_catalogue
@@ -92,7 +94,7 @@ async def main(profiles: int, activity_bytes: int, count: int) -> None:
         migrate(url, ROOT / "services/profile/migrations")
         database = Database(url, pool_size=4)
         catalogue = load_catalogue(ROOT / "rules")
-        types = Types(catalogue)
+        types = Types(catalogue, Sealer.with_key(Keyring.make(), secrets.token_bytes(KEY_BYTES)))
         store = PostgresStore(database, Outbox(database), types)
         taker = EventTaker(catalogue, SnapshotPacker(types))
         checker = EventChecker(catalogue, orjson.loads, orjson.dumps, wall=False)

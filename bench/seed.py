@@ -13,11 +13,16 @@ import psycopg
 from rapport.profile.v1 import stored_pb2
 
 from bench.traffic import MIX, PLANS, event_data, msisdn
+from services.cli.stack.layout import Layout
 from services.cli.stack.state import Stack
+from services.cli.stack.trust import keys_file
 from services.profile.adapters.packing import Kept, Types, pack_hot, pack_record
+from services.profile.adapters.rows.identities import seal_identity
 from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Customer, Record
 from services.profile.domain.events import EventChecker, RawEvent
+from services.runtime.data_keys import data_key_context
+from services.runtime.keys import Keyring, Sealer
 from services.vocabulary.catalogue import Catalogue, load_catalogue
 from services.vocabulary.identities import Identity
 from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
@@ -109,7 +114,9 @@ def make_record(customer: int, now: int) -> bytes:
 def seed_profiles(stack: Stack, rules: Path, profiles: int, activity_bytes: int, now: int) -> Seeded:
     """Writes that many customers by COPY, ids from 1; the database must hold none yet. `now`: wall micros."""
     catalogue = load_catalogue(rules)
-    types = Types(catalogue)
+    with _connect(stack) as connection:
+        sealer = _sealer(stack, connection)
+    types = Types(catalogue, sealer)
     histories = [make_history(catalogue, types, activity_bytes, seed, now) for seed in range(VARIANTS)]
     draw = random.Random(activity_bytes)
     picks = [draw.randrange(VARIANTS) for _ in range(profiles)]
@@ -129,9 +136,9 @@ def seed_profiles(stack: Stack, rules: Path, profiles: int, activity_bytes: int,
         )
         _copy(
             connection,
-            "identity (identity, customer, line)",
-            ("text", "int8", "text"),
-            ((f"msisdn:{msisdn(customer)}", customer, "") for customer in customers),
+            "identity (lookup, sealed, customer, line)",
+            ("bytea", "bytea", "int8", "text"),
+            ((*seal_identity(sealer, f"msisdn:{msisdn(customer)}"), customer, "") for customer in customers),
         )
         with (
             connection.cursor() as cursor,
@@ -149,6 +156,19 @@ def seed_profiles(stack: Stack, rules: Path, profiles: int, activity_bytes: int,
         _mean([history.activity_bytes for history in chosen]),
         round(sum(history.sequence for history in chosen) / profiles, 1),
     )
+
+
+def _sealer(stack: Stack, connection: psycopg.Connection[Any]) -> Sealer:
+    """As the stack's own roles have it."""
+    ring = Keyring.read(str(keys_file(Layout(stack.folder))))
+    sealer = Sealer(ring)
+    rows = connection.execute("SELECT number, wrapping, wrapped FROM data_key WHERE wrapped IS NOT NULL")
+    keys = {
+        number: ring.unwrap(name, bytes(wrapped), data_key_context("profile", number))
+        for number, name, wrapped in rows
+    }
+    sealer.load(keys, max(keys))
+    return sealer
 
 
 def _mean(values: Sequence[int]) -> int:

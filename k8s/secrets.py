@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from k8s.check.manifests import Manifest, ManifestError
 from k8s.check.references import listed_secrets
+from services.runtime.keys import Keyring
 
 _OCTETS = 24
 _KEY_OCTETS = 32
@@ -29,13 +30,15 @@ def made(listed: Mapping[str, Mapping[str, Any]], files: Mapping[str, str]) -> l
                 drawn[name][key] = secrets.token_urlsafe(_SHORT_OCTETS if short else _OCTETS)
             elif way == "key":
                 drawn[name][key] = f"{secrets.token_hex(_KEY_OCTETS)}\n"
+            elif way == "keyring":
+                drawn[name][key] = Keyring.make().text()
             elif way == "file":
                 if name not in files:
                     raise ManifestError(f"{name} holds a file of yours; say --file {name}=PATH")
                 drawn[name][key] = files[name]
             elif not isinstance(way, Mapping) or set(way) != {"of"}:
                 raise ManifestError(
-                    f"{name}: {key} is {way!r}; write password, file, key, or of: {{NAME: secret}}"
+                    f"{name}: {key} is {way!r}; write password, file, key, keyring, or of: {{NAME: secret}}"
                 )
     for name, keys in listed.items():
         for key, way in keys.items():

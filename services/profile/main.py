@@ -32,6 +32,7 @@ from services.runtime.backlog import Backlog, BacklogLimits, InHand
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
 from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
+from services.runtime.data_keys import open_data_keys
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.housekeeping import Housekeeping
@@ -98,8 +99,10 @@ async def build_parts(role: Role) -> Parts:
     backlog = BacklogWatch(database, bus, OUTCOMES, partitions=settings.partitions)
     role.supervise("backlog", backlog.run)
     outbox = Outbox(database, partitions=settings.partitions)
-    types = Types(catalogue)
-    store = PostgresStore(database, outbox, types, partitions=settings.partitions)
+    sealer, _ = await open_data_keys(role, database)
+    types = Types(catalogue, sealer)
+    mac = partial(sealer.ring.mac, "consent ledger")
+    store = PostgresStore(database, outbox, types, partitions=settings.partitions, mac=mac)
     packer = SnapshotPacker(types)
     taker = EventTaker(catalogue, packer)
     wall = isinstance(clock, WallClock)

@@ -23,6 +23,7 @@ class Settings:
     with the keys that tokens are signed by. `nats_ca_file` makes the connection to NATS TLS from
     its first byte (handshake_first in the server's tls block).
     `stream_replicas` is on how many servers of NATS each stream is kept (odd; for streams that are new).
+    `keys_file` holds the keys that seal what identifies people (see `keys`; profile and channel need it).
     `drain_seconds` is how long what is in work at SIGTERM may take to end; grant the process 10 s more.
     `backlog_*` is how much may wait before new events are refused: messages in the outbox, messages of a work
     stream, percent of a stream's bytes; `ingest_bytes` how much of them may be in memory at once.
@@ -50,6 +51,7 @@ class Settings:
     jwks: str = ""
     jwt_issuer: str = ""
     jwt_audience: str = "rapport"
+    keys_file: str = ""
     profile_target: str = ""
     decision_target: str = ""
     channel_target: str = ""
@@ -110,6 +112,7 @@ class Settings:
             jwks=given.pop("jwks", ""),
             jwt_issuer=given.pop("jwt_issuer", ""),
             jwt_audience=given.pop("jwt_audience", "rapport"),
+            keys_file=given.pop("keys_file", ""),
             profile_target=given.pop("profile_target", ""),
             decision_target=given.pop("decision_target", ""),
             channel_target=given.pop("channel_target", ""),

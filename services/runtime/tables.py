@@ -155,3 +155,43 @@ def add_installation(op: Any) -> None:
 def drop_installation(op: Any) -> None:
     """Undo add_installation."""
     op.execute("DROP TABLE recovery, installation")
+
+
+_DATA_KEYS = (
+    # Keys that seal values, themselves wrapped by a key of the keys file; `wrapped` NULL: destroyed.
+    """
+    CREATE TABLE data_key (
+        number integer PRIMARY KEY,
+        wrapping text NOT NULL,
+        wrapped bytea,
+        lookup_check bytea NOT NULL,
+        made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        destroyed_at timestamptz
+    )
+    """,
+    # How far sealing anew (by data key `number`) has come: the part in hand, and the last row of it.
+    """
+    CREATE TABLE resealing (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        number integer NOT NULL DEFAULT 0,
+        part text NOT NULL DEFAULT '',
+        place text NOT NULL DEFAULT '',
+        sealed bigint NOT NULL DEFAULT 0,
+        found bigint NOT NULL DEFAULT 0,
+        began_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        ended_at timestamptz
+    )
+    """,
+    "INSERT INTO resealing DEFAULT VALUES",
+)
+
+
+def add_data_keys(op: Any) -> None:
+    """Create data_key, and resealing with its one row."""
+    for statement in _DATA_KEYS:
+        op.execute(statement)
+
+
+def drop_data_keys(op: Any) -> None:
+    """Undo add_data_keys."""
+    op.execute("DROP TABLE resealing, data_key")

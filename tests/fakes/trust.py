@@ -20,6 +20,7 @@ from services.runtime.access_policy import all_scopes
 from services.runtime.client import TokenFiles, connect
 from services.runtime.credentials import CertificateFiles, server_credentials
 from services.runtime.settings import DEFAULT_TRUST_DOMAIN
+from tests.fakes.keys import keys_file
 
 HOUR = dt.timedelta(hours=1)
 TEST_SCOPE = "test.call"
@@ -75,6 +76,7 @@ class Trust:
             "jwks": str(self.jwks),
             "jwt_issuer": ISSUER,
             "token_listen": "127.0.0.1:0",
+            "keys_file": str(keys_file()),
             "rules_folder": CHECKOUT / "rules",
         }
 

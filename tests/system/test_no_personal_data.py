@@ -145,7 +145,9 @@ def break_a_key(rapport, someone: Someone) -> None:
         psycopg.connect(**told) as connection,
         pytest.raises(psycopg.errors.UniqueViolation, match=someone.number[1:]),
     ):
-        connection.execute(f"INSERT INTO identity VALUES ('{someone.msisdn}', 1, '')")
+        connection.execute(
+            f"INSERT INTO identity_plain VALUES ('{someone.msisdn}', 1, ''), ('{someone.msisdn}', 2, '')"
+        )
 
 
 def everything(rapport, traces) -> list[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""Who trusts whom in a local stack: authority, certificates, signing key and tokens, in var/secrets."""
+"""Who trusts whom in a local stack: authority, certificates, signing key, tokens; and its keys file."""
 
 import contextlib
 import datetime as dt
@@ -13,6 +13,7 @@ from services.cli.stack.ports import LOOPBACK
 from services.runtime.access_policy import all_scopes
 from services.runtime.client import TokenFiles
 from services.runtime.clock import MICROS, WallClock
+from services.runtime.keys import Keyring
 from services.runtime.settings import DEFAULT_TRUST_DOMAIN
 
 OPERATOR = "operator"
@@ -38,6 +39,8 @@ HOSTS = ("localhost", LOOPBACK, "::1")
 def ensure_trust(layout: Layout, now: dt.datetime | None = None) -> None:
     """Makes what is missing and renews what ends soon; what is renewed is taken by a running stack too."""
     now = now or wall_now()
+    if not keys_file(layout).exists():
+        write_private(keys_file(layout), Keyring.make().text())
     authority = _authority(layout, now)
     for name in CERTIFICATES:
         certificate, key = layout.secret(f"{name}.crt"), layout.secret(f"{name}.key")
@@ -63,7 +66,13 @@ def trust_environment(layout: Layout, service: str) -> dict[str, str]:
         "TRUST_DOMAIN": DEFAULT_TRUST_DOMAIN,
         "JWKS": str(layout.secret("jwks.json")),
         "JWT_ISSUER": ISSUER,
+        "KEYS_FILE": str(keys_file(layout)),
     }
+
+
+def keys_file(layout: Layout) -> Path:
+    """What seals values in the databases; never made anew by itself: without it they cannot be opened."""
+    return layout.secret("keys.json")
 
 
 def authority_file(layout: Layout) -> Path:

@@ -21,6 +21,7 @@ from services.profile.domain.activity import (
 from services.profile.domain.consent import Consent, Consents
 from services.profile.domain.customer import Customer, Record, places_of, zone_of
 from services.profile.domain.traits import Trait, TraitKey
+from services.runtime.keys import Sealer
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity
 from services.vocabulary.values import ValueType
@@ -216,10 +217,15 @@ def _index_of(column: stream_pb2.ActivityColumn, text: str) -> int:
 
 
 class Types:
-    """What packing needs of one catalogue: purposes and types by name, prepared once."""
+    """What packing needs of one catalogue: purposes and types by name, prepared once; and what seals.
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    `all_sealed`: nothing is left of what stood in plain text before there were keys.
+    """
+
+    def __init__(self, catalogue: Catalogue, sealer: Sealer) -> None:
         self.catalogue = catalogue
+        self.sealer = sealer
+        self.all_sealed = False
         by_trait = sorted((trait.name, trait.purpose.value) for trait in catalogue.traits.values())
         self.grouping = crc32(repr(by_trait).encode())
         self.trait_types: dict[str, ValueType] = {

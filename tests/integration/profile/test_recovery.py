@@ -31,6 +31,7 @@ from services.runtime.recovery import mark_restored
 from services.runtime.replay import Replay
 from services.runtime.streams import OUTCOMES
 from services.vocabulary.catalogue import load_catalogue
+from tests.fakes.keys import sealer
 from tests.integration.profile.asking import event, ingest
 from tests.integration.profile.conftest import RULES, running_profile, until
 from tests.integration.profile.test_ingest import known, listen
@@ -135,7 +136,7 @@ async def test_events_about_things_that_rules_listen_to_are_handed_on_again(rest
     await restored.begin()
     database = Database(restored.settings.database_url, 1)
     checker = EventChecker(CATALOGUE, orjson.loads, orjson.dumps, wall=True)
-    types = Types(CATALOGUE)
+    types = Types(CATALOGUE, sealer())
     store = PostgresStore(database, Outbox(database, partitions=4), types, partitions=4)
     packer = SnapshotPacker(types)
     questions = Questions(CATALOGUE, packer)

@@ -21,6 +21,7 @@ from services.runtime.clock import EventClock
 from services.runtime.database import Database
 from services.runtime.outbox import Outbox
 from services.vocabulary.catalogue import load_catalogue
+from tests.fakes.keys import sealer
 from tests.fakes.stumbling_taker import StumblingTaker
 
 CATALOGUE = load_catalogue(Path(__file__).parents[3] / "rules")
@@ -31,7 +32,7 @@ DAY = 86_400_000_000
 class Profile:
     def __init__(self, url: str) -> None:
         self.database = Database(url, pool_size=6)
-        types = Types(CATALOGUE)
+        types = Types(CATALOGUE, sealer())
         self.packer = SnapshotPacker(types)
         self.store = PostgresStore(self.database, Outbox(self.database), types)
         self.taker = EventTaker(CATALOGUE, self.packer)

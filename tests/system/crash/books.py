@@ -6,7 +6,10 @@ from typing import Any
 import psycopg
 
 from services.channel.adapters.storage.rows import read_history
+from services.cli.stack.layout import Layout
 from services.cli.stack.state import Stack
+from services.cli.stack.trust import keys_file
+from services.runtime.keys import Keyring
 from services.vocabulary.words import Category
 from tests.system.conftest import Rapport
 from tests.system.crash.reconcile import Books, Decided, Said, Taken
@@ -51,11 +54,12 @@ def read_books(rapport: Rapport, town: Town, before: dict[str, int]) -> Books:
         open_database(stack, "decision") as decision,
         open_database(stack, "channel") as channel,
     ):
-        identities = [customer.subject for customer in town.customers]
+        ring = Keyring.read(str(keys_file(Layout(stack.folder))))
+        identities = {ring.lookup(customer.subject): customer.subject for customer in town.customers}
         subjects: dict[int, str] = {
-            customer: identity
-            for identity, customer in profile.execute(
-                "SELECT identity, customer FROM identity WHERE identity = ANY(%s)", (identities,)
+            customer: identities[lookup]
+            for lookup, customer in profile.execute(
+                "SELECT lookup, customer FROM identity WHERE lookup = ANY(%s)", (list(identities),)
             )
         }
         people = [list(subjects)]

@@ -51,7 +51,7 @@ def changed(layout: Layout, days: float) -> set[str]:
 
 
 def test_everything_is_made_once_for_its_owner_only(layout: Layout):
-    names = {"ca.crt", "ca.key", "signing.key", "jwks.json"}
+    names = {"ca.crt", "ca.key", "signing.key", "jwks.json", "keys.json"}
     names |= {f"{name}.{kind}" for name in CERTIFICATES for kind in ("crt", "key")}
     names |= {f"{subject}.token" for subject in (OPERATOR, *TOKENS)}
     assert set(contents(layout)) == names

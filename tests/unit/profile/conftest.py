@@ -6,8 +6,9 @@ import pytest
 
 from services.profile.adapters.packing import Types
 from services.vocabulary.catalogue import load_catalogue
+from tests.fakes.keys import sealer
 
 
 @pytest.fixture(scope="session")
 def catalogue_types() -> Types:
-    return Types(load_catalogue(Path(__file__).parents[3] / "rules"))
+    return Types(load_catalogue(Path(__file__).parents[3] / "rules"), sealer())

@@ -16,6 +16,7 @@ from services.profile.domain.things import ThingState
 from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.values import ValueType
 from services.vocabulary.words import Category, Channel, ConsentBy, ConsentState, Purpose
+from tests.fakes.keys import sealer
 
 NOW = 1_790_000_000_000_000
 SHIPPED = load_catalogue(Path(__file__).parents[3] / "rules")
@@ -50,7 +51,7 @@ class Reading:
 
 def again(customer: Customer) -> Customer:
     """The same customer as read from the database."""
-    hot = pack_hot(customer, Types(CATALOGUE))
+    hot = pack_hot(customer, Types(CATALOGUE, sealer()))
     return Customer(customer.id, customer.sequence, Kept(hot, pack_record(customer.record, NOW)))
 
 

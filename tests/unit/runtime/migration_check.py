@@ -3,6 +3,9 @@
 An upgrade runs the migrations first and then swaps the roles one by one, so that for a while both versions
 live on the new shape: it may grow (expand), and loses something (contract) only one release after the last
 version that used it. Nothing may keep readers or writers from a table for longer than a moment.
+
+Where the version before would do harm on the new shape, the migration takes a table's name from it, so that
+it fails, and names the table: RENAMES = ("table", …). Such an upgrade stops the old roles first.
 """
 
 import contextlib
@@ -16,6 +19,7 @@ from typing import Any
 
 _NAME = r'"?(?P<table>[a-z_][a-z_0-9]*)"?'
 _MAKES = re.compile(rf"create table (?:if not exists )?{_NAME}", re.IGNORECASE)
+_RENAMES = re.compile(rf"alter table {_NAME} rename to \w+", re.IGNORECASE)
 _NAMES_TABLE = re.compile(
     rf"(?:alter table(?: only)?|create (?:unique )?index (?:concurrently )?(?:if not exists )?\w+ on"
     rf"|create trigger .*? on|insert into|update|delete from|truncate(?: table)?) (?:if exists )?{_NAME}",
@@ -100,11 +104,14 @@ def check_migration(module: Any) -> list[str]:
         module.upgrade()
     except AttributeError as error:
         return [f"it uses op.{error.name}, which cannot be checked; say it in SQL by op.execute"]
-    return check_statements(recorder.statements, tuple(getattr(module, "CONTRACTS", ())))
+    contracts, renames = (tuple(getattr(module, name, ())) for name in ("CONTRACTS", "RENAMES"))
+    return check_statements(recorder.statements, contracts, renames)
 
 
-def check_statements(statements: list[str], contracts: tuple[str, ...] = ()) -> list[str]:
-    """The same for SQL statements in order; `contracts` may be dropped."""
+def check_statements(
+    statements: list[str], contracts: tuple[str, ...] = (), renames: tuple[str, ...] = ()
+) -> list[str]:
+    """The same for SQL statements in order; `contracts` may be dropped, `renames` have another name since."""
     fresh: set[str] = set()
     problems: list[str] = []
     for statement in statements:
@@ -112,6 +119,9 @@ def check_statements(statements: list[str], contracts: tuple[str, ...] = ()) -> 
         made = _MAKES.match(text)
         if made is not None:
             fresh.add(made["table"].lower())
+        renamed = _RENAMES.fullmatch(text)
+        if renamed is not None and renamed["table"].lower() in renames:
+            continue
         why = _problem(text, fresh, contracts)
         if why:
             problems.append(f"{text[:80]!r}: {why}")

@@ -44,6 +44,13 @@ def test_what_breaks_the_version_before_or_holds_a_table_is_found(statement, why
     assert statement[:30] in problem
 
 
+def test_a_table_may_lose_its_name_only_where_the_migration_says_so():
+    statement = "ALTER TABLE message RENAME TO letter"
+    assert check_statements([statement], renames=("message",)) == []
+    assert len(check_statements([statement, "DROP TABLE message"], renames=("message",))) == 1
+    assert len(check_statements([statement], renames=("letter",))) == 1
+
+
 def test_a_table_made_in_the_same_migration_may_be_treated_as_one_likes():
     assert (
         check_statements(

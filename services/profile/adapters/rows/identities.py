@@ -1,10 +1,55 @@
 """Whose identities are, conflicts between them, and the keys of events taken."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from services.profile.adapters.rows.base import Rows
 from services.profile.domain.identities import Owner
+from services.runtime.database import Transaction
+from services.runtime.keys import Sealer
 from services.vocabulary.identities import Identity
+
+CLAIM = """
+    INSERT INTO identity (lookup, customer, line, sealed)
+    SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::text[], %s::bytea[])
+    ON CONFLICT DO NOTHING RETURNING lookup
+"""
+
+
+def seal_identity(sealer: Sealer, text: str) -> tuple[bytes, bytes]:
+    """The look-up and the sealed form of an identity (`kind:value`), for `identity` and `identity_past`."""
+    lookup = sealer.lookup(text)
+    return lookup, sealer.seal_text(text, _context(lookup))
+
+
+def open_identity(sealer: Sealer, lookup: bytes, sealed: bytes) -> str:
+    """The identity (`kind:value`) of a row of `identity` or `identity_past`; SealError names the row."""
+    return sealer.open_text(sealed, _context(lookup))
+
+
+def conflict_key(sealer: Sealer, identities: Iterable[str]) -> tuple[str, str]:
+    """What stands in `identity_conflict.identities`, and the text that stands sealed beside it."""
+    text = " ".join(sorted(identities))
+    return sealer.lookup(text).hex(), text
+
+
+def conflict_context(customer: int) -> str:
+    """Where a sealed conflict stands."""
+    return f"identity_conflict/{customer}"
+
+
+def _context(lookup: bytes) -> str:
+    return f"identity/{lookup.hex()}"
+
+
+async def plain_owners(transaction: Transaction, texts: Collection[str]) -> list[tuple[Any, ...]] | None:
+    """Identity, customer and line of those not carried over yet; None: all have been, for good."""
+    rows = await transaction.rows(
+        "SELECT identity, customer, line FROM identity_plain WHERE identity = ANY(%s::text[])", (list(texts),)
+    )
+    if rows or await transaction.row("SELECT 1 FROM identity_plain LIMIT 1"):
+        return rows
+    return None
 
 
 class IdentityRows(Rows):
@@ -12,11 +57,24 @@ class IdentityRows(Rows):
 
     async def owners(self, identities: Collection[Identity]) -> dict[Identity, Owner]:
         """Whose these identities are."""
-        by_text = {identity.text: identity for identity in identities}
+        sealer = self._store.types.sealer
+        by_lookup = {sealer.lookup(identity.text): identity for identity in identities}
         rows = await self.transaction.rows(
-            "SELECT identity, customer, line FROM identity WHERE identity = ANY(%s::text[])", (list(by_text),)
+            "SELECT lookup, customer, line FROM identity WHERE lookup = ANY(%s::bytea[])", (list(by_lookup),)
         )
-        return {by_text[text]: Owner(customer, line) for text, customer, line in rows}
+        found = {by_lookup[lookup]: Owner(customer, line) for lookup, customer, line in rows}
+        if len(found) < len(by_lookup) and not self._store.types.all_sealed:
+            await self._add_plain(found, identities)
+        return found
+
+    async def _add_plain(self, found: dict[Identity, Owner], identities: Collection[Identity]) -> None:
+        """What stood in plain text before there were keys, as long as some of it is left."""
+        by_text = {identity.text: identity for identity in identities if identity not in found}
+        rows = await plain_owners(self.transaction, by_text)
+        if rows is None:
+            self._store.types.all_sealed = True
+            return
+        found.update({by_text[text]: Owner(customer, line) for text, customer, line in rows})
 
     async def new_keys(self, keys: Mapping[bytes, int]) -> set[bytes]:
         """Keep event keys, in order, so that two transactions never wait for each other in a ring."""
@@ -41,31 +99,40 @@ class IdentityRows(Rows):
 
     async def claim(self, claims: Sequence[tuple[Identity, Owner]]) -> set[Identity]:
         """Make identities their owners'."""
-        by_text = {identity.text: identity for identity, _ in claims}
+        sealer = self._store.types.sealer
+        sealed = [seal_identity(sealer, identity.text) for identity, _ in claims]
+        by_lookup = {lookup: identity for (lookup, _), (identity, _) in zip(sealed, claims, strict=True)}
         rows = await self.transaction.rows(
-            "INSERT INTO identity (identity, customer, line) "
-            "SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[]) "
-            "ON CONFLICT DO NOTHING RETURNING identity",
+            CLAIM,
             (
-                [identity.text for identity, _ in claims],
+                [lookup for lookup, _ in sealed],
                 [owner.customer for _, owner in claims],
                 [owner.line for _, owner in claims],
+                [value for _, value in sealed],
             ),
         )
-        return {by_text[row[0]] for row in rows}
+        return {by_lookup[row[0]] for row in rows}
 
     async def note_conflicts(
         self, conflicts: Sequence[tuple[int, Sequence[Identity]]], now_micros: int
     ) -> None:
         """Record that identities of several customers came together; the same again is recorded once."""
+        sealer = self._store.types.sealer
+        keyed = [
+            conflict_key(sealer, (identity.text for identity in identities)) for _, identities in conflicts
+        ]
         await self.transaction.execute(
-            "INSERT INTO identity_conflict (customer, identities, time_micros) "
-            "SELECT customer, identities, %s "
-            "FROM unnest(%s::bigint[], %s::text[]) AS found (customer, identities) "
+            "INSERT INTO identity_conflict (customer, identities, time_micros, sealed) "
+            "SELECT customer, identities, %s, sealed "
+            "FROM unnest(%s::bigint[], %s::text[], %s::bytea[]) AS found (customer, identities, sealed) "
             "ON CONFLICT DO NOTHING",
             (
                 now_micros,
                 [customer for customer, _ in conflicts],
-                [" ".join(sorted(identity.text for identity in identities)) for _, identities in conflicts],
+                [key for key, _ in keyed],
+                [
+                    sealer.seal_text(text, conflict_context(customer))
+                    for (customer, _), (_, text) in zip(conflicts, keyed, strict=True)
+                ],
             ),
         )

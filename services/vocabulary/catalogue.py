@@ -7,7 +7,7 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-from services.vocabulary.identities import IDENTITY_KINDS
+from services.vocabulary.identity_rules import IdentityKind, core_kinds
 from services.vocabulary.values import (
     DAY,
     Check,
@@ -25,8 +25,6 @@ from services.vocabulary.words import Category, Channel, EventStage, Households,
 _WORDS = re.compile(r"(?!.*[0-9]{5})[a-z_][a-z0-9_-]*(\.[a-z_][a-z0-9_-]*)*", re.IGNORECASE)
 CONSENTS = "consents"
 """The built-in trait that conditions read: the purposes agreed to now on at least one channel."""
-HOUSEHOLD_COUNTS = ("members", "lines")
-"""What every household has beside its traits: its persons, and its lines now."""
 CYCLE_DAYS = 31
 """The longest billing cycle; `13 cycles` are kept as 403 days."""
 
@@ -346,7 +344,7 @@ class Catalogue:
     """Everything that rule sets may name. ``version`` is a digest of all its files.
 
     ``country`` (ISO 3166-1, two letters; empty: not said) is the operator's, of those of whom neither number
-    nor zone says one. ``households``: what makes one.
+    nor zone says one. ``households``: what makes one. ``identities``: their kinds, strongest first.
     """
 
     version: str
@@ -362,7 +360,7 @@ class Catalogue:
     currency: str
     conversation_micros: int = DAY
     creates_customers_except: frozenset[str] = frozenset()
-    identity_kinds: tuple[str, ...] = IDENTITY_KINDS
+    identities: Mapping[str, IdentityKind] = field(default_factory=core_kinds)
     questions: Mapping[str, Question] = field(default_factory=dict)
     country: str = ""
     households: Households = Households.ACCOUNT

@@ -16,6 +16,7 @@ from services.vocabulary.catalogue import (
     Topic,
     Trait,
 )
+from services.vocabulary.identity_rules import IdentityKind
 from services.vocabulary.values import FORMATS, Check, Value, ValueMistake, ValueType, value_check
 from services.vocabulary.yaml_section import Mistakes, Section
 
@@ -34,6 +35,7 @@ class Draft:
     topics: dict[str, Topic] = field(default_factory=dict)
     traits: dict[str, Trait] = field(default_factory=dict)
     things: dict[str, ThingKind] = field(default_factory=dict)
+    identities: dict[str, IdentityKind] = field(default_factory=dict)
     events: dict[str, EventType] = field(default_factory=dict)
     questions: dict[str, Question] = field(default_factory=dict)
     tariffs: dict[str, Tariff] = field(default_factory=dict)

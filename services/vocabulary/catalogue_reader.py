@@ -9,7 +9,6 @@ from pathlib import Path
 
 from services.vocabulary.catalogue import (
     CONSENTS,
-    HOUSEHOLD_COUNTS,
     Catalogue,
     CatalogueErrors,
     Precedence,
@@ -19,6 +18,8 @@ from services.vocabulary.catalogue import (
 )
 from services.vocabulary.catalogue_draft import HYPHENATED, NAME, Draft, is_new, read_check, read_type
 from services.vocabulary.event_reader import EventReader
+from services.vocabulary.identity_reader import lacking, read_kinds
+from services.vocabulary.identity_rules import core_kinds
 from services.vocabulary.offer_reader import OfferReader
 from services.vocabulary.values import DAY, ValueMistake, ValueType, value_check, zone
 from services.vocabulary.words import Households, Purpose
@@ -30,6 +31,7 @@ _SECTIONS = (
     "traits",
     "sources",
     "things",
+    "identities",
     "events",
     "questions",
     "tariffs",
@@ -87,6 +89,7 @@ class _Reader:
             creates_customers_except=except_sources,
             questions=self.draft.questions,
             households=households,
+            identities=self.draft.identities or core_kinds(),
         )
 
     def _readers(self) -> tuple[tuple[str, Callable[[Section], None]], ...]:
@@ -97,6 +100,7 @@ class _Reader:
             ("traits", self._read_traits),
             ("sources", self._read_sources),
             ("things", self._read_things),
+            ("identities", self._read_identities),
             ("events", EventReader(self.draft).read),
             ("questions", EventReader(self.draft).read_questions),
             ("tariffs", offers.read_tariffs),
@@ -158,9 +162,6 @@ class _Reader:
     def _read_traits(self, file: Section) -> None:
         for name, found in file.content.items():
             if not is_new(file, str(name), self.draft.traits, NAME):
-                continue
-            if name in HOUSEHOLD_COUNTS:
-                file.wrong(name, "is what rules count of a household", "give the trait another name")
                 continue
             if name == CONSENTS:
                 file.wrong(name, "is what rules read consents by", "give the trait another name")
@@ -241,6 +242,11 @@ class _Reader:
             purpose = section.word("purpose", Purpose) or Purpose.SERVICE
             section.done()
             self.draft.things[kind] = ThingKind(kind, attributes, purpose)
+
+    def _read_identities(self, file: Section) -> None:
+        read_kinds(file, self.draft.identities, self.draft.things)
+        for kind in lacking(self.draft.identities):
+            file.wrong(kind, "is not described", "events name it: say what holds for it")
 
     def _check_references(self, files: dict[str, list[Section]]) -> None:
         """What can be checked only when everything is known."""

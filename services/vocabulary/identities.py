@@ -60,7 +60,11 @@ def identity_strength(kind: str) -> int:
     return IDENTITY_KINDS.index(kind)
 
 
-def parse_subject(subject: str | Sequence[str], thing_kinds: Collection[str] = THING_KINDS) -> Subject:
+def parse_subject(
+    subject: str | Sequence[str],
+    thing_kinds: Collection[str] = THING_KINDS,
+    kinds: Collection[str] = IDENTITY_KINDS,
+) -> Subject:
     """Identities of one customer (each once, in the order given), or one thing; raises FieldError.
 
     Several identities are separated by spaces; a JSON list of them, as a list or as its text, is read too.
@@ -82,15 +86,16 @@ def parse_subject(subject: str | Sequence[str], thing_kinds: Collection[str] = T
             )
         return parse_thing(words[0], thing_kinds)
     if len(words) == 1:
-        return (parse_identity(words[0], thing_kinds),)
-    return tuple(dict.fromkeys([parse_identity(word, thing_kinds) for word in words]))
+        return (parse_identity(words[0], thing_kinds, kinds),)
+    return tuple(dict.fromkeys([parse_identity(word, thing_kinds, kinds) for word in words]))
 
 
-def parse_identity(text: str, thing_kinds: Collection[str] = THING_KINDS) -> Identity:
+def parse_identity(
+    text: str, thing_kinds: Collection[str] = THING_KINDS, kinds: Collection[str] = IDENTITY_KINDS
+) -> Identity:
     """One ``kind:value``, normalised; raises FieldError that names the kind but not the value."""
     kind, colon, value = text.partition(":")
-    normalise = _NORMALISERS.get(kind)
-    if normalise is None:
+    if kind not in kinds:
         if not colon:
             raise FieldError(
                 "subject", "has an identity without a kind", "write kind:value, such as msisdn:+33612345678"
@@ -104,11 +109,12 @@ def parse_identity(text: str, thing_kinds: Collection[str] = THING_KINDS) -> Ide
         raise FieldError(
             "subject",
             f"has the unknown identity kind {_shown(kind)}",
-            "known are " + ", ".join([*IDENTITY_KINDS, *thing_kinds]),
+            "known are " + ", ".join([*kinds, *thing_kinds]),
         )
     if not value:
         raise FieldError("subject", f"has the identity kind {kind} without a value", f"write {kind}:value")
-    return Identity(kind, normalise(value))
+    normalise = _NORMALISERS.get(kind)
+    return Identity(kind, _plain(kind, value) if normalise is None else normalise(value))
 
 
 def parse_thing(text: str, thing_kinds: Collection[str] = THING_KINDS) -> Thing:
@@ -172,16 +178,9 @@ def _plain(kind: str, value: str) -> str:
     return value
 
 
-def _plain_of(kind: str) -> Callable[[str], str]:
-    return lambda value: _plain(kind, value)
-
-
 def _shown(kind: str) -> str:
     """A kind as it may be shown: a slip such as ``+33612345678:`` must not put a number into an error."""
     return repr(kind) if re.fullmatch(r"[a-z_]{1,20}", kind) else "(not a word)"
 
 
-_NORMALISERS: dict[str, Callable[[str], str]] = {kind: _plain_of(kind) for kind in IDENTITY_KINDS} | {
-    "msisdn": normalise_msisdn,
-    "email": normalise_email,
-}
+_NORMALISERS: dict[str, Callable[[str], str]] = {"msisdn": normalise_msisdn, "email": normalise_email}

@@ -53,7 +53,6 @@ class ProfilePeer:
             people=(snapshot.customer, *snapshot.merged_customers),
             sequence=snapshot.sequence,
             raw=snapshot.SerializeToString(),
-            household=snapshot.household.id,
         )
 
     async def resolve(self, subject: str) -> int:

@@ -218,13 +218,12 @@ def _window(leaf: WindowValue, rule_set: RuleSet) -> Node:
 def _once(rule: ActionRule) -> Iterator[str]:
     if rule.once is None:
         return
-    whose = " in a household" if rule.once.household else ""
     if rule.once.cycle:
-        yield f"once a cycle{whose}"
+        yield "once a cycle"
     elif rule.once.period_micros is None:
-        yield f"once ever{whose}"
+        yield "once ever"
     else:
-        yield f"once in {format_duration(rule.once.period_micros)}{whose}"
+        yield f"once in {format_duration(rule.once.period_micros)}"
 
 
 def _action(key: str, action: ActionSpec) -> Node:

@@ -207,7 +207,6 @@ def situation_of(
         windows={f"{rule_set.name}/{name}": value for name, value in case.windows.items()},
         trigger=_trigger_of(case, rule_set),
         ask=case.ask,
-        household=case.household,
     )
 
 

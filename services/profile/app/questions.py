@@ -70,7 +70,7 @@ def read_subject(
             )
         return int(number)
     try:
-        found = parse_subject(subject, catalogue.things)
+        found = parse_subject(subject, catalogue.things, catalogue.identities)
     except FieldError as error:
         raise InvalidRequestError(
             f"{field_name} {error.message}", field=field_name, suggestion=error.suggestion

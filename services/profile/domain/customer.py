@@ -171,6 +171,11 @@ class Customer:
         self.record_changed = True
         return self.record.consents.add(consent)
 
+    def replace_record(self, record: Record) -> None:
+        """Put a record in the place of what was known."""
+        self._record = record
+        self.record_changed = True
+
     def add_identity(self, identity: Identity, line: str) -> None:
         """Note that an identity is this customer's."""
         self.record.identities.append((identity, line))

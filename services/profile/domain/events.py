@@ -130,7 +130,7 @@ class EventChecker:
                 "send a type of the catalogue that is not its own",
             )
         try:
-            subject = parse_subject(raw.subject, self.catalogue.things)
+            subject = parse_subject(raw.subject, self.catalogue.things, self.catalogue.identities)
         except FieldError as error:
             raise RejectedError(
                 RejectionReason.INVALID_SUBJECT, "subject", error.message, error.suggestion

@@ -60,6 +60,9 @@ household.changed: household action |
 offer.presented offer.accepted offer.declined offer.expired offer.fulfilled: offer | action reason
 offer.fulfilment_failed coupon.redeemed: offer | action reason
 identity.merged: into |
+identity.separated: of |
+identity.assigned: identity | line
+identity.released: identity |
 action.due: action decision |
 trigger.due: rule_set run | data since
 journey.due: rule_set key step | data

@@ -457,6 +457,7 @@ class TakenEvent(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     THINGS_FIELD_NUMBER: _builtins.int
     THING_FIELD_NUMBER: _builtins.int
+    VIA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within `source`."""
     source: _builtins.str
@@ -483,6 +484,10 @@ class TakenEvent(_message.Message):
     """True: loaded history; triggers nothing."""
     thing: _builtins.str
     """kind:key of the thing it is about; empty: a customer."""
+    via: _builtins.int
+    """The id under which it came, of those merged into the customer; 0: the customer's own. Decisions keep their ids
+    across merges by it.
+    """
     @_builtins.property
     def things(self) -> _containers.RepeatedCompositeFieldContainer[Global___Thing]:
         """Things named by the event's own fields."""
@@ -504,10 +509,11 @@ class TakenEvent(_message.Message):
         history: _builtins.bool = ...,
         things: _abc.Iterable[Global___Thing] | None = ...,
         thing: _builtins.str = ...,
+        via: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_micros", b"accepted_micros", "customer", b"customer", "data", b"data", "history", b"history", "hops", b"hops", "id", b"id", "line", b"line", "sequence", b"sequence", "snapshot", b"snapshot", "source", b"source", "thing", b"thing", "things", b"things", "time_micros", b"time_micros", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_micros", b"accepted_micros", "customer", b"customer", "data", b"data", "history", b"history", "hops", b"hops", "id", b"id", "line", b"line", "sequence", b"sequence", "snapshot", b"snapshot", "source", b"source", "thing", b"thing", "things", b"things", "time_micros", b"time_micros", "type", b"type", "via", b"via"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,7 +39,7 @@ from services.decision.domain.language.lexer import LineError
 from services.decision.domain.language.meanings import CHECKS, REASONS
 from services.decision.domain.language.scope import Scope
 from services.decision.domain.language.types import Kind
-from services.vocabulary.catalogue import CONSENTS, Catalogue, load_catalogue
+from services.vocabulary.catalogue import CONSENTS, HOUSEHOLD_COUNTS, Catalogue, Trait, load_catalogue
 
 REFERENCE = Path("docs/language.md")
 SCHEMA = Path("docs/rule-set.schema.json")
@@ -61,6 +61,7 @@ _CATALOGUE = {
     "question": "a question",
     "field": "an event type and a field: `TYPE.field`",
     "trait": "a trait",
+    "household": "`members`, `lines` or a trait that a household shares",
     "offer": "an offer",
     "template": "a template",
     "topic": "a topic",
@@ -242,12 +243,17 @@ def _events(catalogue: Catalogue) -> str:
 
 def _traits(catalogue: Catalogue) -> str:
     rows = [
-        (f"`profile.{trait.name}`", _type_of(trait.type.value, trait.enum), trait.purpose.value)
+        (_path_of(trait), _type_of(trait.type.value, trait.enum), trait.purpose.value)
         for trait in catalogue.traits.values()
         if not trait.sensitive
     ]
+    rows += [(f"`household.{name}`", "int", "service") for name in HOUSEHOLD_COUNTS]
     rows.append((f"`profile.{CONSENTS}`", "list: the purposes agreed to now on some channel", "service"))
     return _table(("Path", "Type", "Purpose"), iter(rows))
+
+
+def _path_of(trait: Trait) -> str:
+    return f"`{'household' if trait.household else 'profile'}.{trait.name}`"
 
 
 def _type_of(name: str, enum: tuple[str, ...]) -> str:

@@ -25,6 +25,8 @@ from services.vocabulary.words import Category, Channel, EventStage, Households,
 _WORDS = re.compile(r"(?!.*[0-9]{5})[a-z_][a-z0-9_-]*(\.[a-z_][a-z0-9_-]*)*", re.IGNORECASE)
 CONSENTS = "consents"
 """The built-in trait that conditions read: the purposes agreed to now on at least one channel."""
+HOUSEHOLD_COUNTS = ("members", "lines")
+"""What every household has beside its traits: its persons, and its lines now."""
 CYCLE_DAYS = 31
 """The longest billing cycle; `13 cycles` are kept as 403 days."""
 

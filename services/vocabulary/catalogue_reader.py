@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.vocabulary.catalogue import (
     CONSENTS,
+    HOUSEHOLD_COUNTS,
     Catalogue,
     CatalogueErrors,
     Precedence,
@@ -162,6 +163,9 @@ class _Reader:
     def _read_traits(self, file: Section) -> None:
         for name, found in file.content.items():
             if not is_new(file, str(name), self.draft.traits, NAME):
+                continue
+            if name in HOUSEHOLD_COUNTS:
+                file.wrong(name, "is what rules count of a household", "give the trait another name")
                 continue
             if name == CONSENTS:
                 file.wrong(name, "is what rules read consents by", "give the trait another name")

@@ -49,6 +49,12 @@ _TRAITS: dict[str, tuple[Any, ...]] = {
     "usual_bill": _MONEY,
     "contract_end": _VALUES["date"],
 }
+_HOUSEHOLD: dict[str, tuple[int, ...]] = {
+    "members": (1, 2, 3, 5),
+    "lines": (0, 1, 2, 4),
+    "shared_data_mb": (0, 100, 5000),
+    "shared_data_left_mb": (0, 50, 100, 500),
+}
 _THINGS: tuple[dict[str, dict[str, Any]], ...] = (
     {},
     {"cell": {"incident": "INC7"}},
@@ -73,6 +79,9 @@ def _fields(event_type: str) -> st.SearchStrategy[dict[str, Any]]:
 
 _TRAITS_OF = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from(values) for name, values in _TRAITS.items()}
+)
+_HOUSEHOLD_OF = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(values) for name, values in _HOUSEHOLD.items()}
 )
 
 
@@ -103,6 +112,7 @@ def customers(draw: st.DrawFn, triggers: Sequence[str]) -> Situation:
         accepted_micros=NOW + draw(st.sampled_from((0, 0, 0, 2 * DAY))),
         now_micros=NOW,
         traits=draw(_TRAITS_OF),
+        household=draw(_HOUSEHOLD_OF),
         things=draw(st.sampled_from(_THINGS)),
         activity=_kept(history, zone),
         withheld=draw(

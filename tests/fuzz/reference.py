@@ -14,6 +14,7 @@ from services.decision.domain.language.ast import (
     EventField,
     Expression,
     FactIs,
+    HouseholdValue,
     NoneOf,
     Text,
     ThingAttribute,
@@ -213,6 +214,8 @@ def _leaf_withheld(reader: Rule | None, leaf: Expression, program: Program, situ
     match leaf:
         case Trait(name=name):
             return catalogue.traits[name].purpose in gone
+        case HouseholdValue(name=name):
+            return name in catalogue.traits and catalogue.traits[name].purpose in gone
         case ThingAttribute(thing=thing):
             purposes = {catalogue.things[thing].purpose, catalogue.traits[f"last_{thing}"].purpose}
             return situation.event.get(thing) is None and not gone.isdisjoint(purposes)

@@ -60,6 +60,10 @@ PROFILE: Mapping[str, str] = {
     "profile.balance": "money",
     "profile.usual_bill": "money",
     "profile.contract_end": "date",
+    "household.members": "int",
+    "household.lines": "int",
+    "household.shared_data_mb": "mbs",
+    "household.shared_data_left_mb": "mbs",
     "context.cell.incident": "text",
     "context.cell.eta": "time",
 }

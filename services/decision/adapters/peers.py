@@ -53,6 +53,7 @@ class ProfilePeer:
             people=(snapshot.customer, *snapshot.merged_customers),
             sequence=snapshot.sequence,
             raw=snapshot.SerializeToString(),
+            household=snapshot.household.id,
         )
 
     async def resolve(self, subject: str) -> int:

@@ -85,6 +85,11 @@ async def _delete(transaction: Transaction, decisions: list[tuple[int, str]]) ->
         f"{wanted} WHERE limit_use.action_id = action.action_id {of_action.format('action')}",
         keys,
     )
+    rows["household_holder"] = await transaction.execute(
+        "DELETE FROM household_holder USING decision_action AS action, "  # noqa: S608  our own words
+        f"{wanted} WHERE household_holder.action_id = action.action_id {of_action.format('action')}",
+        keys,
+    )
     for table in ("decision_action", "decision"):
         rows[table] = await transaction.execute(
             f"DELETE FROM {table} USING {wanted} WHERE {table}.customer = gone.customer "  # noqa: S608  our own words

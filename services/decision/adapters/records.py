@@ -234,6 +234,7 @@ def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
     if candidate.slot is not None:
         slot = candidate.slot
         body["slot"] = [slot.rule_set, slot.rule, slot.key, slot.period_micros]
+        body["slot"] += [slot.household] if slot.household else []
     if candidate.channels:
         body["channels"] = [[choice.channel, choice.after_micros] for choice in candidate.channels]
     if candidate.to_value is not None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _REFUSALS = frozenset({ConsentState.DENIED, ConsentState.WITHDRAWN, ConsentState.OBJECTED})
 _NOTHING_WITHHELD: frozenset[Purpose] = frozenset()
+_NO_HOUSEHOLD: Mapping[str, Any] = {}
 
 
 def situation_of(
@@ -93,6 +94,8 @@ def situation_of(
         arms=arms,
         trigger=trigger,
         ask=asked,
+        household=_household(snapshot),
+        household_id=snapshot.household.id,
     )
 
 
@@ -326,6 +329,19 @@ def unpack_activity(packed: stream_pb2.TypeActivity) -> Activity:
         day_counts=list(packed.day_counts),
         day_sums={column.field: list(column.sums) for column in packed.day_columns},
     )
+
+
+def _household(snapshot: stream_pb2.Snapshot) -> Mapping[str, Any]:
+    """What the household has, without what is withheld; nothing where there is none."""
+    if not snapshot.HasField("household"):
+        return _NO_HOUSEHOLD
+    packed = snapshot.household
+    found: dict[str, Any] = {
+        trait.name: value_from_wire(trait.value)
+        for trait in packed.traits
+        if not trait.withheld and trait.HasField("value")
+    }
+    return {**found, "members": packed.members, "lines": packed.lines}
 
 
 def _things(

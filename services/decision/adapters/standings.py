@@ -154,6 +154,7 @@ class StandingStore:
     async def write(self, transaction: Transaction, ledger: Ledger, now_micros: int) -> None:
         """Writes what has changed: slots taken or freed, conversations won or freed, new assignments."""
         await self._write_slots(transaction, ledger)
+        await self._write_holders(transaction, ledger)
         await self._write_won(transaction, ledger)
         if ledger.limits:
             await self._write_limits(transaction, ledger)
@@ -215,6 +216,40 @@ class StandingStore:
                     "rules": [name[1] for _, name in freed],
                     "keys": [name[2] for _, name in freed],
                 },
+            )
+
+    async def households_of(self, transaction: Transaction, action_ids: Sequence[str]) -> dict[str, int]:
+        """Of these actions those that hold a household's slot, with the household."""
+        if not action_ids:
+            return {}
+        rows = await transaction.rows(
+            "SELECT action_id::text, household FROM household_holder "
+            "WHERE action_id = ANY(%(ids)s::text[]::uuid[])",
+            {"ids": list(action_ids)},
+        )
+        return dict(rows)
+
+    async def _write_holders(self, transaction: Transaction, ledger: Ledger) -> None:
+        taken = [(action, held) for action, held in ledger.holders_written.items() if held is not None]
+        freed = [action for action, held in ledger.holders_written.items() if held is None]
+        if taken:
+            await transaction.execute(
+                """
+                INSERT INTO household_holder (action_id, household, ends_micros)
+                SELECT action::uuid, household, ends
+                FROM unnest(%(actions)s::text[], %(households)s::bigint[], %(ends)s::bigint[])
+                    AS row (action, household, ends)
+                ON CONFLICT (action_id) DO UPDATE SET ends_micros = excluded.ends_micros
+                """,
+                {
+                    "actions": [action for action, _ in taken],
+                    "households": [household for _, (household, _) in taken],
+                    "ends": [ends for _, (_, ends) in taken],
+                },
+            )
+        if freed:
+            await transaction.execute(
+                "DELETE FROM household_holder WHERE action_id = ANY(%(ids)s::text[]::uuid[])", {"ids": freed}
             )
 
     async def _write_limits(self, transaction: Transaction, ledger: Ledger) -> None:

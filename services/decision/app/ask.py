@@ -134,7 +134,7 @@ class Ask:
         await self._standings.lock_limits(
             transaction, ledger, before.evaluation.limits, (), self._clock.now_micros()
         )
-        whole = ledger.standing(snapshot.people)
+        whole = ledger.standing(snapshot.people, before.evaluation.households)
         evaluation = with_gates(before.evaluation, before.gates)
         standing = self._standing(whole, evaluation, ledger)
         arbitration = decide(evaluation, standing, self._conversation)
@@ -158,7 +158,7 @@ class Ask:
         read = self._standings.lock if lock else self._standings.read
         return await read(
             transaction,
-            sorted(snapshot.people),
+            sorted({*snapshot.people, *([snapshot.household] if snapshot.household else [])}),
             now - 2 * self._conversation,
             now + 2 * self._conversation,
             journeys=True,
@@ -184,7 +184,7 @@ class Ask:
         self, answered: Answered, ledger: Ledger, refusals: Mapping[str, tuple[RefusalReason, str]]
     ) -> Decided:
         item = answered.evaluated
-        whole = ledger.standing(item.people)
+        whole = ledger.standing(item.people, item.evaluation.households)
         assert not assumed_wrongly(item.evaluation, whole)
         standing = self._standing(whole, item.evaluation, ledger)
         arbitration = decide(with_gates(item.evaluation, refusals), standing, self._conversation)

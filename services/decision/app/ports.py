@@ -249,12 +249,13 @@ class Asker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FreshSnapshot:
-    """A customer as the profile service knows them now; ``raw`` as it travels."""
+    """A customer as the profile service knows them now; ``raw`` as it travels. ``household`` 0: none."""
 
     customer: int
     people: tuple[int, ...]
     sequence: int
     raw: bytes
+    household: int = 0
 
 
 class Profiles(Protocol):
@@ -291,9 +292,9 @@ class Standings(Protocol):
         *,
         journeys: bool = False,
     ) -> Ledger:
-        """Locks the customers in id order and reads their accounts; conversations won within the times.
+        """Locks customers and households in id order, then reads their accounts.
 
-        ``journeys``: also where they stand in journeys.
+        Conversations won within the times; ``journeys``: also where they stand in journeys.
         """
         ...
 
@@ -307,6 +308,10 @@ class Standings(Protocol):
         journeys: bool = False,
     ) -> Ledger:
         """The same without locks, for an answer that binds nobody."""
+        ...
+
+    async def households_of(self, transaction: Transaction, action_ids: Sequence[str]) -> dict[str, int]:
+        """Of these actions those that hold a household's slot; it is locked with the customers."""
         ...
 
     async def lock_limits(

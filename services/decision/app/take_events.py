@@ -199,7 +199,7 @@ class TakeEvents:
                         transaction.after_commit(partial(ENGINE_SET_ASIDE.inc))
                 case Evaluated() if item.decision_id not in known:
                     known.add(item.decision_id)
-                    standing = ledger.standing(item.people)
+                    standing = ledger.standing(item.people, item.evaluation.households)
                     if assumed_wrongly(item.evaluation, standing):
                         differ[item.customer] = dict(standing.arms)
                     else:
@@ -260,7 +260,7 @@ class TakeEvents:
         journeys = False
         for item in items:
             if isinstance(item, Evaluated):
-                people.update(item.people)
+                people.update(item.people, item.evaluation.households)
                 times.append(item.evaluation.circumstances.time_micros)
                 journeys |= any(candidate.journey is not None for candidate in item.evaluation.candidates)
             elif isinstance(item, Left):
@@ -273,8 +273,11 @@ class TakeEvents:
         actions += [item.planned for item in items if isinstance(item, Evaluated) and item.planned]
         from_micros = min(times, default=0) - self._conversation
         to_micros = max(times, default=0) + self._conversation
+        households = await self._standings.households_of(transaction, actions)
+        people.update(households.values())
         ledger = await self._standings.lock(
             transaction, sorted(people), from_micros, to_micros, journeys=journeys
         )
+        ledger.households = households
         await self._standings.lock_limits(transaction, ledger, limits, actions, self._clock.now_micros())
         return ledger

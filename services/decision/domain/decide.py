@@ -72,6 +72,12 @@ class Evaluation:
     arms: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
+    @property
+    def households(self) -> tuple[int, ...]:
+        """Households whose slots of `once` are asked for; most often none."""
+        slots = (candidate.slot for candidate in self.candidates)
+        return tuple(sorted({slot.household for slot in slots if slot is not None and slot.household}))
+
 
 def evaluate(
     program: Program, engine: RulesEngine, eligibility: Eligibility, question: Question
@@ -206,7 +212,8 @@ def _candidate(
     slot: Slot | None = None
     if rule.once is not None:
         named = once_slot(rule.once, situation)
-        slot = Slot(rule.rule_set, rule.rule, named.key, named.period_micros)
+        household = situation.household_id if rule.once.household else 0
+        slot = Slot(rule.rule_set, rule.rule, named.key, named.period_micros, household)
     refusal: RefusalReason | None = None
     to_value, detail = None, ""
     if spec.kind is ActionKind.OFFER:

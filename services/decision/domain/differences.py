@@ -201,7 +201,7 @@ def _comparable(value: Any) -> Any:
                 value.period_micros,
                 value.cycle,
                 None if value.by is None else value.by.source,
-                value.scope,
+                value.household,
             )
         case ArmVariant():
             return value.template, {name: text.source for name, text in value.parameters.items()}
@@ -258,4 +258,5 @@ def _once(once: Once) -> str:
         text = "once ever"
     else:
         text = f"once in {length_words(format_duration(once.period_micros))}"
-    return text if once.by is None else f"{text} for each {once.by.source}"
+    text += "" if once.by is None else f" for each {once.by.source}"
+    return f"{text} in a household" if once.household else text

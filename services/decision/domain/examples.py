@@ -14,6 +14,7 @@ from services.decision.domain.language.ast import (
     Condition,
     EventField,
     Expression,
+    HouseholdValue,
     Literal,
     ThingAttribute,
     Trait,
@@ -171,6 +172,7 @@ class _Finder:
         currency = self._program.catalogue.currency
         event: dict[str, Any] = {}
         traits: dict[str, Any] = {}
+        household: dict[str, Any] = {}
         things: dict[str, dict[str, Any]] = {}
         windows: dict[Window, Any] = {}
         for key, expression in self._expressions().items():
@@ -185,6 +187,8 @@ class _Finder:
                     event[name] = value
                 case Trait(name=name):
                     traits[name] = value
+                case HouseholdValue(name=name):
+                    household[name] = value
                 case ThingAttribute(thing=thing, name=name):
                     things.setdefault(thing, {})[name] = value
                 case WindowValue(window=window):
@@ -201,6 +205,7 @@ class _Finder:
             accepted_micros=now,
             now_micros=now,
             traits=traits,
+            household=household,
             things=things,
             zone=self._zone,
             currency=currency,

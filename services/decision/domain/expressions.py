@@ -21,6 +21,7 @@ from services.decision.domain.language.ast import (
     Exists,
     Expression,
     FactIs,
+    HouseholdValue,
     Literal,
     NoneOf,
     NowBetween,
@@ -66,6 +67,8 @@ def value_function(expression: Expression) -> Read:
             return lambda situation: _operand(situation.ask.get(name), kind, situation)
         case Trait(name=name, kind=kind):
             return _trait(name, kind)
+        case HouseholdValue(name=name, kind=kind):
+            return lambda situation: _operand(situation.household.get(name), kind, situation)
         case ThingAttribute(thing=thing, name=name, kind=kind):
             return lambda situation: _operand(
                 situation.things.get(thing, _NOTHING).get(name), kind, situation

@@ -15,6 +15,7 @@ from services.decision.domain.language.ast import (
     Crosses,
     EntryField,
     EventField,
+    HouseholdValue,
     Literal,
     NoneOf,
     NowBetween,
@@ -38,6 +39,7 @@ from services.vocabulary.values import (
     HOUR,
     MINUTE,
     SECOND,
+    ValueType,
     value_check,
 )
 
@@ -181,6 +183,11 @@ class Choices:
             case Trait(name=name) if name != CONSENTS:
                 trait = self.catalogue.traits[name]
                 return (literal if leaf.kind is Kind.MONEY else trait.check), trait.enum
+            case HouseholdValue(name=name):
+                shared = self.catalogue.traits.get(name)
+                if shared is None:
+                    return value_check(ValueType.INT, least=0), ()
+                return (literal if leaf.kind is Kind.MONEY else shared.check), shared.enum
             case EventField(name=name):
                 types = [event for version in self.versions for event in version.scope.triggers]
                 fields = [event.fields[name] for event in types if name in event.fields]

@@ -178,7 +178,13 @@ class _Maker:
         return holds(condition, self._situation(), frozenset(self._given_facts))
 
     def _situation(self) -> Situation:
-        parts: dict[str, dict[str, Any]] = {"event": {}, "profile": {}, "windows": {}, "ask": {}}
+        parts: dict[str, dict[str, Any]] = {
+            "event": {},
+            "profile": {},
+            "windows": {},
+            "ask": {},
+            "household": {},
+        }
         things: dict[str, dict[str, Any]] = {}
         for path, operand in self._given.items():
             root, _, name = path.partition(".")
@@ -205,6 +211,7 @@ class _Maker:
             currency=self._choices.catalogue.currency,
             windows={f"{rule_set}/{name}": each for rule_set in names for name, each in amounts.items()},
             ask=parts["ask"],
+            household=parts["household"],
         )
 
     # --- written down ------------------------------------------------------------------------------------
@@ -224,8 +231,8 @@ class _Maker:
                 continue
             written = self._choices.slots[path].write(operand)
             match root:
-                case "profile":
-                    given.setdefault("profile", {})[rest] = written
+                case "profile" | "household":
+                    given.setdefault(root, {})[rest] = written
                 case "context":
                     thing, _, attribute = rest.partition(".")
                     given.setdefault("context", {}).setdefault(thing, {})[attribute] = written

@@ -218,12 +218,13 @@ def _window(leaf: WindowValue, rule_set: RuleSet) -> Node:
 def _once(rule: ActionRule) -> Iterator[str]:
     if rule.once is None:
         return
+    whose = " in a household" if rule.once.household else ""
     if rule.once.cycle:
-        yield "once a cycle"
+        yield f"once a cycle{whose}"
     elif rule.once.period_micros is None:
-        yield "once ever"
+        yield f"once ever{whose}"
     else:
-        yield f"once in {format_duration(rule.once.period_micros)}"
+        yield f"once in {format_duration(rule.once.period_micros)}{whose}"
 
 
 def _action(key: str, action: ActionSpec) -> Node:

@@ -46,27 +46,31 @@ class Ledger:
     """Accounts by customer, and what has changed in them since they were read.
 
     ``limits``: accounts by rule set. ``uses``: what the actions now looked at have taken of them.
-    ``actions_added``: by rule set and day, how many more actions there are now.
+    ``actions_added``: by rule set and day, how many more actions there are now. ``households``: the household
+    of each of those actions that holds a slot of one; ``holders_written``: what is new of that, and when the
+    slot ends.
     """
 
     def __init__(self, accounts: dict[int, Account]) -> None:
         self._accounts = accounts
         self.limits: dict[str, LimitAccount] = {}
         self.uses: dict[str, Use] = {}
+        self.households: dict[str, int] = {}
         self.uses_written: dict[str, Use | None] = {}
         self.actions_added: dict[tuple[str, int], int] = {}
         self.slots_written: dict[tuple[int, SlotName], Taken | None] = {}
+        self.holders_written: dict[str, tuple[int, int] | None] = {}
         self.won_written: dict[tuple[int, str], int | None] = {}
         self.arms_written: dict[tuple[int, str], str] = {}
         self.positions_written: dict[tuple[int, PositionName], Position | None] = {}
 
-    def standing(self, people: Sequence[int]) -> Standing:
+    def standing(self, people: Sequence[int], households: Sequence[int] = ()) -> Standing:
         """What counts for a customer, who is first among ``people``; the others were merged into them.
 
-        Of a slot the latest taking counts; of an experiment the first person's arm; of a journey the place
-        of who has not ended it, and moved last.
+        Of a slot the latest taking counts, those of the ``households`` among them; of an experiment the first
+        person's arm; of a journey the place of who has not ended it, and moved last.
         """
-        if len(people) == 1:
+        if len(people) == 1 and not households:
             account = self._account(people[0])
             return Standing(
                 dict(account.slots), _won(account), dict(account.arms), positions=dict(account.positions)
@@ -77,15 +81,14 @@ class Ledger:
         positions: dict[PositionName, Position] = {}
         for person in people:
             account = self._account(person)
-            for name, taken in account.slots.items():
-                known = slots.get(name)
-                if known is None or taken.taken_micros > known.taken_micros:
-                    slots[name] = taken
+            _latest_slots(slots, account)
             won.extend(_won(account))
             arms = {**account.arms, **arms}
             for place, position in account.positions.items():
                 known_position = positions.get(place)
                 positions[place] = latest([known_position, position] if known_position else [position])
+        for household in households:
+            _latest_slots(slots, self._account(household))
         return Standing(slots, tuple(won), arms, positions=positions)
 
     def rooms(
@@ -110,8 +113,14 @@ class Ledger:
         Where the customer then stands in journeys is entered by `move`.
         """
         account = self._account(customer)
+        slots = (action.candidate.slot for action in arbitration.actions)
+        owners = {slot.name: slot.household for slot in slots if slot is not None}
         for name, taken in arbitration.taken.items():
-            account.slots[name] = self.slots_written[customer, name] = taken
+            owner = owners[name] or customer
+            self._account(owner).slots[name] = self.slots_written[owner, name] = taken
+            if owners[name]:
+                for action_id in taken.holders:
+                    self.holders_written[action_id] = (owner, taken.ends_micros)
         for action_id, use in arbitration.uses.items():
             self._use(action_id, use)
         for rule_set, free in arbitration.free.items():
@@ -183,7 +192,10 @@ class Ledger:
             limit.spent -= use.cost
             self._count(limit, use, -1)
             self.uses_written[action_id] = None
-        for person in people:
+        household = self.households.pop(action_id, 0)
+        if household:
+            self.holders_written[action_id] = None
+        for person in (*people, household) if household else people:
             account = self._account(person)
             # it may have won a conversation outside the times that were read
             account.won.pop(action_id, None)
@@ -214,6 +226,13 @@ class Ledger:
 
     def _account(self, customer: int) -> Account:
         return self._accounts.setdefault(customer, Account())
+
+
+def _latest_slots(slots: dict[SlotName, Taken], account: Account) -> None:
+    for name, taken in account.slots.items():
+        known = slots.get(name)
+        if known is None or taken.taken_micros > known.taken_micros:
+            slots[name] = taken
 
 
 def _won(account: Account) -> tuple[Won, ...]:

@@ -15,6 +15,7 @@ from services.decision.domain.language.ast import (
     EventField,
     Expression,
     FactIs,
+    HouseholdValue,
     NoneOf,
     Text,
     ThingAttribute,
@@ -136,8 +137,8 @@ def _leaf_needs(leaf: Expression, catalogue: Catalogue, triggers: Sequence[Event
                 if name in event.fields
                 for purpose in (event.purpose, event.fields[name].purpose)
             )
-        case Trait(name=name):
-            trait = catalogue.traits.get(name)  # the built-in ones are no trait of the catalogue
+        case Trait(name=name) | HouseholdValue(name=name):
+            trait = catalogue.traits.get(name)  # what is built in is no trait of the catalogue
             return _NONE if trait is None else _needs([trait.purpose])
         case ThingAttribute(thing=thing):
             last = catalogue.traits.get(f"last_{thing}")

@@ -13,12 +13,16 @@ CYCLE_KEY = "cycle="
 
 @dataclass(frozen=True)
 class Slot:
-    """What a rule may do once: (rule set, rule, key), for ``period_micros``; None: ever, within the key."""
+    """What a rule may do once: (rule set, rule, key), for ``period_micros``; None: ever, within the key.
+
+    ``household``: whose it is instead of the customer's; 0: the customer's.
+    """
 
     rule_set: str
     rule: str
     key: str
     period_micros: int | None
+    household: int = 0
 
     @property
     def name(self) -> tuple[str, str, str]:

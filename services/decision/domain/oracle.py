@@ -27,6 +27,7 @@ from services.decision.domain.language.ast import (
     Exists,
     Expression,
     FactIs,
+    HouseholdValue,
     Literal,
     NoneOf,
     NowBetween,
@@ -207,6 +208,8 @@ def value(expression: Expression, situation: Situation, entry: Read | None = Non
             return to_operand(situation.ask.get(name), kind, situation.currency)
         case Trait(name=name, kind=kind):
             return to_operand(situation.traits.get(name), kind, situation.currency)
+        case HouseholdValue(name=name, kind=kind):
+            return to_operand(situation.household.get(name), kind, situation.currency)
         case ThingAttribute(thing=thing, name=name, kind=kind):
             return to_operand(situation.things.get(thing, {}).get(name), kind, situation.currency)
         case EntryField(name=name, kind=kind):

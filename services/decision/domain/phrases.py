@@ -37,7 +37,12 @@ _UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week"}
 _LENGTH = re.compile(r"([0-9]+)\s?([smhdw])")
 _SPAN = re.compile(r"([0-9]+) (day|cycle)s?")
 _PLACE = re.compile(r"\{\s*([a-z]+\.[A-Za-z0-9_.-]+)\s*\}")
-_WHOSE = {"event": "the event's", "ask": "the question's", "profile": "the customer's"}
+_WHOSE = {
+    "event": "the event's",
+    "ask": "the question's",
+    "profile": "the customer's",
+    "household": "the household's",
+}
 _SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _ORDER = {"<": "less than", "<=": "at most", ">": "more than", ">=": "at least"}
 _ALSO = "(or is not known)"

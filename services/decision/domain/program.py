@@ -107,14 +107,14 @@ class ActionSpec:
 class Once:
     """At most one in a rolling `period_micros`; None: ever, within the key.
 
-    `cycle`: the billing cycle is in the key. `by`: a further part of the key. `scope` is "customer" in this
-    version. See `actions.once_slot`.
+    `cycle`: the billing cycle is in the key. `by`: a further part of the key. `household`: for all members of
+    the customer's household together. See `actions.once_slot`.
     """
 
     period_micros: int | None
     cycle: bool = False
     by: Expression | None = None
-    scope: str = "customer"
+    household: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,7 @@ class Case:
     then_refused: Mapping[str, RefusalReason] | None
     ask: Mapping[str, Any] = field(default_factory=dict)
     step: str = ""
+    household: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

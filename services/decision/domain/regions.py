@@ -22,6 +22,7 @@ from services.decision.domain.language.ast import (
     Exists,
     Expression,
     FactIs,
+    HouseholdValue,
     Literal,
     NoneOf,
     NowBetween,
@@ -348,6 +349,11 @@ class Space:
             case Trait(name=name, kind=kind) if name in self._catalogue.traits:
                 trait = self._catalogue.traits[name]
                 return Possible(kind, True, trait.enum, trait.format, trait.least, trait.most)
+            case HouseholdValue(name=name, kind=kind) if name in self._catalogue.traits:
+                trait = self._catalogue.traits[name]
+                return Possible(kind, True, trait.enum, trait.format, trait.least, trait.most)
+            case HouseholdValue(name=name, kind=kind):
+                return Possible(kind, least=1 if name == "members" else 0)
             case WindowValue(window=window, kind=kind):
                 least = 0 if window.function in _NEVER_NEGATIVE else None
                 return Possible(kind, window.function not in _NEVER_MISSING, least=least)

@@ -339,9 +339,9 @@ def _limit(key: str, text: str) -> str:
 
 def _given(key: str, value: Node) -> str:
     match key:
-        case "profile":
+        case "profile" | "household":
             return joined(
-                f"{path_words(f'profile.{each.text}')} {written(inner)}" for each, inner in _entries(value)
+                f"{path_words(f'{key}.{each.text}')} {written(inner)}" for each, inner in _entries(value)
             )
         case "context":
             return joined(

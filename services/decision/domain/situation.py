@@ -22,6 +22,8 @@ class Situation:
     already resolved. `cycle_day`: 1 to 31. `arms`: by experiment id, the arm this customer is in. `windows`:
     values that replace computed ones, by `rule_set/window`. `trigger`: the key by which rule sets are found;
     it follows from the event. `ask`: the parameters of the question being answered; then there is no event.
+    `household`: what the customer's household has, by name, withheld things left out; `household_id` 0: none,
+    or not known, as in tests.
     """
 
     event_type: str
@@ -42,6 +44,8 @@ class Situation:
     cache: dict[Any, Any] = field(default_factory=dict)
     trigger: str = ""
     ask: Mapping[str, Any] = field(default_factory=dict)
+    household: Mapping[str, Any] = field(default_factory=dict)
+    household_id: int = 0
 
     def __post_init__(self) -> None:
         """The key by which rule sets are found."""

@@ -207,6 +207,7 @@ def situation_of(
         windows={f"{rule_set.name}/{name}": value for name, value in case.windows.items()},
         trigger=_trigger_of(case, rule_set),
         ask=case.ask,
+        household=case.household,
     )
 
 

@@ -53,6 +53,7 @@ def make_situation(**more: Any) -> Situation:
             "churn_risk": 0.6,
         },
         "things": {"cell": {"incident": "INC7", "eta": NOW + HOUR}},
+        "household": {"members": 3, "lines": 4, "shared_data_mb": 5000, "shared_data_left_mb": 900},
         "activity": {"usage.data_used": Activity([NOW - HOUR], [9], {"mb": [39.5], "charge": [0.25]})},
         **more,
     }
@@ -125,6 +126,11 @@ def fires(line: str, situation: Situation | None = None) -> bool:
         ("profile.contract_end within next 12d", False),
         ("profile.contract_end within last 30d", False),
         ("profile.contract_end > 2026-06-09", True),
+        ("household.members >= 3", True),
+        ("household.lines > household.members + 1", False),
+        ("household.shared_data_left_mb < household.shared_data_mb * 0.2", True),
+        ("household.shared_data_left_mb > profile.plan_data_mb", True),
+        ("household.shared_data_mb missing", False),
         ("context.cell.incident exists", True),
         ("context.cell.eta within next 2h", True),
         ("context.cell.eta within next 30m", False),
@@ -327,3 +333,25 @@ rules:
         withheld=frozenset({Purpose.PROFILING_USAGE}),
     )
     assert [rule.rule for rule in run_program(program, Oracle(), situation).withheld] == ["both"]
+
+
+def test_without_a_household_nothing_of_one_is_known():
+    alone = make_situation(household={})
+    assert not fires("household.members >= 0", alone)
+    assert fires("household.members missing", alone)
+    assert fires("household.lines is not 2", alone)
+
+
+def test_what_a_household_shares_needs_the_customers_own_agreement():
+    text = f"{HEAD}rules:\n  - id: r\n    when: [household.shared_data_left_mb < 1000]\n    do: {DO}\n"
+    program = program_of(text)
+    assert program.rule_sets[0].rules[0].purposes == {Purpose.PROFILING_USAGE}
+    gone = make_situation(
+        event_type="complaint.opened",
+        event={"complaint": "c", "topic": "calls"},
+        withheld=frozenset({Purpose.PROFILING_USAGE}),
+        household={"members": 3, "lines": 4},
+    )
+    outcome = run(program, gone)
+    assert [rule.rule for rule in outcome.rules] == []
+    assert [rule.rule for rule in outcome.withheld] == ["r"]

@@ -47,7 +47,7 @@ UNREACHABLE: dict[str, str] = {
     "cannot be compared with a list": "every operator refuses a list before its right side is read",
 }
 _RAISED = ("LineError", "Mistake", "ValueMistake", "_unreadable")
-_REPORTED = ("error", "warn", "not_yet")
+_REPORTED = ("error", "warn")
 
 
 def load(name: str) -> Any:

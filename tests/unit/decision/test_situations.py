@@ -184,3 +184,14 @@ def test_activity_is_unpacked_when_looked_at():
     whole = a_situation(activity=[packed, hidden]).activity
     assert list(whole) == ["usage.data_used"]
     assert whole["usage.data_used"].times == found.times
+
+
+def test_a_household_is_what_its_members_share_without_what_is_withheld():
+    household = stream_pb2.Household(id=77, members=3, lines=2)
+    household.traits.add(name="shared_data_mb", value=vocabulary_pb2.Value(int=5000))
+    household.traits.add(name="shared_data_left_mb", withheld=True)
+    found = a_situation(household=household)
+    assert found.household == {"members": 3, "lines": 2, "shared_data_mb": 5000}
+    assert found.household_id == 77
+    alone = a_situation()
+    assert (dict(alone.household), alone.household_id) == ({}, 0)

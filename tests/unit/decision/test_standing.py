@@ -8,7 +8,7 @@ from services.decision.domain.ledger import Account, Ledger
 from services.decision.domain.once import Slot, Taken, is_free
 from services.decision.domain.program import Experiment
 from services.vocabulary.values import DAY
-from services.vocabulary.words import Category
+from services.vocabulary.words import Category, RefusalReason
 from tests.unit.decision.test_arbitration import AT, NOW, SLOT, offer
 
 TEN = Experiment("x", 1_000, {"a": 4_500, "b": 4_500}, None, None)
@@ -95,6 +95,23 @@ def test_a_slot_held_by_two_is_free_only_when_both_gave_it_back():
     ledger.give_back((1,), "b")
     assert ledger.standing((1,)).slots == {}
     assert ledger.slots_written == {(1, SLOT.name): None}
+
+
+def test_a_households_slot_is_taken_for_all_of_its_members_and_given_back_for_all():
+    shared = Slot("set", "rule", "", 7 * DAY, household=77)
+    ledger = Ledger({1: Account(), 2: Account(), 77: Account()})
+    first = arbitrate([offer("a", slot=shared)], AT, ledger.standing((1,), (77,)))
+    ledger.enter(1, first, {})
+    assert ledger.slots_written == {(77, shared.name): Taken(NOW, ("a",))}
+    assert ledger.holders_written == {"a": (77, NOW + 7 * DAY)}
+    second = arbitrate([offer("b", slot=shared)], AT, ledger.standing((2,), (77,)))
+    assert second.actions[0].reason is RefusalReason.ONCE
+    assert ledger.standing((2,)).slots == {}
+    ledger.households = {"a": 77}
+    ledger.give_back((1,), "a")
+    assert ledger.slots_written == {(77, shared.name): None}
+    assert ledger.holders_written == {"a": None}
+    assert ledger.standing((2,), (77,)).slots == {}
 
 
 def test_of_merged_people_the_latest_slot_all_conversations_and_the_first_arm_count():

@@ -61,6 +61,15 @@ class Trait:
 
 
 @dataclass(frozen=True, slots=True)
+class HouseholdValue:
+    """What the customer's household has: `members`, `lines`, or a trait that it shares."""
+
+    name: str
+    kind: Kind
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class ThingAttribute:
     """An attribute of the thing of this sort that the event, or the profile, names."""
 
@@ -109,7 +118,17 @@ class Arithmetic:
     source: str
 
 
-Expression = EventField | AskField | Trait | ThingAttribute | WindowValue | EntryField | Literal | Arithmetic
+Expression = (
+    EventField
+    | AskField
+    | Trait
+    | HouseholdValue
+    | ThingAttribute
+    | WindowValue
+    | EntryField
+    | Literal
+    | Arithmetic
+)
 
 
 @dataclass(frozen=True, slots=True)

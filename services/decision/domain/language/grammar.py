@@ -340,6 +340,11 @@ GIVEN = BlockOf(
     "What is so when the test begins",
     (
         Key("profile", "Traits of the customer", Named(Anything(), Known("trait"))),
+        Key(
+            "household",
+            "What the household has: members, lines, traits that it shares",
+            Named(Anything(), Known("household")),
+        ),
         Key("context", "Attributes of things: {cell: {incident: INC7}}", Named(Named(Anything()))),
         Key("windows", "Values of windows, instead of a history", Named(Anything(), Words(WINDOW))),
         Key("facts", "Facts that hold already", _FACTS),

@@ -24,7 +24,7 @@ from services.decision.domain.language.forms import (
     Refer,
     Words,
 )
-from services.vocabulary.catalogue import Catalogue
+from services.vocabulary.catalogue import HOUSEHOLD_COUNTS, Catalogue
 
 Schema = dict[str, Any]
 
@@ -74,7 +74,11 @@ def _names(catalogue: Catalogue) -> Mapping[str, list[str]]:
         "thing-event": [event.name for event in events if event.thing],
         "question": list(catalogue.questions),
         "field": [f"{event.name}.{name}" for event in events for name in event.keep.fields],
-        "trait": list(catalogue.traits),
+        "trait": [name for name, trait in catalogue.traits.items() if not trait.household],
+        "household": [
+            *HOUSEHOLD_COUNTS,
+            *(name for name, trait in catalogue.traits.items() if trait.household),
+        ],
         "offer": list(catalogue.offers),
         "template": list(catalogue.templates),
         "topic": list(catalogue.topics),

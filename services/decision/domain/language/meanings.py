@@ -11,7 +11,6 @@ CHECKS: Mapping[str, str] = {
     "duplicate-key": "a key is given twice; YAML would silently drop one",
     "unquoted-braces": "`{…}` without quotes, which YAML reads as a block",
     "unknown-key": "a key that does not belong there",
-    "not-yet-understood": "a part of the language that this version does not run",
     "name": "a name is missing, malformed or taken",
     "value": "a value of the wrong form: a word, a number, a length of time, a list",
     "trigger": "what calls for the rule set is missing or malformed",

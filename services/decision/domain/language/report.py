@@ -5,9 +5,6 @@ from collections.abc import Iterable
 from services.decision.domain.language.nodes import Block, Mistake, Node, brief
 from services.decision.domain.problems import Problem, Severity, did_you_mean
 
-# Words of the language that this version knows of and does not run.
-NOT_YET = frozenset({"household"})
-
 
 class Report:
     """The problems of one file."""
@@ -37,10 +34,6 @@ class Report:
         """Something that runs, but is probably not meant so."""
         self._add(Severity.WARNING, node, message, check, suggestion, text)
 
-    def not_yet(self, node: Node | None, word: str) -> None:
-        """A part of the language that this version does not run: refused, never ignored."""
-        self.error(node, f"not yet understood: {word}", "not-yet-understood", "leave it out for now", word)
-
     def take(self, mistakes: Iterable[Mistake]) -> None:
         """Adds what the reader found; of the same places nothing more is said."""
         mistakes = tuple(mistakes)
@@ -64,9 +57,6 @@ class Report:
         known = list(allowed)
         for key, _ in block:
             if key.text in known:
-                continue
-            if key.text in NOT_YET:
-                self.not_yet(key, key.text)
                 continue
             suggestion = did_you_mean(key.text, known) or f"{where} has " + ", ".join(known)
             self.error(key, f"{where} has no key `{key.text}`", "unknown-key", suggestion)

@@ -1,6 +1,7 @@
 """Reads the parts that rules, rows of tables and steps of journeys have in common: name, priority, `once`."""
 
 import re
+from dataclasses import replace
 
 from services.decision.domain.language import grammar
 from services.decision.domain.language.ast import Expression
@@ -42,18 +43,13 @@ def read_once(node: Node | None, scope: Scope, report: Report) -> Once | None:
     if block is None:
         return None
     report.check_keys(block, grammar.ONCE.names, grammar.ONCE.title)
-    if choose(block.get("scope"), report, "scope", grammar.ONCE_SCOPES) == "household":
-        report.error(
-            block.get("scope"),
-            "households are not known to this version",
-            "not-yet-understood",
-            "leave `scope` out: once for each customer",
-        )
+    household = choose(block.get("scope"), report, "scope", grammar.ONCE_SCOPES) == "household"
     per = block.get("per")
     if not isinstance(per, Scalar):
         report.error(per or block, "`once` does not say in which time", "once", "add per: 7d, cycle or ever")
         return None
-    return _period(per, _by(block.get("by"), scope, report), report)
+    once = _period(per, _by(block.get("by"), scope, report), report)
+    return None if once is None else replace(once, household=household)
 
 
 def read_happened(

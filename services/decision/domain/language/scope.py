@@ -8,6 +8,7 @@ from services.decision.domain.language.ast import (
     EntryField,
     EventField,
     Expression,
+    HouseholdValue,
     ThingAttribute,
     Trait,
     Window,
@@ -17,8 +18,9 @@ from services.decision.domain.language.lexer import LineError
 from services.decision.domain.language.types import IN_WORDS, Check, Kind, kind_of
 from services.decision.domain.problems import did_you_mean, suggest
 from services.decision.domain.triggers import ASK
-from services.vocabulary.catalogue import CONSENTS, Catalogue, EventType, Field, Question
-from services.vocabulary.values import ValueMistake
+from services.vocabulary.catalogue import CONSENTS, HOUSEHOLD_COUNTS, Catalogue, EventType, Field, Question
+from services.vocabulary.catalogue import Trait as KnownTrait
+from services.vocabulary.values import ValueMistake, ValueType, value_check
 from services.vocabulary.words import Purpose
 
 
@@ -100,16 +102,16 @@ class Scope:
             case "ask":
                 return self._parameter(path, rest)
             case _:
-                raise LineError(
-                    "households are not known to this version",
-                    "not-yet-understood",
-                    "leave the condition out for now",
-                )
+                return self._household(path, rest)
 
     def nearest(self, word: str) -> str:
         """What to write instead of a word that is no path."""
         paths = [f"event.{name}" for event in self.triggers for name in event.fields]
-        paths += [f"profile.{name}" for name in self.catalogue.traits]
+        paths += [
+            f"{'household' if trait.household else 'profile'}.{name}"
+            for name, trait in self.catalogue.traits.items()
+        ]
+        paths += [f"household.{name}" for name in HOUSEHOLD_COUNTS]
         paths += [f"windows.{name}" for name in self.windows]
         meant = [path for path in dict.fromkeys(paths) if path.partition(".")[2] == word]
         return f"did you mean {' or '.join(meant[:2])}?" if meant else _ROOTS
@@ -268,15 +270,24 @@ class Scope:
                 "unknown-trait",
                 did_you_mean(name, self.catalogue.traits) or "the reference lists the traits",
             )
-        if trait.sensitive:
+        if trait.household:
             raise LineError(
-                f"{path} is sensitive; no condition may read it",
-                "sensitive-trait",
-                "use a trait that says only what is needed, such as profile.adult",
+                f"{path} belongs to the household, not to the person",
+                "unknown-trait",
+                f"write household.{name}",
             )
-        kind = kind_of(trait.type)
-        assert kind is not None
-        return Named(Trait(name, kind, path), trait.check)
+        return Named(Trait(name, _readable(trait, path), path), trait.check)
+
+    def _household(self, path: str, name: str) -> Named:
+        if name in HOUSEHOLD_COUNTS:
+            return Named(HouseholdValue(name, Kind.INT, path), value_check(ValueType.INT))
+        traits = self.catalogue.traits
+        trait = traits.get(name)
+        if trait is None or not trait.household:
+            known = [*HOUSEHOLD_COUNTS, *(each.name for each in traits.values() if each.household)]
+            own = f"write profile.{name}: each person has their own" if trait else did_you_mean(name, known)
+            raise LineError(f"a household has no `{name}`", "unknown-trait", own or _listed(known))
+        return Named(HouseholdValue(name, _readable(trait, path), path), trait.check)
 
     def _window(self, path: str, name: str) -> Named:
         if not self.windows_known:
@@ -326,7 +337,20 @@ def _check_purpose(raw: object) -> str:
     return raw
 
 
-_ROOTS = "a path begins with event. profile. windows. context. or ask."
+_ROOTS = "a path begins with event. profile. household. windows. context. or ask."
+
+
+def _readable(trait: KnownTrait, path: str) -> Kind:
+    """The kind of a trait that a condition may read."""
+    if trait.sensitive:
+        raise LineError(
+            f"{path} is sensitive; no condition may read it",
+            "sensitive-trait",
+            "use a trait that says only what is needed, such as profile.adult",
+        )
+    kind = kind_of(trait.type)
+    assert kind is not None
+    return kind
 
 
 def _kind(known: Field, path: str) -> Kind:

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.decision.domain.language import grammar
 from services.decision.domain.language.ast import Window
+from services.decision.domain.language.lexer import LineError
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar, plain
 from services.decision.domain.language.reading import (
     choose,
@@ -100,6 +101,7 @@ class _CaseReader:
             then_wins=self._names(then.get("wins"), "wins"),
             then_refused=self._refusals(then.get("refused")),
             step=step,
+            household=self._household(given.get("household")),
         )
 
     def _step(self, node: Node | None) -> str:
@@ -238,6 +240,12 @@ class _CaseReader:
         traits: dict[str, Any] = {}
         for key, value in read_block(node, self._report, "profile") or ():
             trait = self._scope.catalogue.traits.get(key.text)
+            if trait is not None and trait.household:
+                message = f"`{key.text}` belongs to the household, not to the person"
+                self._report.error(
+                    key, message, "unknown-trait", f"write household: {{{key.text}: …}} beside `profile`"
+                )
+                continue
             if trait is None:
                 suggestion = suggest(key.text, self._scope.catalogue.traits)
                 if key.text == CONSENTS:
@@ -250,6 +258,20 @@ class _CaseReader:
             if read is not None:
                 traits[key.text] = read
         return traits
+
+    def _household(self, node: Node | None) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in read_block(node, self._report, "household") or ():
+            try:
+                named = self._scope.name(f"household.{key.text}")
+            except LineError as error:
+                self._report.error(key, error.message, error.check, error.suggestion)
+                continue
+            assert named.check is not None
+            read = self._value(value, named.expression.kind, named.check, key.text)
+            if read is not None:
+                found[key.text] = read
+        return found
 
     def _things(self, node: Node | None) -> dict[str, dict[str, Any]]:
         from services.vocabulary.values import value_check

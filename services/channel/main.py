@@ -70,6 +70,7 @@ from services.runtime.outbox import Outbox, Relay
 from services.runtime.partitions import settle_partitions
 from services.runtime.process import Role, run_service
 from services.runtime.prune import Pruner
+from services.runtime.readers_service import ReadersService
 from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
@@ -243,6 +244,7 @@ async def build_server_role(role: Role) -> None:
         _suppression(role, parts).served(),
         _templates(role, parts).served(),
         operations.served(),
+        ReadersService(parts.database).served(),
         recovery.served(),
     ]
     await _serve_web(role, parts)

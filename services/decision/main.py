@@ -54,6 +54,7 @@ from services.runtime.outbox import Outbox, Relay
 from services.runtime.partitions import settle_partitions
 from services.runtime.process import run_service
 from services.runtime.prune import Pruner
+from services.runtime.readers_service import ReadersService
 from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
@@ -282,7 +283,13 @@ async def build_server_role(role: Role) -> None:
         errors=ERRORS,
         part=DecisionPart(parts.rule_sets, profile),
     )
-    served = [decisions.served(), rule_sets.served(), operations.served(), recovery.served()]
+    served = [
+        decisions.served(),
+        rule_sets.served(),
+        operations.served(),
+        ReadersService(parts.database).served(),
+        recovery.served(),
+    ]
     server = build_server(settings, served, ERRORS)
     role.on_drain(server.stop)
     await server.start()

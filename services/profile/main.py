@@ -13,7 +13,7 @@ from services.profile.adapters.gathering import Gathering
 from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.packing import Types
 from services.profile.adapters.postgres import GATHERING_CHANNEL, PostgresStore, PostgresWork
-from services.profile.adapters.pruning import Events
+from services.profile.adapters.pruning import DormantActivity, Events, EventsByType
 from services.profile.adapters.replay import EventsReplay
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
@@ -21,13 +21,16 @@ from services.profile.app.intake import Intake
 from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
 from services.profile.app.take_events import EventTaker
+from services.profile.app.watching import Watching
 from services.profile.domain.events import CheckedEvent, EventChecker
 from services.profile.entrypoints.audience_servicer import AudienceServicer
 from services.profile.entrypoints.clock_keeper import ClockKeeper
 from services.profile.entrypoints.errors import PROFILE_ERRORS
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
+from services.profile.entrypoints.timeline_servicer import TimelineServicer
 from services.profile.settings import SERVICE, ProfileSettings
+from services.runtime.access_log import ACCESS_LOG
 from services.runtime.backlog import Backlog, BacklogLimits, InHand
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
 from services.runtime.configuration import ConfigurationLog, file_sources
@@ -42,11 +45,13 @@ from services.runtime.outbox import Outbox, Relay
 from services.runtime.partitions import settle_partitions
 from services.runtime.process import Role, run_service
 from services.runtime.prune import DEAD_LETTERS, Pruner
+from services.runtime.readers_service import ReadersService
 from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
-from services.runtime.retention import read_retention
+from services.runtime.retention import read_event_retention, read_retention
 from services.runtime.server import build_server
+from services.runtime.settings import Settings
 from services.runtime.streams import OUTCOMES, Bus
 from services.runtime.watch import BacklogWatch
 from services.vocabulary.catalogue import Catalogue, load_catalogue
@@ -124,10 +129,20 @@ async def build_parts(role: Role) -> Parts:
         changes=Changes(catalogue, taker, questions, packer, orjson.dumps, wall=wall),
         set_aside=set_aside,
         dead_letters=dead_letters,
-        pruner=Pruner(
-            database, clock, [Events(), DEAD_LETTERS], partial(read_retention, settings.rules_folder)
-        ),
+        pruner=_pruner(settings, database, clock, types),
     )
+
+
+def _pruner(settings: Settings, database: Database, clock: WallClock | EventClock, types: Types) -> Pruner:
+    """Everything that the profile keeps for a time only."""
+    rules = settings.rules_folder
+    by_type = EventsByType(clock, partial(read_event_retention, rules, types.catalogue.events))
+    activity = DormantActivity(clock, types)
+
+    def policy() -> dict[str, int]:
+        return read_retention(rules) | {by_type.name: by_type.shortest(), activity.name: activity.shortest()}
+
+    return Pruner(database, clock, [Events(), by_type, activity, ACCESS_LOG, DEAD_LETTERS], policy)
 
 
 async def build_server_role(role: Role) -> None:
@@ -176,7 +191,24 @@ async def build_server_role(role: Role) -> None:
     audiences = AudienceServicer(
         parts.database, parts.catalogue, AudienceReader(parts.catalogue.default_zone)
     )
-    served = [servicer.served(), audiences.served(), operations.served(), recovery.served()]
+    watching = Watching(parts.store)
+    role.supervise("watching", watching.run)
+    timelines = TimelineServicer(
+        store=parts.store,
+        catalogue=parts.catalogue,
+        questions=parts.questions,
+        watching=watching,
+        clock=parts.clock,
+    )
+    readers = ReadersService(parts.database)
+    served = [
+        servicer.served(),
+        audiences.served(),
+        timelines.served(),
+        operations.served(),
+        readers.served(),
+        recovery.served(),
+    ]
     server = build_server(role.settings, served, PROFILE_ERRORS)
     role.on_drain(server.stop)
     await server.start()

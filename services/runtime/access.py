@@ -27,6 +27,8 @@ ANY_CALLER = frozenset(
     }
 )
 """Methods that need credentials and no scope."""
+OUR_SERVICES = frozenset({"profile", "decision", "channel"})
+"""Certificates' names under the trust domain that only services of ours bear."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behaviour = Callable[[Any, Context], Any]
@@ -151,13 +153,14 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 suggestion="send authorization: Bearer <token>, or show a certificate",
             )
         name = str(next(iter(shown)).decode("utf-8", "replace"))
-        grant = self._policy.current().callers.get(name.removeprefix(self._prefix))
+        short = name.removeprefix(self._prefix)
+        grant = self._policy.current().callers.get(short)
         if not name.startswith(self._prefix) or grant is None:
             raise UnauthenticatedError(
                 f"the caller {name} is not known",
                 suggestion=f"name it under {self._prefix} and in policies/access.yaml",
             )
-        return _Known(Caller(name, grant.scopes), grant.rate)
+        return _Known(Caller(name, grant.scopes, ours=short in OUR_SERVICES), grant.rate)
 
     def _let_in(self, known: _Known, method: str) -> None:
         """The work in hand is the caller's from here on; PermissionDeniedError, TooManyCallsError."""

@@ -10,14 +10,16 @@ SYSTEM = "system"
 class Caller:
     """A caller that has shown who it is.
 
-    `name` is the certificate's URI (spiffe://…) or the token's issuer and subject; `scopes` what it may do.
+    `name` is the certificate's URI (spiffe://…) or the token's issuer and subject; `scopes` what it may do;
+    `ours`: it is one of our own services, or work of ours that nobody asked for.
     """
 
     name: str
     scopes: frozenset[str] = frozenset()
+    ours: bool = False
 
 
-_NOBODY_ASKED = Caller(SYSTEM)
+_NOBODY_ASKED = Caller(SYSTEM, ours=True)
 _caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
 

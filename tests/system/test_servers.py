@@ -10,7 +10,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_status.rpc_status import from_call
 
 SERVICES = {
-    "profile": ["rapport.profile.v1.AudienceService", "rapport.profile.v1.ProfileService"],
+    "profile": [
+        "rapport.profile.v1.AudienceService",
+        "rapport.profile.v1.ProfileService",
+        "rapport.profile.v1.TimelineService",
+    ],
     "decision": ["rapport.decision.v1.DecisionService", "rapport.decision.v1.RuleSetService"],
     "channel": [
         "rapport.channel.v1.ChannelService",
@@ -22,7 +26,11 @@ SERVICES = {
         "rapport.channel.v1.TemplateService",
     ],
 }
-OPERATIONS = ["rapport.operations.v1.OperationsService", "rapport.operations.v1.RecoveryService"]
+OPERATIONS = [
+    "rapport.operations.v1.OperationsService",
+    "rapport.operations.v1.ReadersService",
+    "rapport.operations.v1.RecoveryService",
+]
 INFRASTRUCTURE = ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
 
 # calls to be refused, as one would type them into grpcurl: server, method, fields, status, field at fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.runtime.access_log import ACCESS_LOG
 from services.runtime.prune import DEAD_LETTERS, ByPages, Cut, Prunable, Step
 
 if TYPE_CHECKING:
@@ -110,5 +111,6 @@ def prunables(conversation_micros: int) -> list[Prunable]:
         ByPages("journeys", "journey_position", "state = 'ended' AND reached_micros < %(before)s"),
         ByPages("audience_runs", "audience_run", "state <> 'open' AND next_micros < %(before)s"),
         ByPages("open_pairs", "open_pair", "state = 'checked' AND due_micros < %(before)s"),
+        ACCESS_LOG,
         DEAD_LETTERS,
     ]

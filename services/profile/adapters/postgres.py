@@ -8,11 +8,13 @@ import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.profile.adapters.packing import Types
+from services.profile.adapters.rows.access_log import AccessRows
 from services.profile.adapters.rows.customers import CustomerRows
 from services.profile.adapters.rows.identities import IdentityRows
 from services.profile.adapters.rows.kept import KeptRows
 from services.profile.adapters.rows.listened import GATHERING_CHANNEL, ListenedRows
 from services.profile.adapters.rows.things import ThingRows
+from services.profile.adapters.rows.timeline import TimelineRows
 from services.profile.app.ports import ContentionError
 from services.profile.domain.ledger import Mac
 from services.runtime.database import Database, Transaction, is_transient
@@ -27,7 +29,7 @@ def _without_key(part: bytes) -> bytes:
     return sha256(part).digest()
 
 
-class PostgresWork(ListenedRows, IdentityRows, CustomerRows, ThingRows, KeptRows):
+class PostgresWork(ListenedRows, IdentityRows, CustomerRows, ThingRows, KeptRows, TimelineRows, AccessRows):
     """One transaction; implements the port `Work`."""
 
 

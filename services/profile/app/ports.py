@@ -12,6 +12,7 @@ from services.profile.domain.events import CheckedEvent
 from services.profile.domain.identities import Owner
 from services.profile.domain.ledger import Entry, Head, Line
 from services.profile.domain.things import ThingState
+from services.profile.domain.timeline import Entry, Kinds, Wanted
 from services.vocabulary.identities import Identity
 
 ThingKey = tuple[str, str]
@@ -194,6 +195,20 @@ class Work(ConsentLedger, Protocol):
         self, conflicts: Sequence[tuple[int, Sequence[Identity]]], now_micros: int
     ) -> None:
         """Record that identities of several customers came together."""
+        ...
+
+    async def timeline(
+        self, customers: Sequence[int], wanted: Wanted, kinds: Kinds, limit: int
+    ) -> list[Entry]:
+        """The next entries of these customers' history in the order asked for, at most so many."""
+        ...
+
+    async def versions(self, customers: Collection[int]) -> dict[int, tuple[int, int]]:
+        """What names the present version of each customer: another one means that it was written."""
+        ...
+
+    async def note_reads(self, customers: Collection[int], method: str, reason: str = "") -> None:
+        """Write down that whoever asks is told of these customers, unless it is a service of ours."""
         ...
 
     async def hand_on(self, events: Sequence[TakenEvent]) -> None:

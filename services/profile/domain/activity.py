@@ -147,6 +147,18 @@ class TypeActivity:
             sums = self.day_sums.setdefault(name, [0.0] * len(self.days))
             sums[at] += column.values[place]
 
+    def forget_until(self, now_micros: int, retention: Retention, day_of: Callable[[int], int]) -> bool:
+        """Fold and drop what is too old seen from a time, not from the newest entry; whether anything was."""
+        before = (len(self.times), len(self.days))
+        cut = bisect_left(self.times, now_micros - retention.each_micros)
+        if retention.by_day_micros:
+            for place in range(cut):
+                self._add_to_day(day_of(self.times[place]), place)
+        self._drop_entries(cut)
+        if self.days:
+            self._drop_days(day_of(now_micros - retention.by_day_micros))
+        return (len(self.times), len(self.days)) != before
+
     def forget_oldest(self, count: int) -> None:
         """Drop the oldest entries, and days beyond a year, to make room."""
         self._drop_entries(count)

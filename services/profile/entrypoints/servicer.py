@@ -17,16 +17,18 @@ from services.profile.app.questions import Questions
 from services.profile.app.take_events import Accepted, Outcome
 from services.profile.domain.errors import InvalidRequestError, RejectedError, StreamGapError
 from services.profile.domain.events import CheckedEvent, EventChecker
+from services.profile.entrypoints.profile_view import customers_in, profile_of
 from services.profile.entrypoints.translation import (
     consent_changes,
     contact_answer,
     contact_questions,
     event_result,
     exceptions_of,
-    other_word,
     raw_event,
 )
+from services.runtime.access_log import reason_of
 from services.runtime.backlog import InHand
+from services.runtime.caller import current_caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import ErrorTable, OverloadedError
@@ -184,49 +186,23 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self, request: profile_pb2.GetProfileRequest, context: Context
     ) -> profile_pb2.GetProfileResponse:
         """One customer as people see it."""
-        del context
         now = self._clock.now_micros()
         async with self._store.work() as work:
             customer = await self._questions.one(work, await self._questions.find(work, request.subject))
-            snapshots = await self._questions.snapshots(work, [f"customer:{customer.id}"], now)
-        packed = snapshots[0]
-        assert isinstance(packed, bytes)
-        snapshot = stream_pb2.Snapshot.FromString(packed)
-        profile = profile_pb2.Profile(
-            customer=customer.id,
-            traits=sorted(snapshot.traits, key=lambda trait: (trait.name, trait.line)),
-            consents=snapshot.consents,
-            things=snapshot.things,
-            preferences=customer.record.preferences,
-            sequence=customer.sequence,
-        )
-        types = self._checker.catalogue.traits
-        profile.other_words.extend(
-            other_word(word, types[word.name].type, withheld=withheld)
-            for word, withheld in self._questions.other_words(customer, now)
-        )
-        for identity, line in customer.record.identities:
-            profile.identities.add(kind=identity.kind, value=identity.value, line=line)
-        for name in sorted(customer.kept.event_types):
-            activity = customer.kept.open_activity(name)
-            if activity is not None:
-                profile.activity.add(
-                    type=name,
-                    entries=len(activity.times),
-                    days=len(activity.days),
-                    last_time=timestamp(activity.last_time_micros),
-                )
+            profile = await profile_of(self._questions, work, customer, now, self._checker.catalogue)
+            await work.note_reads([customer.id], f"/{_NAME}/GetProfile", reason_of(context))
         return profile_pb2.GetProfileResponse(profile=profile)
 
     async def BatchGetSnapshots(  # noqa: N802 - the proto's name
         self, request: profile_pb2.BatchGetSnapshotsRequest, context: Context
     ) -> profile_pb2.BatchGetSnapshotsResponse:
         """Snapshots, item by item."""
-        del context
         _check_subjects(request.subjects)
         now = self._clock.now_micros()
         async with self._store.work() as work:
             found = await self._questions.snapshots(work, request.subjects, now)
+            if not current_caller().ours:
+                await work.note_reads(customers_in(found), f"/{_NAME}/BatchGetSnapshots", reason_of(context))
         answer = profile_pb2.BatchGetSnapshotsResponse(business_time=timestamp(now))
         for item in found:
             result = answer.results.add()
@@ -240,9 +216,9 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self, request: profile_pb2.ResolveIdentityRequest, context: Context
     ) -> profile_pb2.ResolveIdentityResponse:
         """Which customer an identity belongs to."""
-        del context
         async with self._store.work() as work:
             found = await self._questions.resolve(work, request.subject)
+            await work.note_reads([found.customer], f"/{_NAME}/ResolveIdentity", reason_of(context))
         return profile_pb2.ResolveIdentityResponse(
             customer=found.customer,
             matched=profile_pb2.Identity(kind=found.matched.kind, value=found.matched.value, line=found.line),
@@ -253,10 +229,11 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self, request: profile_pb2.BatchResolveIdentitiesRequest, context: Context
     ) -> profile_pb2.BatchResolveIdentitiesResponse:
         """Which customers many identities belong to."""
-        del context
         _check_subjects(request.subjects)
         async with self._store.work() as work:
             found = await self._questions.owners(work, request.subjects)
+            known = {one.customer for one in found if one.customer}
+            await work.note_reads(known, f"/{_NAME}/BatchResolveIdentities", reason_of(context))
         return profile_pb2.BatchResolveIdentitiesResponse(
             results=[
                 profile_pb2.ResolvedIdentity(
@@ -303,11 +280,12 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self, request: profile_pb2.CheckContactRequest, context: Context
     ) -> profile_pb2.CheckContactResponse:
         """Permission, addresses, zone, language and preferences, in one call."""
-        del context
         questions = contact_questions(request.questions)
         checked = self._clock.wall_micros()
         async with self._store.work() as work:
             answers = await self._questions.contacts(work, questions, self._clock.now_micros())
+            known = {answer.customer for answer in answers if answer.known}
+            await work.note_reads(known, f"/{_NAME}/CheckContact", reason_of(context))
         return profile_pb2.CheckContactResponse(
             answers=[contact_answer(answer) for answer in answers], checked_time=timestamp(checked)
         )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from rapport.operations.v1 import operations_pb2_grpc
-from rapport.profile.v1 import profile_pb2_grpc
+from rapport.operations.v1 import operations_pb2_grpc, readers_pb2_grpc
+from rapport.profile.v1 import profile_pb2_grpc, timeline_pb2_grpc
 
 from services.profile.main import MIGRATIONS, build_server_role, build_worker_role
 from services.runtime.process import Role
@@ -21,11 +21,14 @@ RULES = Path(__file__).parents[3] / "rules"
 class Running:
     """A running server, with stubs."""
 
-    def __init__(self, settings: Settings, channel: grpc.aio.Channel) -> None:
+    def __init__(self, settings: Settings, channel: grpc.aio.Channel, address: str) -> None:
         self.settings = settings
         self.grpc_channel = channel
+        self.address = address
         self.profile = profile_pb2_grpc.ProfileServiceStub(channel)
         self.operations = operations_pb2_grpc.OperationsServiceStub(channel)
+        self.timeline = timeline_pb2_grpc.TimelineServiceStub(channel)
+        self.readers = readers_pb2_grpc.ReadersServiceStub(channel)
 
 
 StartProfile = Callable[..., object]
@@ -40,7 +43,7 @@ async def running_profile(settings: Settings, *, worker: bool = False) -> AsyncI
         if worker:
             await build_worker_role(helper)
         async with trust().connect(server.ready["token_address"]) as channel:
-            yield Running(settings, channel)
+            yield Running(settings, channel, server.ready["address"])
     finally:
         for role in (helper, server):
             role.stopping.set()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from services.runtime.errors import SettingError
-from services.runtime.retention import RETENTION_CLASSES, read_retention
+from services.runtime.retention import RETENTION_CLASSES, read_event_retention, read_retention
 from services.vocabulary.values import DAY
 
 RULES = Path(__file__).parents[3] / "rules"
@@ -47,3 +47,35 @@ def test_all_mistakes_are_named_at_once(tmp_path):
     with pytest.raises(SettingError) as caught:
         read_retention(written(tmp_path, "retention:\n  messages: 3d\n  decisions: 4d"))
     assert len(caught.value.message.splitlines()) == 2
+
+
+TYPES = ("usage.data_used", "usage.voice_used", "topup.received")
+
+
+def test_types_of_events_have_shorter_periods_of_their_own_the_narrower_name_counts(tmp_path):
+    text = "retention:\n  events: 400d\n  events_by_type: {usage.*: 90d, usage.voice_used: 60d}"
+    rules = written(tmp_path, text)
+    assert read_retention(rules) == {"events": 400 * DAY}
+    assert read_event_retention(rules, TYPES) == {"usage.data_used": 90 * DAY, "usage.voice_used": 60 * DAY}
+    assert read_event_retention(RULES, TYPES) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{usage.*: 20d}", "events_by_type.usage.\\* is 20d: .* write 35d"),
+        (
+            "{usage.*: 500d}",
+            "usage.\\* is longer than retention.events, which takes all away; write 400d or less",
+        ),
+        (
+            "{usage.data_use: 90d}",
+            "usage.data_use is no event type of the catalogue; did you mean usage.data_",
+        ),
+        ("[usage.data_used]", "events_by_type must be a mapping"),
+    ],
+)
+def test_a_mistake_in_the_periods_of_types_is_named(tmp_path, text, said):
+    rules = written(tmp_path, f"retention:\n  events: 400d\n  events_by_type: {text}")
+    with pytest.raises(SettingError, match=said):
+        read_event_retention(rules, TYPES)

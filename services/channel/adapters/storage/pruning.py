@@ -7,6 +7,7 @@ from typing import Any
 from services.channel.domain.caps import longest_window
 from services.channel.domain.mail_reports import SOFT_WINDOW
 from services.channel.domain.policies import Policies
+from services.runtime.access_log import ACCESS_LOG
 from services.runtime.database import Transaction
 from services.runtime.prune import DEAD_LETTERS, ByPages, Cut, Prunable, Step
 
@@ -173,5 +174,6 @@ def prunables(policies: Callable[[], Policies]) -> list[Prunable]:
             ),
             ByPages("receipts", "mail_report", "time_micros < %(before)s", least=lambda: SOFT_WINDOW),
         ),
+        ACCESS_LOG,
         DEAD_LETTERS,
     ]

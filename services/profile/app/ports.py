@@ -12,7 +12,7 @@ from services.profile.domain.events import CheckedEvent
 from services.profile.domain.identities import Owner
 from services.profile.domain.ledger import Entry, Head, Line
 from services.profile.domain.things import ThingState
-from services.profile.domain.timeline import Entry, Kinds, Wanted
+from services.profile.domain.timeline import Happening, Kinds, Wanted
 from services.vocabulary.identities import Identity
 
 ThingKey = tuple[str, str]
@@ -199,7 +199,7 @@ class Work(ConsentLedger, Protocol):
 
     async def timeline(
         self, customers: Sequence[int], wanted: Wanted, kinds: Kinds, limit: int
-    ) -> list[Entry]:
+    ) -> list[Happening]:
         """The next entries of these customers' history in the order asked for, at most so many."""
         ...
 

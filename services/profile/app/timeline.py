@@ -8,7 +8,7 @@ from typing import Any
 from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
 from services.profile.domain.customer import Customer
-from services.profile.domain.timeline import Entry, Kind, Kinds, Wanted, persons_data, sentence
+from services.profile.domain.timeline import Happening, Kind, Kinds, Wanted, persons_data, sentence
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.words import Purpose
 
@@ -17,7 +17,7 @@ from services.vocabulary.words import Purpose
 class Told:
     """An entry as it is told; `data` empty and `withheld`: the customer does not agree to such use."""
 
-    entry: Entry
+    entry: Happening
     text: str
     data: bytes
     withheld: bool
@@ -69,7 +69,7 @@ class Timelines:
         ]
         return page
 
-    def _told(self, entry: Entry, customer: Customer, *, for_person: bool, now_micros: int) -> Told:
+    def _told(self, entry: Happening, customer: Customer, *, for_person: bool, now_micros: int) -> Told:
         data: dict[str, Any] = json.loads(entry.data)
         text = sentence(entry, data, for_person=for_person)
         known = self._catalogue.events.get(entry.type)

@@ -52,7 +52,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Happening:
     """One thing that happened. `data` is its JSON object; `accepted_micros` 0: not known any more."""
 
     place: Place
@@ -149,7 +149,7 @@ _WHY: Final[Mapping[str, str]] = {
 _PERSONS_FIELDS: Final = ("channel", "category")
 
 
-def sentence(entry: Entry, data: Mapping[str, Any], *, for_person: bool) -> str:
+def sentence(entry: Happening, data: Mapping[str, Any], *, for_person: bool) -> str:
     """What happened, in one sentence without values of its fields that a caller made up."""
     words = entry.type.replace(".", " ").replace("_", " ").capitalize()
     match entry.kind:
@@ -184,7 +184,7 @@ def _by(data: Mapping[str, Any]) -> str:
     return f" by {data['channel']}" if data.get("channel") else ""
 
 
-def persons_data(entry: Entry, data: Mapping[str, Any]) -> Mapping[str, Any]:
+def persons_data(entry: Happening, data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The fields that a person's view tells: of what we said, where and what for; of the rest all."""
     if entry.kind in {Kind.MESSAGE, Kind.REFUSAL}:
         return {name: data[name] for name in _PERSONS_FIELDS if name in data}

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from services.profile.adapters.rows.base import Rows
 from services.profile.domain.customer import CONSENT_CHANGED
-from services.profile.domain.timeline import Entry, Kind, Kinds, Place, Wanted
+from services.profile.domain.timeline import Happening, Kind, Kinds, Place, Wanted
 from services.vocabulary.values import format_time
 
 _PLACE = "(time_micros, kind, customer, number)"
@@ -51,9 +51,9 @@ class TimelineRows(Rows):
 
     async def timeline(
         self, customers: Sequence[int], wanted: Wanted, kinds: Kinds, limit: int
-    ) -> list[Entry]:
+    ) -> list[Happening]:
         """The next entries in the order asked for, at most so many."""
-        found: list[Entry] = []
+        found: list[Happening] = []
         params = _params(customers, wanted, kinds, limit)
         if wanted.kinds - {Kind.CONSENT}:
             rows = await self.transaction.rows(_EVENTS + _part(wanted), params)
@@ -116,9 +116,9 @@ def _event_entry(
     accepted: int,
     hops: int,
     history: bool,  # noqa: FBT001 - a column
-) -> Entry:
+) -> Happening:
     place = Place(time, kind, customer, number)
-    return Entry(place, event_type, source, event_id, line, bytes(data), accepted, hops, history)
+    return Happening(place, event_type, source, event_id, line, bytes(data), accepted, hops, history)
 
 
 def _consent_entry(
@@ -136,7 +136,7 @@ def _consent_entry(
     source: str,
     event_id: str,
     recorded: int,
-) -> Entry:
+) -> Happening:
     said = {
         "purpose": purpose,
         "channel": channel,
@@ -147,4 +147,6 @@ def _consent_entry(
         "expiry_time": format_time(expiry) if expiry else "",
     }
     data = json.dumps({name: value for name, value in said.items() if value}).encode()
-    return Entry(Place(time, kind, customer, number), CONSENT_CHANGED, source, event_id, "", data, recorded)
+    return Happening(
+        Place(time, kind, customer, number), CONSENT_CHANGED, source, event_id, "", data, recorded
+    )

@@ -5,6 +5,7 @@ from services.profile.adapters.pruning import DormantActivity, EventsByType
 from services.profile.domain.activity import MICROS_PER_DAY as DAY
 from services.runtime.clock import EventClock
 from services.runtime.prune import Pruner
+from tests.fakes.keys import sealer
 from tests.integration.profile.test_store import CATALOGUE, NOW, Profile, profile  # noqa: F401 - fixture
 
 
@@ -61,7 +62,7 @@ async def test_what_a_dormant_customer_did_is_folded_and_goes_as_if_events_still
         ("b", "balance.changed", 5, {"balance": MONEY["amount"]}),
     )
     clock = EventClock(NOW)
-    dormant = DormantActivity(clock, Types(CATALOGUE))
+    dormant = DormantActivity(clock, Types(CATALOGUE, sealer()))
     pruner = Pruner(profile.database, clock, [dormant], lambda: {dormant.name: dormant.shortest()})
     (seen,) = await pruner.preview()
     (gone,), _ = await pruner.prune()

@@ -18,6 +18,7 @@ from services.runtime.client import connect
 from services.runtime.database import Database
 from services.runtime.outbox import Outbox
 from services.vocabulary.catalogue import load_catalogue
+from tests.fakes.keys import sealer
 from tests.fakes.trust import trust
 from tests.integration.profile.asking import ANNA, NOON, at, event, ingest, stamp, traits
 from tests.integration.profile.conftest import RULES, running_profile
@@ -32,7 +33,7 @@ KIND = timeline_pb2.TimelineKind
 async def said(profile, customer: int, *own: tuple[str, dict, float]) -> None:
     """Events of our own, as a worker takes them: type, fields, hours after noon."""
     database = Database(profile.settings.database_url, pool_size=1)
-    types = Types(CATALOGUE)
+    types = Types(CATALOGUE, sealer())
     packer = SnapshotPacker(types)
     store = PostgresStore(database, Outbox(database, partitions=4), types, partitions=4)
     checker = EventChecker(CATALOGUE, orjson.loads, orjson.dumps, wall=False)

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("services.cli.stack.status:status", "Show what runs, and how much is on its way."),
     "demo": ("services.cli.demo.command:demo", "Run a small town through it, explain, draw, reconcile."),
     "ingest": ("services.cli.commands.ingest:ingest", "Take a file of events."),
+    "import": ("services.cli.importing.command:import_files", "Take files of other systems, in bulk."),
     "profile": ("services.cli.commands.customers:profile", "Look at customers."),
     "consent": ("services.cli.commands.customers:consent", "Record what customers agree to."),
     "rules": ("services.cli.commands.rules:rules", "Check, test and activate rule sets."),

@@ -214,8 +214,9 @@ def read_yaml(path: Path, shown: str, mistakes: Mistakes) -> Section | None:
             shown, mark.line + 1 if mark is not None else 1, f"is no YAML: {error.problem or error.context}"
         )
         return None
-    except (YAMLError, UnicodeDecodeError) as error:
-        mistakes.add(shown, 1, f"is no YAML: {type(error).__name__}", "save it as UTF-8 text")
+    except (YAMLError, ValueError) as error:  # bytes that are no text, or a day that does not exist
+        suggestion = "save it as UTF-8 text, and put quotes around what looks like a day and is none"
+        mistakes.add(shown, 1, f"is no YAML: {type(error).__name__}", suggestion)
         return None
     if content is None:
         content = CommentedMap()

@@ -15,8 +15,10 @@ from rapport.channel.v1.templates_pb2_grpc import TemplateServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
+from rapport.operations.v1.readers_pb2_grpc import ReadersServiceStub
 from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
+from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
 
 from services.cli.stack.state import Stack, find_stack
 from services.cli.stack.trust import caller
@@ -32,8 +34,10 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
+    from rapport.operations.v1.readers_pb2_grpc import ReadersServiceAsyncStub
     from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceAsyncStub
     from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
+    from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceAsyncStub
 
 SERVICES = ("profile", "decision", "channel")
 
@@ -51,6 +55,9 @@ class Connections:
     """By service: profile, decision, channel."""
     recovery: dict[str, "RecoveryServiceAsyncStub"]
     """The same."""
+    readers: dict[str, "ReadersServiceAsyncStub"]
+    """The same."""
+    timeline: "TimelineServiceAsyncStub"
     quarantine: "QuarantineServiceAsyncStub"
     controls: "ControlServiceAsyncStub"
     reconciliation: "ReconciliationServiceAsyncStub"
@@ -82,6 +89,11 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
                 name: RecoveryServiceStub(grpc_channel)
                 for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
             },
+            readers={
+                name: ReadersServiceStub(grpc_channel)
+                for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
+            },
+            timeline=TimelineServiceStub(profile),
             quarantine=QuarantineServiceStub(channel),
             controls=ControlServiceStub(channel),
             reconciliation=ReconciliationServiceStub(channel),

@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ingest": ("services.cli.commands.ingest:ingest", "Take a file of events."),
     "import": ("services.cli.importing.command:import_files", "Take files of other systems, in bulk."),
     "profile": ("services.cli.commands.customers:profile", "Look at customers."),
+    "timeline": ("services.cli.commands.timeline:timeline", "See what happened to one customer."),
+    "privacy": ("services.cli.commands.privacy:privacy", "See to people's rights over what is kept."),
     "consent": ("services.cli.commands.customers:consent", "Record what customers agree to."),
     "rules": ("services.cli.commands.rules:rules", "Check, test and activate rule sets."),
     "ask": ("services.cli.commands.ask:ask", "Ask what is best for one customer now."),

@@ -9,7 +9,15 @@ import click
 from rapport.profile.v1 import profile_pb2
 from rapport.types.v1 import stream_pb2
 
-from services.cli.commands.support import folder_option, iso, json_option, print_json, print_table, runs
+from services.cli.commands.support import (
+    folder_option,
+    iso,
+    json_option,
+    print_json,
+    print_table,
+    reason_option,
+    runs,
+)
 from services.cli.connections import connected
 from services.vocabulary import wire
 from services.vocabulary.values import to_json
@@ -23,13 +31,17 @@ def profile() -> None:
 
 @profile.command("show")
 @click.argument("subject", metavar="ID")
+@reason_option
 @json_option
 @folder_option
 @runs
-async def show(subject: str, folder: Path, *, as_json: bool) -> None:
+async def show(subject: str, reason: str, folder: Path, *, as_json: bool) -> None:
     """Show one customer. ID is any identity, such as msisdn:+33612345678 or crm:42, or customer:7."""
     async with connected(folder) as connections:
-        answer = await connections.profile.GetProfile(profile_pb2.GetProfileRequest(subject=subject))
+        answer = await connections.profile.GetProfile(
+            profile_pb2.GetProfileRequest(subject=subject),
+            metadata=[("rapport-reason", reason)] if reason else None,
+        )
     found = answer.profile
     if as_json:
         print_json(_profile_json(found))

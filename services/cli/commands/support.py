@@ -29,6 +29,9 @@ folder_option = click.option(
     help="The folder given to `rapport up`.  [default: var in the checkout]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+reason_option = click.option(
+    "--reason", default="", help="What you look for, for the access log: a case's number, no personal data."
+)
 limit_option = click.option(
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="At most this many."
 )

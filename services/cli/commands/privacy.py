@@ -1,0 +1,86 @@
+"""`rapport privacy`: what people may ask of us about what we keep of them."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rapport.operations.v1 import readers_pb2
+from rapport.profile.v1 import profile_pb2
+
+from services.cli.commands.support import (
+    folder_option,
+    iso,
+    json_option,
+    limit_option,
+    print_json,
+    print_table,
+    runs,
+)
+from services.cli.connections import SERVICES, connected
+
+_PAGE = 1_000
+
+
+@click.group()
+def privacy() -> None:
+    """See to people's rights over what is kept of them."""
+
+
+@privacy.command("readers")
+@click.argument("subject", metavar="ID")
+@limit_option
+@json_option
+@folder_option
+@runs
+async def readers(subject: str, limit: int, folder: Path, *, as_json: bool) -> None:
+    """List who looked at a customer, newest first, of all services; our own services are left out."""
+    found: list[dict[str, Any]] = []
+    async with connected(folder) as connections:
+        request = profile_pb2.BatchResolveIdentitiesRequest(subjects=[subject])
+        (owner,) = (await connections.profile.BatchResolveIdentities(request)).results
+        customers = [owner.customer, *owner.merged_customers] if owner.customer else []
+        for name in SERVICES if customers else ():
+            found += await _of(connections.readers[name], name, customers, limit)
+    found.sort(key=lambda entry: entry["time"] or "", reverse=True)
+    if as_json:
+        for entry in found[:limit]:
+            print_json(entry)
+        return
+    print_table(
+        ("time", "who", "what", "service", "customer", "for"),
+        [
+            (
+                entry["time"],
+                entry["caller"],
+                entry["method"].rpartition("/")[2],
+                entry["service"],
+                entry["customer"],
+                entry["reason"],
+            )
+            for entry in found[:limit]
+        ],
+        empty="nobody is known under this subject" if not customers else "nobody looked",
+    )
+
+
+async def _of(stub: Any, service: str, customers: list[int], limit: int) -> list[dict[str, Any]]:
+    """What one service has on record, at most so much."""
+    found: list[dict[str, Any]] = []
+    request = readers_pb2.ListReadersRequest(customers=customers)
+    while True:
+        request.page_size = min(_PAGE, limit - len(found))
+        answer = await stub.ListReaders(request)
+        found += [
+            {
+                "time": iso(entry.time),
+                "caller": entry.caller,
+                "method": entry.method,
+                "service": service,
+                "customer": entry.customer,
+                "reason": entry.reason,
+            }
+            for entry in answer.entries
+        ]
+        request.page_token = answer.next_page_token
+        if not request.page_token or len(found) >= limit:
+            return found

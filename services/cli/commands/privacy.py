@@ -13,7 +13,6 @@ from services.cli.commands.support import (
     json_option,
     limit_option,
     print_json,
-    print_table,
     runs,
 )
 from services.cli.connections import SERVICES, connected
@@ -46,21 +45,12 @@ async def readers(subject: str, limit: int, folder: Path, *, as_json: bool) -> N
         for entry in found[:limit]:
             print_json(entry)
         return
-    print_table(
-        ("time", "who", "what", "service", "customer", "for"),
-        [
-            (
-                entry["time"],
-                entry["caller"],
-                entry["method"].rpartition("/")[2],
-                entry["service"],
-                entry["customer"],
-                entry["reason"],
-            )
-            for entry in found[:limit]
-        ],
-        empty="nobody is known under this subject" if not customers else "nobody looked",
-    )
+    for entry in found[:limit]:
+        told = f" for {entry['reason']}" if entry["reason"] else ""
+        method = entry["method"].rpartition("/")[2]
+        click.echo(f"{entry['time']} {entry['caller']} {method} customer {entry['customer']}{told}")
+    if not found:
+        click.echo("nobody looked" if customers else "nobody is known under this subject")
 
 
 async def _of(stub: Any, service: str, customers: list[int], limit: int) -> list[dict[str, Any]]:

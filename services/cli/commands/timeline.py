@@ -19,7 +19,6 @@ from services.cli.commands.support import (
     json_option,
     limit_option,
     print_json,
-    print_table,
     reason_option,
     runs,
 )
@@ -36,6 +35,8 @@ _KINDS: Final = {
 DECISION: Final = "decision"
 _DECISION_RANK: Final = 7
 """Where decisions stand among what happened at one time: behind everything that the profile tells."""
+_WITH_FIELDS: Final = {"event", "consent", "identity"}
+"""What is shown to people with its fields; of the others the text says what matters."""
 _PAGE: Final = 500
 _Place = tuple[int, int, int, int]
 
@@ -111,20 +112,15 @@ def _print(entries: Sequence[dict[str, Any]], *, as_json: bool) -> None:
         for entry in entries:
             print_json(entry)
         return
-    print_table(
-        ("time", "kind", "what", "told by", "data"),
-        [
-            (
-                entry["time"],
-                entry["kind"],
-                entry["text"],
-                entry["source"],
-                "withheld" if entry["withheld"] else orjson.dumps(entry["data"]).decode(),
-            )
-            for entry in entries
-        ],
-        empty="nothing happened",
-    )
+    for entry in entries:
+        where = f", line {entry['line']}" if entry["line"] else ""
+        click.echo(f"{entry['time']} {entry['kind']:<8} {entry['text']} ({entry['source']}{where})")
+        if entry["withheld"]:
+            click.echo("    withheld: the customer does not agree to its use")
+        elif entry["kind"] in _WITH_FIELDS and entry["data"]:
+            click.echo(f"    {orjson.dumps(entry['data']).decode()}")
+    if not entries:
+        click.echo("nothing happened")
 
 
 async def _entries(

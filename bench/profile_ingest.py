@@ -60,9 +60,9 @@ def raw_events(
     return events
 
 
-def server_cpu_seconds(folder: Path) -> float:
-    """Processor of the database's backends and helpers together (Linux)."""
-    postmaster = (folder / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0]
+def server_cpu_seconds(cluster: Path) -> float:
+    """Processor of the database's backends and helpers together, those that have ended included (Linux)."""
+    postmaster = (cluster / "postmaster.pid").read_text().split()[0]
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -71,6 +71,8 @@ def server_cpu_seconds(folder: Path) -> float:
             continue
         if fields[1] == postmaster:
             ticks += int(fields[11]) + int(fields[12])
+        elif stat.parent.name == postmaster:
+            ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -124,11 +126,11 @@ async def main(profiles: int, activity_bytes: int, count: int) -> None:
         async with database.transaction() as tx:
             before = await tx.row("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
         raws = raw_events(count, profiles, random_, number, START)
-        server_before = server_cpu_seconds(folder)
+        server_before = server_cpu_seconds(server.cluster)
         began, processor = time.perf_counter(), time.process_time()
         await feed(raws)
         took, used = time.perf_counter() - began, time.process_time() - processor
-        server_used = server_cpu_seconds(folder) - server_before
+        server_used = server_cpu_seconds(server.cluster) - server_before
         async with database.transaction() as tx:
             after = await tx.row("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
             sizes = await tx.row("SELECT avg(length(payload))::float8, count(*) FROM outbox")

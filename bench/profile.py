@@ -1,0 +1,355 @@
+"""What the profile service takes and answers a second, beside plain SQL doing the same writes and reads.
+
+Usage: python -m bench.profile [--sizes 10000,100000,1000000] [--events 30000] [--out FILE]
+
+For each number of profiles an empty database is loaded in bulk, as `rapport import` does it: a file read by
+DuckDB, mapped, checked and taken; then events come in, snapshots and consents are asked for. Each is done in
+batches of 500 by two at a time, in this process, without gRPC, next to the same done by plain SQL.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import uvloop
+
+from bench import profile_sql as sql
+from bench.measure import Measure, table, write_json
+from bench.plain_sql import bench_server
+from bench.profile_ingest import server_cpu_seconds
+from bench.traffic import MIX, event_data, msisdn
+from services.cli.importing.checking import Findings, Report, check, taken_events
+from services.cli.importing.mapping_reader import read_mapping
+from services.cli.importing.reading import opened
+from services.cli.importing.rows import RowReader
+from services.cli.stack.layout import CHECKOUT
+from services.cli.stack.postgres import PostgresServer
+from services.profile.adapters.packing import Types
+from services.profile.adapters.postgres import PostgresStore
+from services.profile.adapters.snapshots import SnapshotPacker
+from services.profile.app.intake import Intake
+from services.profile.app.questions import ContactQuestion, Questions
+from services.profile.app.take_events import ACCEPTED, EventTaker
+from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
+from services.profile.entrypoints.translation import raw_event
+from services.runtime.database import Database
+from services.runtime.keys import KEY_BYTES, Keyring, Sealer
+from services.runtime.migrations import migrate
+from services.runtime.outbox import Outbox
+from services.vocabulary.catalogue import load_catalogue
+from services.vocabulary.words import Category
+
+FOLDER = CHECKOUT / "var" / "bench" / "profile"
+START = 1_790_000_000_000_000
+MAPPING = """\
+source: crm
+subject: {msisdn: phone}
+time: {column: since, zone: Europe/Paris}
+traits:
+  {plan: plan, plan_price: {column: fee, currency: EUR}, tenure_months: months, prepaid: paid, cycle_day: d}
+"""
+_SAMPLE = (
+    "SELECT hot, record, traits::text, data, sealed FROM customer JOIN customer_record r ON r.customer = id "
+    "JOIN customer_traits t ON t.customer = id JOIN event e ON e.customer = id "
+    "JOIN identity i ON i.customer = id LIMIT 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """How long something took, in seconds of the wall, of this process and of the database's."""
+
+    count: int
+    wall: float
+    ours: float
+    database: float
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.wall
+
+    @property
+    def cpu_micros(self) -> float:
+        return (self.ours + self.database) / self.count * 1e6
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rate:,.0f}/s, processor {self.cpu_micros:.0f} µs each "
+            f"({self.ours / self.count * 1e6:.0f} client, {self.database / self.count * 1e6:.0f} PostgreSQL)"
+        )
+
+
+class Bed:
+    """The service's parts over one database."""
+
+    def __init__(self, server: PostgresServer, name: str, folder: Path) -> None:
+        with server.connect() as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        self.server, self.name, self.folder = server, name, folder
+        url = server.url(name, password_file=server.password_file)
+        migrate(url, CHECKOUT / "services/profile/migrations")
+        self.catalogue = load_catalogue(CHECKOUT / "rules")
+        self.sealer = Sealer.with_key(Keyring.make(), secrets.token_bytes(KEY_BYTES))
+        types = Types(self.catalogue, self.sealer)
+        self.database = Database(url, pool_size=4)
+        packer = SnapshotPacker(types)
+        self.store = PostgresStore(self.database, Outbox(self.database), types)
+        self.checker = EventChecker(self.catalogue, orjson.loads, orjson.dumps, wall=False)
+        self.questions = Questions(self.catalogue, packer)
+        self.intake = Intake(
+            self.store, EventTaker(self.catalogue, packer), lambda: START, _fails, lanes=sql.LANES
+        )
+
+    async def close(self) -> None:
+        await self.database.close()
+        with self.server.connect() as connection:
+            connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)".encode())
+
+    @contextmanager
+    def timed(self, count: int) -> Iterator[list[Took]]:
+        found: list[Took] = []
+        database, ours, wall = (
+            server_cpu_seconds(self.server.cluster),
+            time.process_time(),
+            time.perf_counter(),
+        )
+        yield found
+        wall, ours = time.perf_counter() - wall, time.process_time() - ours
+        found.append(Took(count, wall, ours, server_cpu_seconds(self.server.cluster) - database))
+
+    async def in_lanes(self, batches: Sequence[Any], work: Callable[[Any], Awaitable[None]]) -> None:
+        waiting = list(reversed(batches))
+
+        async def lane() -> None:
+            while waiting:
+                await work(waiting.pop())
+
+        await asyncio.gather(*(lane() for _ in range(sql.LANES)))
+
+    async def empty_outbox(self) -> None:
+        async with self.database.transaction() as tx:
+            await tx.execute("TRUNCATE outbox")
+
+
+async def _fails(work: object, event: CheckedEvent, error: Exception) -> None:
+    del work, event
+    raise error
+
+
+# --- bulk -----------------------------------------------------------------------------------------------
+
+
+def make_file(folder: Path, profiles: int) -> Path:
+    """A CSV of so many customers, as another system would write it."""
+    file = folder / f"customers-{profiles}.csv"
+    plans = "['s-5gb', 'm-10gb', 'm-20gb', 'l-50gb']"
+    since = "DATE '2026-09-01' + (i % 20)::INT AS since"
+    duckdb.execute(
+        "COPY (SELECT '+336' || lpad(i::VARCHAR, 8, '0') AS phone, "
+        f"{since}, {plans}[1 + i % 4] AS plan, (9.99 + 5 * (i % 5))::DECIMAL(9, 2) AS fee, "
+        f"i % 120 AS months, i % 3 = 0 AS paid, 1 + i % 28 AS d FROM range(1, {profiles + 1}) t(i)) TO '{file}' (HEADER)"
+    )
+    return file
+
+
+async def bulk(bed: Bed, profiles: int) -> Took:
+    """Look through a file and take it, as the command does."""
+    file = make_file(bed.folder, profiles)
+    rules = bed.folder / "mapping.yaml"
+    rules.write_text(MAPPING, encoding="utf-8")
+    mapping = read_mapping(rules, bed.catalogue.default_zone).of(file)
+    assert mapping is not None
+    with bed.timed(profiles) as took, opened(file, mapping) as rows:
+        reader = RowReader(mapping, rows.columns, bed.catalogue)
+        findings = Findings(file.name)
+        check(rows, reader, findings, Report(None))
+        assert not findings.refused
+        events = taken_events(rows, reader, findings.unreadable)
+        batches = _by(
+            sql.BATCH, (bed.checker.check(raw_event(one.event), START, history=True) for one in events)
+        )
+
+        async def lane() -> None:
+            for batch in batches:
+                outcomes = await bed.intake.take(batch)
+                assert all(outcome is ACCEPTED for outcome in outcomes)
+
+        await asyncio.gather(*(lane() for _ in range(sql.LANES)))
+    file.unlink()
+    return took[0]
+
+
+def _by(size: int, items: Iterator[CheckedEvent]) -> Iterator[list[CheckedEvent]]:
+    batch: list[CheckedEvent] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def plain_bulk(bed: Bed, profiles: int) -> Took:
+    """So many more customers, each as large as one of those that are there."""
+    async with bed.database.transaction() as tx:
+        sample = await tx.row(_SAMPLE)
+    assert sample is not None
+    row = dict(zip(("hot", "record", "traits", "data", "sealed"), sample, strict=True))
+    numbers = [list(range(sql.BATCH)) for _ in range(profiles // sql.BATCH)]
+    with bed.timed(len(numbers) * sql.BATCH) as took:
+        await asyncio.to_thread(sql.in_lanes, bed.server, bed.name, numbers, sql.bulk(row, START))
+    return took[0]
+
+
+# --- events, snapshots, consents --------------------------------------------------------------------------
+
+
+async def ingest(bed: Bed, profiles: int, count: int) -> Took:
+    """Events of the benchmark's mix, one in ten of a type that travels with a snapshot."""
+    draw = random.Random(profiles)
+    name = os.urandom(4).hex()
+    raws: list[RawEvent] = []
+    for number in range(count // sql.BATCH * sql.BATCH):
+        kind = MIX[number % len(MIX)]
+        subject = f"msisdn:{msisdn(draw.randrange(1, profiles + 1))}"
+        data = event_data(kind, f"{name}-{number}", draw, "2026-10")
+        raws.append(RawEvent(f"{name}-{number}", "bench", kind, START + number, subject, data))
+    batches = [raws[at : at + sql.BATCH] for at in range(0, len(raws), sql.BATCH)]
+
+    async def work(batch: list[RawEvent]) -> None:
+        await bed.intake.take([bed.checker.check(raw, START) for raw in batch])
+
+    with bed.timed(len(raws)) as took:
+        await bed.in_lanes(batches, work)
+    return took[0]
+
+
+async def snapshots(bed: Bed, places: Sequence[Sequence[int]]) -> Took:
+    async def work(batch: Sequence[int]) -> None:
+        async with bed.store.work() as work:
+            subjects = [f"msisdn:{msisdn(place + 1)}" for place in batch]
+            found = await bed.questions.snapshots(work, subjects, START)
+        assert all(isinstance(one, bytes) for one in found)
+
+    with bed.timed(len(places) * sql.BATCH) as took:
+        await bed.in_lanes(places, work)
+    return took[0]
+
+
+async def consents(bed: Bed, ids: Sequence[int], places: Sequence[Sequence[int]]) -> Took:
+    async def work(batch: Sequence[int]) -> None:
+        async with bed.store.work() as work:
+            asked = [ContactQuestion(ids[place], Category.SALES) for place in batch]
+            found = await bed.questions.contacts(work, asked, START)
+        assert all(one.known for one in found)
+
+    with bed.timed(len(places) * sql.BATCH) as took:
+        await bed.in_lanes(places, work)
+    return took[0]
+
+
+async def measure(server: PostgresServer, folder: Path, profiles: int, count: int) -> list[Measure]:
+    """All figures at one number of profiles, each beside its reference on the same tables."""
+    bed = Bed(server, f"bench_{profiles}", folder)
+    found: list[Measure] = []
+    load = os.getloadavg()[0]
+
+    def tell(name: str, unit: str, ours: Took, plain: Took) -> None:
+        found.append(Measure(name, ours.rate, unit, "plain SQL", plain.rate))
+        found.append(Measure(f"{name}.cpu_micros", ours.cpu_micros, "µs", "plain SQL", plain.cpu_micros))
+        print(f"{name} (load {load:.1f})\n  rapport   {ours}\n  plain SQL {plain}", flush=True)
+
+    try:
+        async with bed.store.work() as work:
+            await work.set_listened(frozenset({"payment.received"}))
+        loaded = await bulk(bed, profiles)
+        await bed.empty_outbox()
+        with sql.connect(server, bed.name) as connection:
+            for name in ("customer", "customer_record", "identity", "customer_traits", "event", "event_key"):
+                connection.execute(f"VACUUM (ANALYZE) {name}".encode())
+            connection.execute("CHECKPOINT")
+        lookups = [bed.sealer.lookup(f"msisdn:{msisdn(number)}") for number in range(1, profiles + 1)]
+        async with bed.database.transaction() as tx:
+            ids = [row[0] for row in await tx.rows("SELECT id FROM customer ORDER BY id")]
+        places = partial(sql.places, count, profiles)
+
+        async def plain(seed: int, work: Any) -> Took:
+            batches = places(seed)
+            with bed.timed(len(batches) * sql.BATCH) as took:
+                await asyncio.to_thread(sql.in_lanes, server, bed.name, batches, work)
+            return took[0]
+
+        data = b'{"mb":120.5,"country":"FR","cycle":"2026-10"}'
+        await ingest(bed, profiles, count // 10)
+        ours = await ingest(bed, profiles, count)
+        await bed.empty_outbox()
+        tell(
+            f"profile.ingest_events_per_s.{profiles}",
+            "events/s",
+            ours,
+            await plain(1, sql.ingest(lookups, data, START)),
+        )
+        await bed.empty_outbox()
+        tell(
+            f"profile.snapshots_per_s.{profiles}",
+            "snapshots/s",
+            await snapshots(bed, places(2)),
+            await plain(2, sql.snapshots(lookups)),
+        )
+        tell(
+            f"profile.consent_checks_per_s.{profiles}",
+            "checks/s",
+            await consents(bed, ids, places(3)),
+            await plain(3, sql.consents(ids)),
+        )
+        reference = await plain_bulk(bed, min(profiles, 100_000))
+        tell(f"profile.bulk_rows_per_s.{profiles}", "rows/s", loaded, reference)
+        print(f"  {profiles:,} profiles loaded in {loaded.wall:.1f} s", flush=True)
+    finally:
+        await bed.close()
+    return found
+
+
+async def main(sizes: Sequence[int], count: int, out: Path) -> None:
+    found: list[Measure] = []
+    with tempfile.TemporaryDirectory(prefix="rapport-bench-") as folder, bench_server(FOLDER) as server:
+        for profiles in sizes:
+            found += await measure(server, Path(folder), profiles, count)
+    largest = next(m for m in found if m.name == f"profile.bulk_rows_per_s.{max(sizes)}")
+    found.append(
+        Measure(
+            "profile.bulk_rows_per_s", largest.value, largest.unit, largest.reference, largest.reference_value
+        )
+    )
+    costs = {
+        m.name.split(".")[-2]: m.value for m in found if "ingest" in m.name and m.name.endswith("cpu_micros")
+    }
+    if len(sizes) > 1:
+        first, last = str(min(sizes)), str(max(sizes))
+        found.append(Measure("profile.cost_growth", costs[last] / costs[first], f"× from {first} to {last}"))
+    write_json(found, out)
+    print(table(found))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="10000,100000,1000000")
+    parser.add_argument("--events", type=int, default=30_000, help="events, and questions, of each measure")
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "var" / "bench" / "profile.json")
+    told = parser.parse_args()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    uvloop.run(main([int(size) for size in told.sizes.split(",")], told.events, told.out))

@@ -160,7 +160,8 @@ def make_file(folder: Path, profiles: int) -> Path:
     duckdb.execute(
         "COPY (SELECT '+336' || lpad(i::VARCHAR, 8, '0') AS phone, "
         f"{since}, {plans}[1 + i % 4] AS plan, (9.99 + 5 * (i % 5))::DECIMAL(9, 2) AS fee, "
-        f"i % 120 AS months, i % 3 = 0 AS paid, 1 + i % 28 AS d FROM range(1, {profiles + 1}) t(i)) TO '{file}' (HEADER)"
+        "i % 120 AS months, i % 3 = 0 AS paid, 1 + i % 28 AS d "
+        f"FROM range(1, {profiles + 1}) t(i)) TO '{file}' (HEADER)"
     )
     return file
 

@@ -17,6 +17,7 @@ from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
 from rapport.operations.v1.readers_pb2_grpc import ReadersServiceStub
 from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceStub
+from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
     from rapport.operations.v1.readers_pb2_grpc import ReadersServiceAsyncStub
     from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceAsyncStub
+    from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceAsyncStub
     from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
     from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceAsyncStub
 
@@ -63,6 +65,7 @@ class Connections:
     reconciliation: "ReconciliationServiceAsyncStub"
     suppressions: "SuppressionServiceAsyncStub"
     templates: "TemplateServiceAsyncStub"
+    corrections: "CorrectionServiceAsyncStub"
 
 
 @asynccontextmanager
@@ -99,4 +102,5 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
             reconciliation=ReconciliationServiceStub(channel),
             suppressions=SuppressionServiceStub(channel),
             templates=TemplateServiceStub(channel),
+            corrections=CorrectionServiceStub(profile),
         )

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("services.cli.demo.command:demo", "Run a small town through it, explain, draw, reconcile."),
     "ingest": ("services.cli.commands.ingest:ingest", "Take a file of events."),
     "import": ("services.cli.importing.command:import_files", "Take files of other systems, in bulk."),
+    "retract": ("services.cli.importing.retracting:retract", "Take back an event taken by mistake."),
     "profile": ("services.cli.commands.customers:profile", "Look at customers."),
     "timeline": ("services.cli.commands.timeline:timeline", "See what happened to one customer."),
     "privacy": ("services.cli.commands.privacy:privacy", "See to people's rights over what is kept."),

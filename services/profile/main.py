@@ -17,6 +17,7 @@ from services.profile.adapters.pruning import DormantActivity, Events, EventsByT
 from services.profile.adapters.replay import EventsReplay
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
+from services.profile.app.corrections import Corrections
 from services.profile.app.intake import Intake
 from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
@@ -25,6 +26,7 @@ from services.profile.app.watching import Watching
 from services.profile.domain.events import CheckedEvent, EventChecker
 from services.profile.entrypoints.audience_servicer import AudienceServicer
 from services.profile.entrypoints.clock_keeper import ClockKeeper
+from services.profile.entrypoints.correction_servicer import CorrectionServicer
 from services.profile.entrypoints.errors import PROFILE_ERRORS
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
@@ -201,9 +203,17 @@ async def build_server_role(role: Role) -> None:
         clock=parts.clock,
     )
     readers = ReadersService(parts.database)
+    corrections = CorrectionServicer(
+        database=parts.database,
+        store=parts.store,
+        corrections=Corrections(parts.questions, parts.checker),
+        clock=parts.clock,
+        errors=PROFILE_ERRORS,
+    )
     served = [
         servicer.served(),
         audiences.served(),
+        corrections.served(),
         timelines.served(),
         operations.served(),
         readers.served(),

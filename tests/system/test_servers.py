@@ -12,6 +12,7 @@ from grpc_status.rpc_status import from_call
 SERVICES = {
     "profile": [
         "rapport.profile.v1.AudienceService",
+        "rapport.profile.v1.CorrectionService",
         "rapport.profile.v1.ProfileService",
         "rapport.profile.v1.TimelineService",
     ],

@@ -96,6 +96,12 @@ class Kept:
     def replace(self, activity: TypeActivity) -> None:
         """Put opened activity in the place of what was kept of its type."""
         item = self.items.get(activity.type)
+        if item is not None and not activity.times and not activity.days:
+            self._hot.activity.remove(item)
+            del self.items[activity.type]
+            self._messages.pop(activity.type, None)
+            self._changed.discard(activity.type)
+            return
         if item is None:
             item = self._items[activity.type] = self._hot.activity.add(type=activity.type)  # type: ignore[index]
         item.activity = pack_activity(activity)

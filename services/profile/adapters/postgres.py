@@ -13,6 +13,7 @@ from services.profile.adapters.rows.customers import CustomerRows
 from services.profile.adapters.rows.identities import IdentityRows
 from services.profile.adapters.rows.kept import KeptRows
 from services.profile.adapters.rows.listened import GATHERING_CHANNEL, ListenedRows
+from services.profile.adapters.rows.retracted import RetractedRows
 from services.profile.adapters.rows.things import ThingRows
 from services.profile.adapters.rows.timeline import TimelineRows
 from services.profile.app.ports import ContentionError
@@ -29,7 +30,9 @@ def _without_key(part: bytes) -> bytes:
     return sha256(part).digest()
 
 
-class PostgresWork(ListenedRows, IdentityRows, CustomerRows, ThingRows, KeptRows, TimelineRows, AccessRows):
+class PostgresWork(
+    RetractedRows, ListenedRows, IdentityRows, CustomerRows, ThingRows, KeptRows, TimelineRows, AccessRows
+):
     """One transaction; implements the port `Work`."""
 
 

@@ -23,7 +23,7 @@ _SLICE = """
     SELECT customer, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, data
     FROM event
     WHERE accepted_micros >= %(start)s AND accepted_micros < %(end)s
-        AND type = ANY(%(types)s::text[]) AND NOT history
+        AND type = ANY(%(types)s::text[]) AND NOT history AND retracted_micros = 0
         AND (accepted_micros, customer, sequence) > (%(accepted)s, %(customer)s, %(sequence)s)
     ORDER BY accepted_micros, customer, sequence LIMIT %(limit)s
 """

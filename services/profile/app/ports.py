@@ -82,6 +82,19 @@ class TakenEvent:
     snapshot: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event as it is kept of a customer. `retracted`: it was taken back."""
+
+    customer: int
+    sequence: int
+    type: str
+    time_micros: int
+    line: str
+    data: bytes
+    retracted: bool = False
+
+
 @dataclass(slots=True)
 class Handed:
     """All that one transaction hands on, in order, and what it must keep."""
@@ -189,6 +202,14 @@ class Work(ConsentLedger, Protocol):
 
     async def keep(self, handed: Handed) -> None:
         """Write events and ledger, and hand the events on."""
+        ...
+
+    async def kept_event(self, customer: int, source: str, event_id: str) -> KeptEvent | None:
+        """An event of a locked customer; None: no such event is kept."""
+        ...
+
+    async def retract(self, event: KeptEvent, last_micros: int | None, now_micros: int) -> None:
+        """Mark an event as taken back; `last_micros`: its type's newest time now, 0 none, None as it was."""
         ...
 
     async def note_conflicts(

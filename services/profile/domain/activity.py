@@ -159,6 +159,39 @@ class TypeActivity:
             self._drop_days(day_of(now_micros - retention.by_day_micros))
         return (len(self.times), len(self.days)) != before
 
+    def take_back(self, time_micros: int, sequence: int, kept: Mapping[str, ColumnValue], day: int) -> bool:
+        """Take one entry out again: by its sequence, or of the sums of its day; False: it is in neither."""
+        for place in range(bisect_left(self.times, time_micros), bisect_right(self.times, time_micros)):
+            if self.sequences[place] == sequence:
+                self._drop_entry(place)
+                return True
+        at = bisect_left(self.days, day)
+        if at == len(self.days) or self.days[at] != day:
+            return False
+        self.day_counts[at] -= 1
+        for name, sums in self.day_sums.items():
+            value = kept.get(name)
+            if isinstance(value, int | float):
+                sums[at] -= value
+        if not self.day_counts[at]:
+            del self.days[at]
+            del self.day_counts[at]
+            for sums in self.day_sums.values():
+                del sums[at]
+        return True
+
+    def _drop_entry(self, place: int) -> None:
+        del self.times[place]
+        del self.sequences[place]
+        for name, column in list(self.columns.items()):
+            if isinstance(column, NumberColumn):
+                del column.values[place]
+                continue
+            del column.indexes[place]
+            column.forget_unused()
+            if not column.texts:
+                del self.columns[name]
+
     def forget_oldest(self, count: int) -> None:
         """Drop the oldest entries, and days beyond a year, to make room."""
         self._drop_entries(count)

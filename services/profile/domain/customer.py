@@ -92,6 +92,7 @@ class Customer:
     trait_changes: int = 0
     values_changed: bool = False
     zone_changed: bool = False
+    taken_back: int = 0
     record_changed: bool = False
     _traits: dict[TraitKey, Trait] | None = None
     _record: Record | None = None
@@ -165,6 +166,32 @@ class Customer:
             lambda micros: local_day(micros, self._zone_name() or catalogue.default_zone),
         )
         return self.sequence
+
+    def take_back(self, event: CheckedEvent, sequence: int, catalogue: Catalogue) -> int | None:
+        """Take an event's entry out of the activity; gives the time of the newest that is left, 0: none is.
+
+        None: the activity holds it no more, for it was too old to be kept.
+        """
+        name = event.type.name
+        activity = self.activity.get(name) or self.kept.open_activity(name)
+        day = local_day(event.time_micros, self._zone_name() or catalogue.default_zone)
+        if activity is None or not activity.take_back(event.time_micros, sequence, event.kept_fields(), day):
+            return None
+        self.activity[name] = activity
+        self.taken_back += 1
+        return activity.last_time_micros
+
+    def standing_words(self, event: CheckedEvent, catalogue: Catalogue) -> list[str]:
+        """Traits of which an event's word is still the latest of its source."""
+        return sorted(
+            {
+                update.name
+                for update in trait_updates(event, catalogue)
+                if (known := self.traits.get((update.name, update.line))) is not None
+                for word in known.words
+                if (word.source, word.time_micros) == (update.source, update.time_micros)
+            }
+        )
 
     def add_consent(self, consent: Consent) -> str:
         """Take one entry of the ledger; gives why it changed nothing now, or an empty text."""

@@ -51,6 +51,10 @@ class UnknownSubjectError(ProfileError):
     """Nobody is known under that subject."""
 
 
+class UnknownEventError(ProfileError):
+    """No such event is kept of that customer."""
+
+
 class ClockRefusedError(ProfileError):
     """Business time is the wall's and is not fed, or would go back."""
 

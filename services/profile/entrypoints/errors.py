@@ -9,6 +9,7 @@ from services.profile.domain.errors import (
     ProfileError,
     RejectedError,
     StreamGapError,
+    UnknownEventError,
     UnknownSubjectError,
 )
 from services.runtime.errors import ErrorKind, ErrorTable
@@ -18,6 +19,7 @@ PROFILE_ERRORS: ErrorTable = {
     InvalidRequestError: ErrorKind(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
     RejectedError: ErrorKind(grpc.StatusCode.INVALID_ARGUMENT, "EVENT_REJECTED"),
     UnknownSubjectError: ErrorKind(grpc.StatusCode.NOT_FOUND, "UNKNOWN_SUBJECT"),
+    UnknownEventError: ErrorKind(grpc.StatusCode.NOT_FOUND, "UNKNOWN_EVENT"),
     ClockRefusedError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "CLOCK_REFUSED"),
     ContentionError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "CONTENTION"),
     StreamGapError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "STREAM_GAP"),

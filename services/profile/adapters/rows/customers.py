@@ -53,7 +53,9 @@ class CustomerRows(Rows):
 
     async def save(self, customers: Collection[Customer], now_micros: int) -> None:
         """Write what changed: always what events change, the rest only where it did."""
-        changed = [customer for customer in customers if customer.sequence != customer.before]
+        changed = [
+            customer for customer in customers if customer.sequence != customer.before or customer.taken_back
+        ]
         if changed:
             types = self._store.types
             await self.transaction.execute(

@@ -90,7 +90,7 @@ soak: setup ## break everything at random for MINUTES from SEED on, and give an 
 ifeq ($(CASE),caps)
 	$(BIN)/python -m tests.system.soak_caps --attempts $(ATTEMPTS) --seed $(SEED)
 else ifeq ($(CASE),machines)
-	$(BIN)/python -m pytest -n 2 --timeout 0 --hypothesis-profile soak tests/behaviours/test_machine_of_caps.py tests/behaviours/test_machine_of_requests.py
+	$(BIN)/python -m pytest -n 2 --timeout 0 --hypothesis-profile soak tests/behaviours/test_machine_of_caps.py tests/behaviours/test_machine_of_requests.py tests/behaviours/test_machine_of_customers.py
 else
 	$(BIN)/python -m tests.system.soak --case $(CASE) --minutes $(MINUTES) --seed $(SEED)
 endif

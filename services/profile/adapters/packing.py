@@ -10,6 +10,7 @@ from zlib import crc32
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
+from services.profile.adapters.line_packing import pack_lines, unpack_lines
 from services.profile.domain.activity import (
     SLACK_MICROS,
     ColumnValue,
@@ -69,6 +70,11 @@ class Kept:
     def zone(self) -> str:
         """Trait `zone`; empty: none."""
         return self._hot.zone
+
+    @property
+    def household(self) -> int:
+        """The household; 0: none."""
+        return self._hot.household
 
     @property
     def places(self) -> Mapping[str, str]:
@@ -183,6 +189,9 @@ class Kept:
             consents=consents,
             preferences=dict(stored.preferences),
             merged_customers=list(stored.merged_customers),
+            lines=unpack_lines(stored.lines),
+            said_household=stored.household,
+            said_household_micros=stored.household_micros,
         )
 
 
@@ -334,6 +343,8 @@ def settled(customer: Customer, types: Types) -> Kept:
         kept.traits_packed = customer.trait_changes
     for activity in customer.activity.values():
         kept.replace(activity)
+    if customer.home_changed:
+        kept.hot.household = customer.home_id
     kept.settle()
     return kept
 
@@ -420,6 +431,9 @@ def pack_record(record: Record, now_micros: int) -> bytes:
         next_expiry_micros=record.consents.next_expiry_micros(now_micros),
         preferences=record.preferences,
         merged_customers=record.merged_customers,
+        lines=pack_lines(record.lines),
+        household=record.said_household,
+        household_micros=record.said_household_micros,
     )
     for identity, line in record.identities:
         stored.identities.add(kind=identity.kind, value=identity.value, line=line)

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.profile.adapters.packing import Types
 from services.profile.adapters.rows.access_log import AccessRows
+from services.profile.adapters.rows.accounts import AccountRows
 from services.profile.adapters.rows.customers import CustomerRows
 from services.profile.adapters.rows.identities import IdentityRows
 from services.profile.adapters.rows.kept import KeptRows
@@ -31,7 +32,15 @@ def _without_key(part: bytes) -> bytes:
 
 
 class PostgresWork(
-    RetractedRows, ListenedRows, IdentityRows, CustomerRows, ThingRows, KeptRows, TimelineRows, AccessRows
+    RetractedRows,
+    ListenedRows,
+    IdentityRows,
+    AccountRows,
+    CustomerRows,
+    ThingRows,
+    KeptRows,
+    TimelineRows,
+    AccessRows,
 ):
     """One transaction; implements the port `Work`."""
 

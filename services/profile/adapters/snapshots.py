@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
+from services.profile.adapters.account_packing import shown_household
 from services.profile.adapters.packing import Kept, Types, pack_record, put_traits, settled
 from services.profile.app.ports import TakenEvent, ThingKey
 from services.profile.domain.customer import Customer, traits_at
@@ -54,6 +55,8 @@ class SnapshotPacker:
             activity=self._activity(kept, withheld),
             things=self._things(customer, things, withheld),
         )
+        if customer.home is not None:
+            packed.household = shown_household(customer.home, self._types, withheld, time_micros)
         return b"".join(
             [packed.SerializeToString(), shown, *self._traits(customer, kept, withheld, time_micros)]
         )

@@ -5,10 +5,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from services.profile.domain.accounts import Account, Key, Subscription
 from services.profile.domain.audience import Audience, Members, Place
 from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Customer
 from services.profile.domain.events import CheckedEvent
+from services.profile.domain.households import Household
 from services.profile.domain.identities import Owner
 from services.profile.domain.ledger import Entry, Head, Line
 from services.profile.domain.things import ThingState
@@ -103,6 +105,66 @@ class Handed:
     ledger: list[LedgerEntry] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class AccountState:
+    """Accounts and subscriptions by what they are found by."""
+
+    accounts: dict[Key, Account] = field(default_factory=dict)
+    subscriptions: dict[Key, Subscription] = field(default_factory=dict)
+
+
+class Accounts(Protocol):
+    """Accounts, subscriptions and households. Lock the customers (`Work.customers`) before any of them."""
+
+    def account_key(self, number: str) -> Key:
+        """What an account, and the household that its users form, is found by."""
+        ...
+
+    def subscription_key(self, name: str) -> Key:
+        """What a subscription is found by."""
+        ...
+
+    def household_key(self, name: str) -> Key:
+        """What a household is found by that an operator names."""
+        ...
+
+    async def account_state(
+        self, accounts: Collection[str], subscriptions: Collection[str], *, lock: bool
+    ) -> AccountState:
+        """These accounts and subscriptions, with all that belong to the same accounts as those.
+
+        `lock`: rows of new ones are made, and all named are locked first; of accounts with very many
+        subscriptions only those named are read (`Account.large`).
+        """
+        ...
+
+    async def save_account_state(
+        self, accounts: Sequence[Account], subscriptions: Sequence[Subscription]
+    ) -> None:
+        """Write what changed."""
+        ...
+
+    async def owners_by_key(self, keys: Collection[Key]) -> dict[Key, int]:
+        """Whose accounts these are, as their identities say; those of nobody are left out."""
+        ...
+
+    async def homes(self, ids: Collection[int], *, lock: bool) -> dict[int, Household]:
+        """Households by id; with `lock` their rows are locked in order first."""
+        ...
+
+    async def homes_by_key(self, keys: Collection[Key]) -> dict[int, Household]:
+        """Households by id, found by their keys."""
+        ...
+
+    async def make_homes(self, keys: Collection[Key]) -> None:
+        """Make households that nobody belongs to yet of those keys that have none."""
+        ...
+
+    async def save_homes(self, homes: Sequence[Household]) -> None:
+        """Write households, new ones too."""
+        ...
+
+
 class Packer(Protocol):
     """Turns a customer into what travels. Pure: the same customer gives the same bytes."""
 
@@ -137,7 +199,7 @@ class ConsentLedger(Protocol):
         ...
 
 
-class Work(ConsentLedger, Protocol):
+class Work(ConsentLedger, Accounts, Protocol):
     """One transaction on the profile's database. Everything in it is committed together, or nothing is."""
 
     async def listened(self) -> ListenedTypes:

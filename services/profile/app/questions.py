@@ -1,9 +1,10 @@
 """Answers about customers: who, what is known, may they be contacted."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.profile.app.ports import Packer, ThingKey, Work
+from services.profile.domain.accounts import Line, line_asked
 from services.profile.domain.contacts import RecentContact, recent_contacts
 from services.profile.domain.customer import Customer, precedence_of, traits_at
 from services.profile.domain.errors import InvalidRequestError, UnknownSubjectError
@@ -28,11 +29,15 @@ class ContactQuestion:
     customer: int
     category: Category
     line: str = ""
+    to_payer: bool = False
 
 
 @dataclass(slots=True)
 class ContactAnswer:
-    """What a sender must know; of an unknown customer nothing, and nothing is allowed."""
+    """What a sender must know; of an unknown customer nothing, and nothing is allowed.
+
+    `recipient` is whom all of it is about: the customer, or who pays for the customer's line.
+    """
 
     customer: int
     known: bool = False
@@ -45,6 +50,8 @@ class ContactAnswer:
     shown_traits: dict[str, str] = field(default_factory=dict)
     merged_customers: Sequence[int] = ()
     recent_contacts: Sequence[RecentContact] = ()
+    recipient: int = 0
+    household: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +227,10 @@ class Questions:
     ) -> list[ContactAnswer]:
         """An answer per question, in order."""
         customers = await work.read_customers({question.customer for question in questions})
+        payers = await self._payers(work, questions, customers, now_micros)
+        strangers = {payer for payer in payers.values() if payer} - customers.keys()
+        if strangers:
+            customers |= await work.read_customers(strangers)
         merged = {other for one in customers.values() for other in one.record.merged_customers}
         others = await work.read_customers(merged - customers.keys()) if merged - customers.keys() else {}
         recent = {
@@ -228,16 +239,42 @@ class Questions:
         }
         places = await self._places(work, customers.values(), now_micros)
         answers: list[ContactAnswer] = []
-        for question in questions:
-            customer = customers.get(question.customer)
-            if customer is None:
-                answers.append(ContactAnswer(question.customer))
+        for place, question in enumerate(questions):
+            recipient = payers.get(place, question.customer)
+            customer = customers.get(recipient)
+            if customer is None or question.customer not in customers:
+                answers.append(ContactAnswer(question.customer, recipient=recipient))
                 continue
-            answer = self._contact(customer, question, places, now_micros)
+            line = question.line if recipient == question.customer else ""
+            answer = self._contact(customer, replace(question, line=line), places, now_micros)
+            answer.customer = question.customer
             ids = (customer.id, *answer.merged_customers)
             answer.recent_contacts = [contact for number in ids for contact in recent.get(number, ())]
             answers.append(answer)
         return answers
+
+    async def _payers(
+        self,
+        work: Work,
+        questions: Sequence[ContactQuestion],
+        customers: Mapping[int, Customer],
+        now_micros: int,
+    ) -> dict[int, int]:
+        """By question who pays for its line, where somebody else is known to than who uses it.
+
+        Who was said to pay goes before whose account it is.
+        """
+        lines: dict[int, Line] = {}
+        for place, question in enumerate(questions):
+            customer = customers.get(question.customer)
+            if question.to_payer and customer is not None:
+                line = line_asked(customer.record.lines, question.line, now_micros)
+                if line is not None:
+                    lines[place] = line
+        keys = {line.account for line in lines.values() if line.account and not line.payer}
+        owners = await work.owners_by_key(keys) if keys else {}
+        found = {place: line.payer or owners.get(line.account, 0) for place, line in lines.items()}
+        return {place: payer for place, payer in found.items() if payer}
 
     async def _places(
         self, work: Work, customers: Iterable[Customer], now_micros: int
@@ -311,6 +348,8 @@ class Questions:
             preferences=dict(record.preferences),
             shown_traits=shown,
             merged_customers=tuple(record.merged_customers),
+            recipient=customer.id,
+            household=customer.home_id,
         )
 
 

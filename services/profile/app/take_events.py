@@ -1,10 +1,11 @@
 """Take a batch of checked events in one transaction: keys, identities, state, and what is handed on."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from services.profile.app.account_changes import AccountChanges
 from services.profile.app.ports import (
     Handed,
     LedgerEntry,
@@ -14,6 +15,7 @@ from services.profile.app.ports import (
     ThingKey,
     Work,
 )
+from services.profile.domain.accounts import ACCOUNT_EVENTS, persons_to_be
 from services.profile.domain.activity import SLACK_MICROS
 from services.profile.domain.customer import (
     CONSENT_CHANGED,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from services.profile.domain.things import ThingState
 
 _LAST = "last_"
+_CHANGE_RECORDS = frozenset({CONSENT_CHANGED, PREFERENCE_CHANGED, *ACCOUNT_EVENTS})
 _BREATHE = 40  # events between two chances for others on the loop
 
 
@@ -104,18 +107,22 @@ class _Batch:
         self.changed_things: dict[ThingKey, ThingState] = {}
         self.pending: dict[int, _Pending] = {}
         self.handed = Handed()
+        self.accounts = AccountChanges(catalogue, work, now_micros)
 
     async def take(self, events: Sequence[CheckedEvent]) -> list[Outcome]:
         identities = {identity for event in events for identity in event.identities}
+        identities.update(named for event in events for each in event.persons.values() for named in each)
         owners = await self.work.owners(identities) if identities else {}
         outcomes = self._refuse_strangers(events, owners)
         fresh = await self._new_ones(events, outcomes)
         if not fresh:
             return self._done(outcomes, events)
         resolutions, created = await self._resolve(fresh, owners)
-        await self._load(fresh, resolutions, created)
+        related = await self.accounts.prepare(fresh, owners)
+        await self._load(fresh, resolutions, created, related)
         fresh = await self._known_only(fresh, outcomes, events)
         await self._attach(resolutions)
+        await self.accounts.load(self.customers, fresh)
         await self._load_things(fresh)
         for number, event in enumerate(fresh, start=1):
             if event.thing is not None:
@@ -126,6 +133,7 @@ class _Batch:
                 await asyncio.sleep(0)
         for customer, pending in self.pending.items():
             self._cut(self.customers[customer], pending)
+        await self.accounts.save()
         await self.work.save(self.customers.values(), self.now)
         if self.last_times:
             await self.work.save_last_times(self.last_times)
@@ -148,6 +156,15 @@ class _Batch:
                     "is unknown, and this source creates no customers",
                     "send it once another source has named this identity",
                 )
+            elif event.source in strict:
+                for role, identities in persons_to_be(event.persons).items():
+                    if not any(identity in owners for identity in identities):
+                        outcomes[place] = RejectedError(
+                            RejectionReason.UNKNOWN_SUBJECT,
+                            f"data.{role}",
+                            "is unknown, and this source creates no customers",
+                            "send it once another source has named this identity",
+                        )
         return outcomes
 
     async def _new_ones(
@@ -216,18 +233,19 @@ class _Batch:
         group_of: dict[Identity, int] = {}
         groups: list[list[Identity]] = []
         for event in events:
-            if not event.identities or any(identity in owners for identity in event.identities):
-                continue
-            known = [group_of[identity] for identity in event.identities if identity in group_of]
-            if known:
-                group = min(known)
-            else:
-                group = len(groups)
-                groups.append([])
-            for identity in event.identities:
-                if identity not in group_of:
-                    group_of[identity] = group
-                    groups[group].append(identity)
+            for identities in (event.identities, *persons_to_be(event.persons).values()):
+                if not identities or any(identity in owners for identity in identities):
+                    continue
+                known = [group_of[identity] for identity in identities if identity in group_of]
+                if known:
+                    group = min(known)
+                else:
+                    group = len(groups)
+                    groups.append([])
+                for identity in identities:
+                    if identity not in group_of:
+                        group_of[identity] = group
+                        groups[group].append(identity)
         if not groups:
             return {}
         ids = await self.work.new_customer_ids(len(groups))
@@ -245,8 +263,9 @@ class _Batch:
         events: Sequence[CheckedEvent],
         resolutions: Mapping[int, Resolution],
         created: Mapping[int, Iterable[tuple[Identity, str]]],
+        related: Collection[int],
     ) -> None:
-        ids: set[int] = set(created)
+        ids: set[int] = set(created) | set(related)
         records: set[int] = set(ids)
         for number, event in enumerate(events):
             resolution = resolutions.get(number)
@@ -259,7 +278,7 @@ class _Batch:
                 continue
             ids.add(event.customer)
             name = event.type.name
-            if (name in self.listened and not event.history) or name in {CONSENT_CHANGED, PREFERENCE_CHANGED}:
+            if (name in self.listened and not event.history) or name in _CHANGE_RECORDS:
                 records.add(event.customer)
         self.customers = await self.work.customers(ids, records) if ids else {}
         for customer, identities in created.items():
@@ -341,6 +360,9 @@ class _Batch:
 
     def _apply(self, event: CheckedEvent) -> None:
         customer = self.customers[event.customer]
+        for other in self.accounts.concerned(event):
+            if other in self.pending:
+                self._cut(self.customers[other], self.pending.pop(other))
         pending = self.pending.get(customer.id)
         if pending is not None and (
             event.time_micros - pending.since_micros > SLACK_MICROS
@@ -353,6 +375,7 @@ class _Batch:
             sequence = self._enter_in_ledger(event, customer)
         else:
             sequence = customer.apply(event, self.catalogue)
+            self.accounts.apply(event)
         if self.absence and event.type.name in self.absence:
             key = (event.type.name, customer.id)
             self.last_times[key] = max(event.time_micros, self.last_times.get(key, event.time_micros))

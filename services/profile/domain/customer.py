@@ -6,9 +6,11 @@ from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from services.profile.domain.accounts import Line
 from services.profile.domain.activity import MICROS_PER_DAY, ColumnValue, Retention, TypeActivity
 from services.profile.domain.consent import Consent, Consents
 from services.profile.domain.events import CheckedEvent
+from services.profile.domain.households import Household
 from services.profile.domain.traits import Trait, TraitKey, changed_by, differs, trait_at, with_word
 from services.vocabulary.catalogue import Catalogue, EventType, Precedence
 from services.vocabulary.identities import Identity
@@ -18,18 +20,27 @@ from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
 CONSENT_CHANGED = "consent.changed"
 PREFERENCE_CHANGED = "preference.changed"
 PROFILE_UPDATED = "profile.updated"
+NO_HOUSEHOLD = -1
+"""It was said of a person that they belong to no household."""
 _ZONE = ("zone", "")
 _LAST = "last_"
 
 
 @dataclass(slots=True)
 class Record:
-    """What changes rarely: identities with their lines, consents, preferences, merged customers."""
+    """What changes rarely: identities with their lines, consents, preferences, merged customers.
+
+    `lines` are those of which a subscription is known. `said_household`: what was said last of this person's
+    household, its id or NO_HOUSEHOLD; 0: nothing was.
+    """
 
     identities: list[tuple[Identity, str]] = field(default_factory=list)
     consents: Consents = field(default_factory=Consents)
     preferences: dict[str, str] = field(default_factory=dict)
     merged_customers: list[int] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    said_household: int = 0
+    said_household_micros: int = 0
 
 
 class KeptCustomer(Protocol):
@@ -38,6 +49,11 @@ class KeptCustomer(Protocol):
     @property
     def zone(self) -> str:
         """Trait `zone`; empty: none."""
+        ...
+
+    @property
+    def household(self) -> int:
+        """The household; 0: none."""
         ...
 
     @property
@@ -97,9 +113,30 @@ class Customer:
     _traits: dict[TraitKey, Trait] | None = None
     _record: Record | None = None
     before: int = 0
+    home: Household | None = None
+    home_changed: bool = False
 
     def __post_init__(self) -> None:
         self.before = self.sequence
+
+    @property
+    def home_id(self) -> int:
+        """The household; 0: none. `home` is that household, once it was read."""
+        if self.home is not None:
+            return self.home.id
+        return 0 if self.home_changed else self.kept.household
+
+    def enter(self, home: Household, catalogue: Catalogue) -> None:
+        """Belong to a household, which takes what was said of such things to this person before."""
+        self.home, self.home_changed = home, True
+        for name, known in catalogue.traits.items():
+            if known.household and (name, "") in self.traits:
+                home.take(self.traits.pop((name, "")))
+                self.trait_changes += 1
+
+    def leave_home(self) -> None:
+        """Belong to no household."""
+        self.home, self.home_changed = None, True
 
     @property
     def traits(self) -> dict[TraitKey, Trait]:
@@ -151,7 +188,10 @@ class Customer:
             self.record.preferences[str(event.fields["key"])] = str(event.fields["value"])
             self.record_changed = True
         for update in trait_updates(event, catalogue):
-            self._set_trait(update, precedence_of(update.name, catalogue))
+            if self.home is not None and _of_household(update, catalogue):
+                self.home.take(update)
+            else:
+                self._set_trait(update, precedence_of(update.name, catalogue))
         kept_fields, retention = event.kept_fields(), retention_of(event.type)
         activity = self.activity.get(name)
         if activity is None:
@@ -282,6 +322,16 @@ def trait_updates(event: CheckedEvent, catalogue: Catalogue) -> list[Trait]:
                 for name, value in traits.items()
             ]
     return updates
+
+
+def household_words(event: CheckedEvent, catalogue: Catalogue) -> list[Trait]:
+    """Of the traits that an event sets those that a household has, where the customer belongs to one."""
+    return [update for update in trait_updates(event, catalogue) if _of_household(update, catalogue)]
+
+
+def _of_household(update: Trait, catalogue: Catalogue) -> bool:
+    known = catalogue.traits.get(update.name)
+    return known is not None and known.household
 
 
 def _line(event: CheckedEvent, trait: str, catalogue: Catalogue) -> str:

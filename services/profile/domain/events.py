@@ -1,11 +1,12 @@
 """An event as it enters: checked against the catalogue, typed, with its subject read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from hashlib import blake2b
 from typing import Any, Final
 
+from services.profile.domain.accounts import account_of, persons_of
 from services.profile.domain.activity import MICROS_PER_DAY, ColumnValue
 from services.profile.domain.consent import Consent
 from services.profile.domain.errors import RejectedError, RejectionReason
@@ -50,7 +51,8 @@ class CheckedEvent:
     `data` is its JSON object, `fields` the typed values of it. Exactly one of `customer` (own events),
     `identities` and `thing` says whom it concerns. A change of consent may carry `consent` with more than its
     fields say, and learns in `without_effect` why it changed nothing; `told_by` is the caller who sent it,
-    `trace` (W3C traceparent) the trace that it belongs to.
+    `trace` (W3C traceparent) the trace that it belongs to. `persons`: others that its fields name, by what
+    they are to its subscription.
     """
 
     id: str
@@ -69,6 +71,7 @@ class CheckedEvent:
     without_effect: str = ""
     told_by: str = ""
     trace: str = ""
+    persons: Mapping[str, tuple[Identity, ...]] = field(default_factory=dict)
 
     @property
     def key(self) -> bytes:
@@ -143,6 +146,10 @@ class EventChecker:
             event.thing = subject
         else:
             event.identities = subject
+            account = account_of(event_type, fields)
+            if account is not None and account not in subject:
+                event.identities = (*subject, account)
+        event.persons = persons_of(event_type, fields)
         _check_subject(event)
         return event
 
@@ -169,6 +176,7 @@ class EventChecker:
             customer=customer,
             line=line,
             hops=hops,
+            persons=persons_of(event_type, fields),
         )
 
     def _envelope(self, raw: RawEvent, now_micros: int) -> EventType:

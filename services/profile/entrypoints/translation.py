@@ -132,6 +132,7 @@ def contact_questions(questions: Sequence[profile_pb2.ContactQuestion]) -> list[
             question.customer,
             _word(CATEGORIES, question.category, f"questions[{place}].category"),
             question.line,
+            question.to_payer,
         )
         for place, question in enumerate(questions)
     ]
@@ -166,6 +167,8 @@ def contact_answer(answer: ContactAnswer) -> profile_pb2.ContactAnswer:
             )
             for contact in answer.recent_contacts
         ],
+        recipient=answer.recipient,
+        household=answer.household,
     )
 
 

@@ -145,7 +145,7 @@ Global___StoredPlace: _TypeAlias = StoredPlace  # noqa: Y015
 
 @_typing.final
 class StoredLine(_message.Message):
-    """A line that the customer uses, as far as others need to know who pays for it."""
+    """A line that the customer uses, as far as others need to know when it counts and who pays for it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -154,16 +154,19 @@ class StoredLine(_message.Message):
     SUBSCRIPTION_FIELD_NUMBER: _builtins.int
     FROM_MICROS_FIELD_NUMBER: _builtins.int
     UNTIL_MICROS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     line: _builtins.str
     """The line, as identities and traits name it; empty: the main line."""
     payer: _builtins.int
-    """The customer who pays; 0: not known, or the user."""
+    """The customer who was said to pay; 0: the one whose account it is."""
     subscription: _builtins.bytes
     """By what the subscription is looked up."""
     from_micros: _builtins.int
     """When it begins; 0: not said."""
     until_micros: _builtins.int
     """When it ends; 0: not said."""
+    account: _builtins.bytes
+    """By what its account is looked up; empty: none is known."""
     def __init__(
         self,
         *,
@@ -172,26 +175,59 @@ class StoredLine(_message.Message):
         subscription: _builtins.bytes = ...,
         from_micros: _builtins.int = ...,
         until_micros: _builtins.int = ...,
+        account: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_micros", b"from_micros", "line", b"line", "payer", b"payer", "subscription", b"subscription", "until_micros", b"until_micros"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "from_micros", b"from_micros", "line", b"line", "payer", b"payer", "subscription", b"subscription", "until_micros", b"until_micros"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoredLine: _TypeAlias = StoredLine  # noqa: Y015
 
 @_typing.final
-class StoredHousehold(_message.Message):
-    """A household, beside its members' ids."""
+class StoredMember(_message.Message):
+    """One person of a household."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
-    TRAITS_FIELD_NUMBER: _builtins.int
+    customer: _builtins.int
+    """The customer."""
+    said: _builtins.bool
+    """True: it was said of this person; false: it follows from an account."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredLine]:
-        """When each of its lines begins and ends; a line without either is in use."""
+        """When each of the person's lines begins and ends."""
+
+    def __init__(
+        self,
+        *,
+        customer: _builtins.int = ...,
+        said: _builtins.bool = ...,
+        lines: _abc.Iterable[Global___StoredLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "lines", b"lines", "said", b"said"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredMember: _TypeAlias = StoredMember  # noqa: Y015
+
+@_typing.final
+class StoredHousehold(_message.Message):
+    """A household."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredMember]:
+        """Who belongs to it."""
 
     @_builtins.property
     def traits(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Trait]:
@@ -200,16 +236,44 @@ class StoredHousehold(_message.Message):
     def __init__(
         self,
         *,
-        lines: _abc.Iterable[Global___StoredLine] | None = ...,
+        members: _abc.Iterable[Global___StoredMember] | None = ...,
         traits: _abc.Iterable[_stream_pb2.Trait] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoredHousehold: _TypeAlias = StoredHousehold  # noqa: Y015
+
+@_typing.final
+class StoredFacts(_message.Message):
+    """What is known of an account or a subscription."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its number, or id."""
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredAttribute]:
+        """Every attribute ever said."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        attributes: _abc.Iterable[Global___StoredAttribute] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredFacts: _TypeAlias = StoredFacts  # noqa: Y015
 
 @_typing.final
 class StoredHot(_message.Message):
@@ -359,12 +423,15 @@ class StoredRecord(_message.Message):
     MERGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_MICROS_FIELD_NUMBER: _builtins.int
     shown: _builtins.bytes
     """A serialised Snapshot with consents, withheld purposes, identity kinds and merged customers only."""
     next_expiry_micros: _builtins.int
     """When `shown` is out of date because a grant ends by itself; 0: never."""
     household: _builtins.int
-    """The household; 0: none."""
+    """What was said last of this person's household: its id; -1: none; 0: nothing was said."""
+    household_micros: _builtins.int
+    """When that was said of the household."""
     @_builtins.property
     def identities(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Identity]:
         """Identities, in the order in which they were learned."""
@@ -396,10 +463,11 @@ class StoredRecord(_message.Message):
         merged_customers: _abc.Iterable[_builtins.int] | None = ...,
         household: _builtins.int = ...,
         lines: _abc.Iterable[Global___StoredLine] | None = ...,
+        household_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preferences", b"preferences", "shown", b"shown", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "household_micros", b"household_micros", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preferences", b"preferences", "shown", b"shown", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from services.profile.adapters.gathering import write_last_times
 from services.profile.adapters.packing import Kept, pack_hot, pack_record
-from services.profile.adapters.rows.base import Rows
+from services.profile.adapters.rows.households import HouseholdRows
 from services.profile.domain.customer import Customer, zone_of
 from services.vocabulary.values import to_json
 
 
-class CustomerRows(Rows):
+class CustomerRows(HouseholdRows):
     """Tables `customer`, `customer_record`, `customer_traits`, `customer_zone` and `last_time`."""
 
     async def add_customers(self, customers: Sequence[int]) -> None:
@@ -27,10 +27,12 @@ class CustomerRows(Rows):
             (sorted(ids),),
         )
         kept_records = await self._records(records) if records else {}
-        return {
-            number: Customer(number, sequence, Kept(hot, kept_records.get(number, b"")))
-            for number, sequence, hot in rows
-        }
+        return await self._at_home(
+            {
+                number: Customer(number, sequence, Kept(hot, kept_records.get(number, b"")))
+                for number, sequence, hot in rows
+            }
+        )
 
     async def read_customers(self, ids: Collection[int]) -> dict[int, Customer]:
         """Both parts in one statement, so that they are of one moment."""
@@ -40,9 +42,18 @@ class CustomerRows(Rows):
             "WHERE id = ANY(%s::bigint[])",
             (list(ids),),
         )
-        return {
-            number: Customer(number, sequence, Kept(hot, record)) for number, sequence, hot, record in rows
-        }
+        return await self._at_home(
+            {number: Customer(number, sequence, Kept(hot, record)) for number, sequence, hot, record in rows}
+        )
+
+    async def _at_home(self, customers: dict[int, Customer]) -> dict[int, Customer]:
+        """The customers with their households, where they belong to any."""
+        wanted = {customer.kept.household for customer in customers.values()} - {0}
+        if wanted:
+            homes = await self.homes(wanted, lock=False)
+            for customer in customers.values():
+                customer.home = homes.get(customer.kept.household)
+        return customers
 
     async def _records(self, customers: Collection[int]) -> dict[int, bytes]:
         rows = await self.transaction.rows(
@@ -54,7 +65,7 @@ class CustomerRows(Rows):
     async def save(self, customers: Collection[Customer], now_micros: int) -> None:
         """Write what changed: always what events change, the rest only where it did."""
         changed = [
-            customer for customer in customers if customer.sequence != customer.before or customer.taken_back
+            one for one in customers if one.sequence != one.before or one.taken_back or one.home_changed
         ]
         if changed:
             types = self._store.types

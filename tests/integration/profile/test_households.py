@@ -1,0 +1,242 @@
+"""Accounts, who uses and who pays, and households: over gRPC, on real PostgreSQL."""
+
+import asyncio
+import itertools
+
+from rapport.profile.v1 import profile_pb2
+from rapport.types.v1 import event_pb2, stream_pb2, vocabulary_pb2
+
+from services.runtime.database import Database
+from tests.integration.profile.asking import at, event, ingest, traits
+
+PAUL = "crm:paul account:A1 msisdn:+33600000010 email:paul@example.org"
+MIA = "crm:mia msisdn:+33600000011 email:mia@example.org"
+TOM = "crm:tom msisdn:+33600000012"
+_names = itertools.count()
+
+
+def line(number, user, *, name=None, time=None, subject="account:A1", **more) -> event_pb2.Event:
+    data = {"subscription": f"S{number}", "account": "A1", "msisdn": f"+3360000001{number}"}
+    if user:
+        data["user"] = user
+    name = name or f"line-{next(_names)}"
+    return event(name, "subscription.changed", data | more, subject=subject, time=time or at())
+
+
+async def send(profile, *events):
+    answer = await profile.profile.IngestEvents(ingest(*events))
+    wrong = [(one.field, one.message) for one in answer.results if one.status != 1]
+    assert not wrong, wrong
+
+
+async def family(profile):
+    """Paul pays for his own line and for Mia's and Tom's."""
+    await send(
+        profile,
+        *(event(f"met-{who}", subject=who) for who in (PAUL, MIA, TOM)),
+        event("account", "account.changed", {"account": "A1", "status": "active"}, subject="crm:paul"),
+        line(0, "crm:paul"),
+        line(1, "crm:mia"),
+        line(2, "crm:tom"),
+    )
+
+
+async def seen(profile, *subjects) -> list[stream_pb2.Snapshot]:
+    request = profile_pb2.BatchGetSnapshotsRequest(subjects=subjects)
+    answer = await profile.profile.BatchGetSnapshots(request)
+    return [result.snapshot for result in answer.results]
+
+
+async def asked(profile, customer, *, to_payer=True, line="", category=None) -> profile_pb2.ContactAnswer:
+    question = profile_pb2.ContactQuestion(
+        customer=customer,
+        category=category or vocabulary_pb2.CATEGORY_SERVICE,
+        to_payer=to_payer,
+        line=line,
+    )
+    answer = await profile.profile.CheckContact(profile_pb2.CheckContactRequest(questions=[question]))
+    return answer.answers[0]
+
+
+def shared(snapshot):
+    return {trait.name: trait.value.int for trait in snapshot.household.traits if not trait.withheld}
+
+
+async def test_who_shares_an_account_is_a_household_and_has_what_any_member_says_it_has(profile):
+    await send(profile, traits("before", shared_data_mb=50_000, subject="crm:mia", time=at(days=-1)))
+    await family(profile)
+    await send(profile, traits("left", shared_data_left_mb=700, subject="msisdn:+33600000012"))
+    paul, mia, tom = await seen(profile, "crm:paul", "crm:mia", "crm:tom")
+    assert paul.household.id == mia.household.id == tom.household.id > 0
+    assert paul.household.id not in {paul.customer, mia.customer, tom.customer}
+    assert (mia.household.members, mia.household.lines) == (3, 3)
+    assert shared(paul) == shared(mia) == {"shared_data_mb": 50_000, "shared_data_left_mb": 700}
+    assert [trait.name for trait in mia.traits] == []  # no more her own
+    # somebody moves out, with the line
+    await send(profile, line(2, "", status="ended", time=at(hours=1)))
+    paul, tom = await seen(profile, "crm:paul", "crm:tom")
+    assert (paul.household.members, paul.household.lines) == (2, 2)
+    assert not tom.HasField("household")
+    # one line alone is no household
+    await send(profile, line(1, "", status="ended", time=at(hours=2)))
+    assert not any(snapshot.HasField("household") for snapshot in await seen(profile, "crm:paul", "crm:mia"))
+
+
+async def test_old_news_of_a_subscription_changes_nothing_in_whatever_order_it_comes(profile):
+    await send(profile, *(event(f"met-{who}", subject=who) for who in (PAUL, MIA, TOM)))
+    said = [
+        line(0, "crm:paul", name="a"),
+        line(1, "crm:tom", name="b", time=at(hours=1)),
+        line(1, "crm:mia", name="c", time=at(hours=2), plan="m"),
+        line(1, "", name="d", time=at(minutes=90), plan="s"),
+    ]
+    for one in reversed(said):
+        await send(profile, one)
+    paul, mia, tom = await seen(profile, "crm:paul", "crm:mia", "crm:tom")
+    assert (paul.household.members, mia.household.lines) == (2, 2)
+    assert not tom.HasField("household")
+
+
+async def test_a_message_to_the_payer_is_judged_by_the_payer_and_shows_nothing_of_the_user(profile):
+    await family(profile)
+    said = {"purpose": "marketing", "state": "granted", "by": "person"}
+    await send(
+        profile,
+        traits("t1", language="fr", zone="Europe/Paris", plan="family-l", subject="crm:paul"),
+        traits("t2", language="de", zone="Asia/Tokyo", plan="teen-s", subject="crm:mia"),
+        event("c1", "consent.changed", said, subject="crm:mia"),
+        event("call", "contact.made", {"channel": "call", "by": "shop"}, subject="crm:mia"),
+    )
+    paul, mia = await seen(profile, "crm:paul", "crm:mia")
+    sales = vocabulary_pb2.CATEGORY_SALES
+    own = await asked(profile, mia.customer, to_payer=False, category=sales)
+    assert (own.recipient, own.language, own.zone) == (mia.customer, "de", "Asia/Tokyo")
+    assert len(own.recent_contacts) == 1
+    answer = await asked(profile, mia.customer, category=sales)
+    assert (answer.customer, answer.recipient) == (mia.customer, paul.customer)
+    assert (answer.language, answer.zone, answer.household) == ("fr", "Europe/Paris", paul.household.id)
+    sms, email = answer.channels[0], answer.channels[1]
+    assert (sms.address, email.address) == ("+33600000010", "paul@example.org")
+    assert not sms.allowed  # Mia's yes is not Paul's
+    assert sms.reason == vocabulary_pb2.REFUSAL_REASON_CONSENT_UNKNOWN
+    assert dict(answer.shown_traits) == {"language": "fr", "plan": "family-l"}
+    assert not answer.recent_contacts
+    whole = answer.SerializeToString()
+    assert not any(word in whole for word in (b"mia", b"00000011", b"teen-s", b"Tokyo"))
+    # and the user's snapshot has nothing of the payer
+    text = mia.SerializeToString()
+    assert not any(word in text for word in (b"paul", b"00000010", b"family-l", b"crm:"))
+
+
+async def test_who_pays_follows_the_line_and_the_account_and_the_user_pays_who_has_no_other(profile):
+    await family(profile)
+    paul, mia, tom = await seen(profile, "crm:paul", "crm:mia", "crm:tom")
+    assert (await asked(profile, paul.customer)).recipient == paul.customer
+    # Tom was said to pay for Mia's line
+    await send(profile, line(1, "", payer="crm:tom", time=at(hours=1)))
+    assert (await asked(profile, mia.customer)).recipient == tom.customer
+    # a stranger has no payer; nobody knows the customer 999
+    await send(profile, event("alone", subject="crm:alone"))
+    (alone,) = await seen(profile, "crm:alone")
+    assert (await asked(profile, alone.customer)).recipient == alone.customer
+    assert not (await asked(profile, 999)).known
+
+
+async def test_what_is_said_of_a_person_goes_before_what_follows_from_the_account(profile):
+    await family(profile)
+
+    def household(name, action, who="crm:tom", time=None):
+        data = {"household": "flat-7", "action": action}
+        return event(name, "household.changed", data, subject=who, time=time or at(hours=1))
+
+    await send(profile, household("j1", "join"), household("j2", "join", "crm:friend"))
+    paul, tom, friend = await seen(profile, "crm:paul", "crm:tom", "crm:friend")
+    assert tom.household.id == friend.household.id != paul.household.id
+    assert (tom.household.members, tom.household.lines, paul.household.members) == (2, 1, 2)
+    # the account says so again, and an older word comes late
+    await send(profile, line(2, "crm:tom", time=at(hours=2)), household("l0", "leave", time=at()))
+    (tom,) = await seen(profile, "crm:tom")
+    assert tom.household.id == friend.household.id
+    await send(profile, household("l1", "leave", time=at(hours=3)), line(2, "crm:tom", time=at(hours=4)))
+    assert not (await seen(profile, "crm:tom"))[0].HasField("household")
+
+
+async def test_an_objection_withholds_what_the_household_used_from_that_person_alone(profile):
+    await family(profile)
+    said = {"purpose": "profiling_usage", "state": "objected", "by": "person"}
+    await send(
+        profile,
+        traits("left", shared_data_left_mb=700, shared_data_mb=900, subject="crm:tom"),
+        event("c1", "consent.changed", said, subject="crm:mia"),
+    )
+    paul, mia = await seen(profile, "crm:paul", "crm:mia")
+    assert shared(paul) == {"shared_data_left_mb": 700, "shared_data_mb": 900}
+    assert shared(mia) == {"shared_data_mb": 900}
+    (hidden,) = [trait for trait in mia.household.traits if trait.withheld]
+    assert (hidden.name, hidden.HasField("value")) == ("shared_data_left_mb", False)
+
+
+async def test_snapshots_of_one_batch_each_see_the_household_as_it_was_then(profile):
+    await family(profile)
+    listening = profile_pb2.SetListenedTypesRequest(request_id="l", types=["topup.received"])
+    await profile.profile.SetListenedTypes(listening)
+    left = [
+        traits(f"left-{mb}", shared_data_left_mb=mb, subject="crm:tom", time=at(minutes=mb)) for mb in (1, 2)
+    ]
+    await send(
+        profile,
+        left[0],
+        event("mia-1", subject="crm:mia", time=at(hours=1)),
+        left[1],
+        event("mia-2", subject="crm:mia", time=at(hours=1)),
+    )
+    found = {}
+    for batch in await handed_on(profile.settings):
+        for taken in batch.events:
+            if taken.snapshot:
+                snapshot = stream_pb2.Snapshot.FromString(batch.snapshots[taken.snapshot - 1])
+                found[taken.id] = shared(snapshot)["shared_data_left_mb"]
+    assert found == {"mia-1": 1, "mia-2": 2}
+
+
+async def test_lines_of_one_account_told_at_the_same_time_make_one_household(profile):
+    await send(profile, event("met", subject=PAUL))
+    many = [
+        [line(number, f"crm:user-{number}", name=f"l{number}-{again}") for again in range(2)]
+        for number in range(1, 9)
+    ]
+    await asyncio.gather(*(send(profile, *few) for few in many))
+    snapshots = await seen(profile, "crm:paul", *(f"crm:user-{number}" for number in range(1, 9)))
+    assert {snapshot.household.id for snapshot in snapshots} == {snapshots[0].household.id}
+    assert (snapshots[0].household.members, snapshots[0].household.lines) == (9, 8)
+
+
+async def test_what_names_an_account_or_a_line_stands_nowhere_in_plain_text(profile):
+    await family(profile)
+    database = Database(profile.settings.database_url, pool_size=1)
+    try:
+        async with database.transaction() as tx:
+            for table in ("account", "subscription", "household"):
+                rows = await tx.rows(f"SELECT to_jsonb(t)::text FROM {table} AS t")
+                assert rows
+                text = " ".join(row[0] for row in rows)
+                for word in ("A1", "S1", "+336", "crm:mia"):
+                    assert word.encode().hex() not in text.replace("\\\\x", "")
+    finally:
+        await database.close()
+
+
+async def test_a_person_that_cannot_be_read_is_refused_by_name_of_the_field(profile):
+    answer = await profile.profile.IngestEvents(ingest(line(1, "+33600000011"), line(1, "crm:x", payer="me")))
+    assert [one.field for one in answer.results] == ["data.user", "data.payer"]
+    assert not any("00000011" in one.message for one in answer.results)
+
+
+async def handed_on(settings) -> list[stream_pb2.EventBatch]:
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        async with database.transaction() as tx:
+            rows = await tx.rows("SELECT payload FROM outbox WHERE stream = 'EVENTS' ORDER BY id")
+    finally:
+        await database.close()
+    return [stream_pb2.EventBatch.FromString(row[0]) for row in rows]

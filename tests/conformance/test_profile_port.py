@@ -32,7 +32,9 @@ KNOWN = Reach(
     service_blocked=True,
     traits={"name": "Ada"},
     merged=(7, 9),
-    contacts=(Contact(1, "", Channel.CALL, None, "", 1_790_000_000_000_000),),
+    contacts=(Contact(5, "", Channel.CALL, None, "", 1_790_000_000_000_000),),
+    recipient=5,
+    household=77,
 )
 
 
@@ -57,6 +59,8 @@ class Answering(profile_pb2_grpc.ProfileServiceServicer):
                 service_blocked=True,
                 shown_traits={"name": "Ada"},
                 merged_customers=[7, 9],
+                recipient=5,
+                household=77,
                 recent_contacts=[
                     profile_pb2.RecentContact(
                         channel=vocabulary_pb2.CHANNEL_CALL,

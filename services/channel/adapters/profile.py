@@ -103,7 +103,7 @@ def reach_from_wire(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -
         merged=tuple(answer.merged_customers),
         contacts=tuple(
             Contact(
-                answer.customer,
+                answer.recipient or answer.customer,
                 "",
                 channel,
                 wire.CATEGORIES.from_wire(contact.category),
@@ -113,4 +113,6 @@ def reach_from_wire(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -
             for contact in answer.recent_contacts
             if (channel := wire.CHANNELS.from_wire(contact.channel)) is not None
         ),
+        recipient=answer.recipient,
+        household=answer.household,
     )

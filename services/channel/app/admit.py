@@ -55,10 +55,27 @@ class Prepared:
         self.choices = tuple(choice for choice in self.choices if choice.after_micros >= after_micros)
 
     @property
+    def recipient(self) -> int:
+        """Who is written to: the customer, or who pays for the customer's line."""
+        told = self.reach.recipient if self.reach is not None else 0
+        return told or self.action.customer
+
+    @property
     def person(self) -> tuple[int, ...]:
-        """All ids of the person."""
+        """All ids of who is written to."""
         merged = self.reach.merged if self.reach is not None else ()
-        return (self.action.customer, *merged)
+        return (self.recipient, *merged)
+
+    @property
+    def household(self) -> int:
+        """The household of who is written to; 0: none."""
+        return self.reach.household if self.reach is not None else 0
+
+    @property
+    def locks(self) -> tuple[int, ...]:
+        """Whose gates it passes: the customer's own, those of who is written to, and of their household."""
+        found = (self.action.customer, *self.person)
+        return (*found, self.household) if self.household else found
 
 
 @dataclass(slots=True)
@@ -71,6 +88,8 @@ class Gathered:
     spending: Spending
     slots: list[Contact] = field(default_factory=list)
     """Taken by this batch."""
+    of_households: dict[int, list[Contact]] = field(default_factory=dict)
+    """What members of these households got, by household; only read where a cap counts it."""
     given_back: list[MessageKey] = field(default_factory=list)
     """Slots that pass to another message of the same action."""
 
@@ -81,6 +100,15 @@ class Gathered:
             own = [contact for contact in own if contact.message_id not in one.siblings]
         return own if one.reach is None or not one.reach.contacts else [*own, *one.reach.contacts]
 
+    def household_contacts(self, one: Prepared) -> list[Contact]:
+        """Slots of all members of the household, and what this person got besides."""
+        own = self.contacts_of(one)
+        if not one.household:
+            return own
+        shared = self.of_households.get(one.household, ())
+        others = [contact for contact in shared if contact.message_id not in one.siblings]
+        return [*others, *(contact for contact in own if contact.household != one.household)]
+
     def suppressed_for(self, person: tuple[int, ...], channel: Channel) -> frozenset[SuppressedFor]:
         """Why the channel is suppressed under any id of the person; empty: it is not."""
         return suppressed_for(self.suppressed, person, channel)
@@ -90,6 +118,8 @@ class Gathered:
         self.spending.take(action, message.cost_micros)
         contact = contact_of(message, self.now_micros, action.topic)
         self.contacts.setdefault(contact.customer, []).append(contact)
+        if contact.household:
+            self.of_households.setdefault(contact.household, []).append(contact)
         self.slots.append(contact)
 
 
@@ -139,9 +169,7 @@ class Admission:
             prepared.append(one)
             if len(prepared) % _RENDERED_AT_ONCE == 0:
                 await asyncio.sleep(0)  # others have their turn
-        await self._customers.know_customers(
-            sorted({customer for one in prepared for customer in one.person})
-        )
+        await self._customers.know_customers(sorted({customer for one in prepared for customer in one.locks}))
         return prepared
 
     async def take(self, tx: GateTransaction, prepared: Sequence[Prepared]) -> list[Taken]:
@@ -214,6 +242,8 @@ class Admission:
             if isinstance(choice, Chosen):
                 message = known[one.message_id] = accept(one.action, one.message_id, gathered.now_micros)
                 message.campaign = gathered.spending.names(one.action)
+                message.recipient = one.recipient if one.recipient != message.customer else 0
+                message.household = one.household
                 message.cost_micros = self._cost(one, channel, rendered=False)
                 message.hand_to_agent(gathered.now_micros, channel, "presented by the caller")
                 if is_contact(one.action, channel):
@@ -228,18 +258,26 @@ class Admission:
     async def gather(self, tx: GateTransaction, prepared: Sequence[Prepared]) -> Gathered:
         """Locks the customers, then reads what the gates look at."""
         customers = sorted({customer for one in prepared for customer in one.person})
+        caps = self._policies().caps
+        homes = sorted({one.household for one in prepared if one.household})
         with CAP_SECONDS.time():
-            await tx.lock_customers(customers)
+            # households have ids of the customers' own sequence: all are locked in one order
+            await tx.lock_customers(sorted({customer for one in prepared for customer in one.locks}))
             now_micros = self._clock.now_micros()
-            contacts = await tx.contacts(customers, now_micros - longest_window(self._policies().caps))
+            after_micros = now_micros - longest_window(caps)
+            contacts = await tx.contacts(customers, after_micros)
+            counted = bool(homes) and any(cap.household for cap in caps)
+            shared = await tx.household_contacts(homes, after_micros) if counted else {}
         spending = Spending(self._policies(), now_micros)
         await spending.open(tx, [one.action for one in prepared])
-        return Gathered(contacts, await tx.suppressed(customers), now_micros, spending)
+        suppressed = await tx.suppressed(customers)
+        return Gathered(contacts, suppressed, now_micros, spending, of_households=shared)
 
     def choose(self, one: Prepared, gathered: Gathered, *, rendered: bool = True) -> Choice:
         """Which channel the action takes, or what speaks against it; `rendered`: it must have words."""
         policies = self._policies()
         contacts = gathered.contacts_of(one)
+        shared = gathered.household_contacts(one) if any(cap.household for cap in policies.caps) else contacts
 
         def state_of(channel: Channel) -> GateState:
             campaigns, care = gathered.spending.states(
@@ -251,6 +289,7 @@ class Admission:
                 quiet=policies.quiet_hours,
                 caps=() if one.answers else policies.caps,
                 contacts=contacts,
+                household_contacts=shared,
                 suppressed=gathered.suppressed_for(one.person, channel),
                 breaks_quiet_hours=self._speech.breaks_quiet_hours(one.action, channel),
                 switches=policies.controls.switches,
@@ -267,6 +306,8 @@ class Admission:
     def _apply(self, choice: Choice, one: Prepared, message: Message, gathered: Gathered) -> None:
         now_micros = gathered.now_micros
         message.campaign = gathered.spending.names(one.action)
+        message.recipient = one.recipient if one.recipient != message.customer else 0
+        message.household = one.household
         match choice:
             case Chosen(channel):
                 message.word(self._wording(one, channel))
@@ -285,8 +326,9 @@ class Admission:
                 )
                 message.cost_micros = self._cost(one, channel)
                 message.escalates_micros = next_turn(one.choices, channel, now_micros)
-                customer = one.action.customer
-                gathered.given_back += [(customer, name) for name in sorted(one.siblings - {one.message_id})]
+                gathered.given_back += [
+                    (one.recipient, name) for name in sorted(one.siblings - {one.message_id})
+                ]
                 gathered.take_slot(message, one.action)
                 if message.in_gap:
                     message.quarantine(now_micros, DETAIL)

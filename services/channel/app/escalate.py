@@ -42,7 +42,7 @@ async def escalate(store: MessageStore, admission: Admission, clock: Clock, limi
                 case Next.LATER:
                     pass
         await tx.save([message for message, _ in found])
-        await tx.give_back_slots([(message.customer, message.message_id) for message in moved])
+        await tx.give_back_slots([message.slot for message in moved])
         await tell_all(tx, moved)
     if following:
         await _follow(store, admission, clock, following)
@@ -71,7 +71,7 @@ async def _follow(
             one.carried_by(ids.later_message_id(action.action_id, after), after)
             next_ones.append((message, one))
     async with store.transaction() as tx:
-        await tx.lock_customers(sorted({customer for _, one in next_ones for customer in one.person}))
+        await tx.lock_customers(sorted({customer for _, one in next_ones for customer in one.locks}))
         stored = await tx.messages(
             [(message.customer, message.message_id) for message, _ in following], lock=True
         )

@@ -14,7 +14,7 @@ from services.vocabulary.words import CATEGORY_FACTS, Category
 
 def person_of(message: Message, reach: Reach | None) -> tuple[int, ...]:
     """All ids of the person, as far as they are known."""
-    return (message.customer, *(reach.merged if reach is not None else ()))
+    return (message.person, *(reach.merged if reach is not None else ()))
 
 
 def reach_as_stored(message: Message) -> Reach:
@@ -22,6 +22,11 @@ def reach_as_stored(message: Message) -> Reach:
     address = message.wording.address if message.wording is not None else ""
     permissions = {message.channel: Permission(True, address=address)} if message.channel is not None else {}
     return Reach(True, message.asked_wall_micros, permissions, message.zone)
+
+
+def goes_to_another(message: Message, reach: Reach | None) -> bool:
+    """Whether somebody else is to be written to than the one for whom it was worded and counted."""
+    return reach is not None and reach.recipient not in {0, message.person}
 
 
 def readdress(message: Message, reach: Reach | None) -> None:
@@ -56,7 +61,7 @@ def outgoing_of(message: Message, now_micros: int) -> Outgoing:
     wording = message.wording or Wording()
     return Outgoing(
         message_id=message.message_id,
-        customer=message.customer,
+        customer=message.person,
         address=wording.address,
         text=wording.text,
         subject=wording.subject,

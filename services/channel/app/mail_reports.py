@@ -71,7 +71,7 @@ async def take_report(store: MessageStore, log: ReportLog, clock: Clock, report:
     """
     found = await store.find(report.message_id) if report.message_id else None
     message = found[0] if found is not None else None
-    customer = message.customer if message is not None else report.link.customer if report.link else 0
+    customer = message.person if message is not None else report.link.customer if report.link else 0
     kind = report.kind if customer or report.kind is ReportKind.AUTOMATIC else ReportKind.UNKNOWN
     async with store.transaction() as tx:
         if not await log.note(tx, report, customer, clock.now_micros()):

@@ -41,6 +41,11 @@ class Stored:
             suppressed = await tx.suppressed(customers) if customers else {}
             return contacts, suppressed, await tx.messages(keys)
 
+    async def households(self, households: Sequence[int], after_micros: int) -> Mapping[int, list[Contact]]:
+        """Slots that members of these households took."""
+        async with self._store.transaction() as tx:
+            return await tx.household_contacts(households, after_micros)
+
     async def campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
         """What campaigns have used; one never used is left out."""
         async with self._store.transaction() as tx:
@@ -77,6 +82,7 @@ class MemoryTransaction:
         self._window = longest_window(policies.caps)
         self._stored = stored
         self._contacts: dict[int, list[Contact]] = {}
+        self._households: dict[int, dict[str, Contact]] = {}
         self._suppressed: dict[tuple[int, Channel], frozenset[SuppressedFor]] = {}
         self._seen: set[int] = set()
         self._done: set[str] = set()
@@ -106,6 +112,14 @@ class MemoryTransaction:
         for customer, found in contacts.items():
             self._keep(customer, [contact for contact in found if contact.time_micros <= now_micros])
         self._suppressed.update(suppressed)
+        homes = sorted({one.household for one in prepared if one.household} - self._households.keys())
+        for household in homes:
+            self._households[household] = {}
+        if homes:
+            shared = await self._stored.households(homes, now_micros - self._window)
+            for household, found in shared.items():
+                recent = [contact for contact in found if contact.time_micros <= now_micros]
+                self._households[household].update({contact.message_id: contact for contact in recent})
         for message_id, message in known.items():
             if message_id not in self._done and message_id not in self._waiting:
                 self._remember(message_id, message)
@@ -124,6 +138,16 @@ class MemoryTransaction:
                 self._keep(customer, recent)
                 found[customer] = list(recent)
         return found
+
+    async def household_contacts(
+        self, households: Sequence[int], after_micros: int
+    ) -> dict[int, list[Contact]]:
+        """Slots that members of these households took after that time."""
+        return {
+            household: [contact for contact in kept.values() if contact.time_micros > after_micros]
+            for household in households
+            if (kept := self._households.get(household))
+        }
 
     async def suppressed(self, customers: Sequence[int]) -> Suppressions:
         """The suppression list as it was read."""
@@ -154,6 +178,8 @@ class MemoryTransaction:
         """Slots taken, and what their campaigns have used."""
         for contact in contacts:
             self._keep(contact.customer, [contact])
+            if contact.household:
+                self._households.setdefault(contact.household, {})[contact.message_id] = contact
             for name in contact.campaign.split():
                 self._uses[name].take(contact.time_micros, contact.cost_micros)
 
@@ -165,6 +191,8 @@ class MemoryTransaction:
             self._slots -= len(kept) - len(left)
             if kept:
                 self._contacts[customer] = left
+            for shared in self._households.values():
+                shared.pop(message_id, None)
 
     async def lock_campaigns(self, since: Mapping[str, int | None]) -> dict[str, CampaignUse]:
         """What campaigns have used here, on top of what is stored where that counts; copies."""

@@ -60,9 +60,9 @@ async def settle(tx: MessageTransaction, changed: Sequence[Message]) -> None:
     if after_all:  # campaigns are given to and taken from: locked together, so that none waits in a ring
         await tx.lock_campaigns({name: None for message in changed for name in message.campaign.split()})
     await tx.give_back_slots(
-        [(message.customer, message.message_id) for message in changed if message.gives_back_slot],
+        [message.slot for message in changed if message.gives_back_slot],
     )
-    await tx.give_back_slots([(message.customer, message.message_id) for message in after_all])
+    await tx.give_back_slots([message.slot for message in after_all])
     await tx.take_slots([contact_of(message, message.due_micros) for message in after_all])
     await tx.publish(list(own_events(changed)))
     await tx.count(totals(changed))

@@ -8,6 +8,7 @@ import structlog
 
 from services.channel.app.campaigns import care_before_hand_over
 from services.channel.app.handing import (
+    goes_to_another,
     lines_up,
     outgoing_of,
     person_of,
@@ -190,6 +191,13 @@ class Sender:
         given_back: list[Message] = []
         now_micros, wall_micros = self._clock.now_micros(), self._clock.wall_micros()
         for message, reach in pairs:
+            if goes_to_another(message, reach):
+                # the gates choose anew: caps, consent and words are another person's
+                message.wait(
+                    now_micros, now_micros, message.channel, None, "somebody else pays for the line now"
+                )
+                given_back.append(message)
+                continue
             refused = self._refused(message, reach, suppressed, now_micros)
             if refused is None:
                 readdress(message, reach)
@@ -200,7 +208,7 @@ class Sender:
             else:
                 stop_at_gate(message, refused, now_micros)
                 given_back.append(message)
-        await tx.give_back_slots([(message.customer, message.message_id) for message in given_back])
+        await tx.give_back_slots([message.slot for message in given_back])
         ready = await self._with_room(tx, ready, wall_micros)
         for message in ready:
             message.start_hand_over(now_micros, wall_micros, self._lease_micros)
@@ -344,7 +352,7 @@ class Sender:
                 message.receipt(now_micros, RECEIPT_STATES[receipt.state], receipt.detail)
         await tx.save(messages)
         await tx.give_back_slots(
-            [(message.customer, message.message_id) for message in messages if message.gives_back_slot],
+            [message.slot for message in messages if message.gives_back_slot],
         )
         unreachable = list(_unreachable(messages, outcomes, now_micros))
         if unreachable:
@@ -398,7 +406,7 @@ def _unreachable(
         handed = outcomes[message.message_id]
         if handed.unreachable and message.channel is not None and message.state is MessageState.FAILED:
             yield Suppression(
-                message.customer,
+                message.person,
                 message.channel,
                 SuppressedFor.BOUNCED,
                 now_micros,

@@ -58,6 +58,11 @@ class GateTransaction(Protocol):
     async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
         """Slots taken after that time, by customer."""
 
+    async def household_contacts(
+        self, households: Sequence[int], after_micros: int
+    ) -> dict[int, list[Contact]]:
+        """Slots that members of these households took after that time, by household; they must be locked."""
+
     async def suppressed(
         self, customers: Sequence[int]
     ) -> Mapping[tuple[int, Channel], frozenset[SuppressedFor]]:

@@ -43,7 +43,7 @@ async def expire(store: MessageStore, clock: Clock, limit: int = BATCH) -> int:
         for message in over:
             message.refuse(now_micros, message.channel, RefusalReason.EXPIRED, "no provider took it in time")
         await tx.save(over)
-        await tx.give_back_slots([(message.customer, message.message_id) for message in over])
+        await tx.give_back_slots([message.slot for message in over])
         await tell_all(tx, over)
     return len(over)
 

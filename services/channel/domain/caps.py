@@ -51,6 +51,7 @@ class Cap:
     topics: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     reserve: Reserve | None = None
+    household: bool = False
 
     def concerns(self, category: Category, channel: Channel) -> bool:
         """Whether it may refuse actions of that category on that channel."""
@@ -79,24 +80,33 @@ class Exceeded:
 
 
 def exceeded(
-    caps: Sequence[Cap], contacts: Sequence[Contact], action: Action, channel: Channel, now_micros: int
+    caps: Sequence[Cap],
+    contacts: Sequence[Contact],
+    action: Action,
+    channel: Channel,
+    now_micros: int,
+    *,
+    household: Sequence[Contact] = (),
 ) -> Exceeded | None:
     """The cap that leaves no room for this contact now, with the longest wait; None: all have room.
+
+    `household`: the contacts of all members, for caps that count those.
 
     A window at time t covers (t - window, t]. All caps must have room, so a refused contact fills none.
     As contacts only leave a window, the longest of the waits is the wait for all of them.
     """
     worst: Exceeded | None = None
-    selected: dict[_Selection, list[int]] = {}
+    selected: dict[tuple[_Selection, bool], list[int]] = {}
     for cap, selection in _concerning(Same(tuple(caps)), action.category, channel):
         if (cap.topics and action.topic not in cap.topics) or (cap.names and action.name not in cap.names):
             continue
         room = cap.room_for(action)
-        if len(contacts) < room:
+        counted = household if cap.household else contacts
+        if len(counted) < room:
             continue  # not even all of them together
-        times = selected.get(selection)
+        times = selected.get((selection, cap.household))
         if times is None:
-            times = selected[selection] = selection.times(contacts, action.name)
+            times = selected[selection, cap.household] = selection.times(counted, action.name)
         if len(times) < room:
             continue
         start = now_micros - cap.window_micros

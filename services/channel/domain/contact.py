@@ -35,6 +35,8 @@ class Contact:
     """Campaigns it counts for, with blanks between."""
     cost_micros: int = 0
     """What it costs them, in millionths of the currency."""
+    household: int = 0
+    """The customer's household at that time; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class Reach:
     """Other customer ids of the same person, whose contacts count too."""
     contacts: tuple[Contact, ...] = ()
     """What other systems made of late, under all ids of the person."""
+    recipient: int = 0
+    """Whom all this is about: the payer, where the payer was asked for; 0: the customer."""
+    household: int = 0
+    """The recipient's household; 0: none."""
 
 
 class SuppressedFor(StrEnum):

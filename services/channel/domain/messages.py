@@ -145,6 +145,10 @@ class Message:
     """Campaigns it belongs to, with blanks between."""
     cost_micros: int = 0
     """What it costs, in millionths of the currency of the campaigns' policy; 0: not planned, or free."""
+    recipient: int = 0
+    """Who is written to instead of the customer: who pays for the line; 0: the customer, or not known yet."""
+    household: int = 0
+    """The household of who is written to, when it went through the gates; 0: none."""
     wording: Wording | None = None
     """None: not rendered yet."""
     reworded: bool = False
@@ -160,6 +164,16 @@ class Message:
     def is_task(self) -> bool:
         """Work for a care agent."""
         return self.kind is ActionKind.TASK
+
+    @property
+    def person(self) -> int:
+        """Who is written to: whose caps, suppression list and inbox they are."""
+        return self.recipient or self.customer
+
+    @property
+    def slot(self) -> tuple[int, str]:
+        """By what its slot is found."""
+        return (self.person, self.message_id)
 
     @property
     def was_sent(self) -> bool:
@@ -408,7 +422,7 @@ def contact_of(message: Message, now_micros: int, topic: str = "") -> Contact:
     if message.channel is None:
         raise IllegalTransitionError("a message without a channel takes no slot")
     return Contact(
-        message.customer,
+        message.person,
         message.message_id,
         message.channel,
         message.category,
@@ -417,4 +431,5 @@ def contact_of(message: Message, now_micros: int, topic: str = "") -> Contact:
         topic,
         campaign=message.campaign,
         cost_micros=message.cost_micros,
+        household=message.household,
     )

@@ -77,6 +77,7 @@ def test_the_shipped_policies_are_right() -> None:
         ),
         (_cap("topics: roaming"), "caps.yaml:2: topics is not a list of names"),
         (_cap("names: []"), "names is not a list of names"),
+        (_cap("scope: flat"), "caps.yaml:2: scope is 'flat'; write person or household"),
         (_cap("reserve: 1"), "caps.yaml:2: reserve does not say"),
         (_cap("reserve: {last: 1}"), "reserve does not say how many of the last slots are kept for whom"),
         (_cap("reserve: {last: 2, from_priority: 80}"), "keeps the last 2 of 1; keep at most 1"),
@@ -126,9 +127,11 @@ def test_a_mistake_in_quiet_hours_is_told_with_its_line(tmp_path: Path, quiet: s
 
 def test_caps_say_for_what_they_are_and_for_whom_the_last_slots(tmp_path: Path) -> None:
     more = "topics: [roaming], names: [a, b], reserve: {last: 1, from_priority: 80, categories: [service]}"
+    more += ", scope: household"
     (cap,) = load_policies(folder(tmp_path, caps=_cap(more)), "UTC").caps
     assert (cap.topics, cap.names) == ({"roaming"}, {"a", "b"})
     assert cap.reserve == Reserve(1, 80, frozenset({Category.SERVICE}))
+    assert cap.household
 
 
 def test_hours_for_some_messages_and_on_holidays(tmp_path: Path) -> None:

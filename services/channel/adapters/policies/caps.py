@@ -17,7 +17,9 @@ _CAP_KEYS = (
     "names",
     "same_name",
     "reserve",
+    "scope",
 )
+_SCOPES = ("person", "household")
 _RESERVE_KEYS = ("last", "from_priority", "categories")
 
 
@@ -66,7 +68,15 @@ def _cap(name: str, listed: CommentedMap, mistakes: Mistakes) -> Cap:
         topics=texts(raw, "topics", mistakes) if "topics" in raw else frozenset(),
         names=texts(raw, "names", mistakes) if "names" in raw else frozenset(),
         reserve=_reserve(raw, most, mistakes) if "reserve" in raw else None,
+        household=_scope(raw, mistakes) == "household",
     )
+
+
+def _scope(cap: CommentedMap, mistakes: Mistakes) -> str:
+    scope = cap.get("scope", _SCOPES[0])
+    if scope not in _SCOPES:
+        raise mistakes.at(line_of(cap, "scope"), f"scope is {scope!r}", f"write {' or '.join(_SCOPES)}")
+    return str(scope)
 
 
 def _reserve(cap: CommentedMap, most: int, mistakes: Mistakes) -> Reserve:

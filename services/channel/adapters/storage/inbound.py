@@ -31,7 +31,8 @@ _KEEP_TEXT = """
 """
 _SENT = f"""
     SELECT {rows.COLUMNS} FROM message m LEFT JOIN message_body b USING (customer, message_id)
-    WHERE m.customer = ANY(%(person)s::bigint[]) AND m.channel = %(channel)s
+    WHERE (m.customer = ANY(%(person)s::bigint[]) AND m.recipient = 0
+            OR m.recipient = ANY(%(person)s::bigint[])) AND m.channel = %(channel)s
         AND m.sent_micros > %(after)s AND m.rule_set <> %(ours)s
     ORDER BY m.sent_micros DESC, m.number DESC LIMIT %(limit)s
 """  # noqa: S608 - columns are our own

@@ -51,6 +51,8 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "segments": ("int", lambda message: message.segments),
     "campaign": ("text", lambda message: message.campaign),
     "cost_micros": ("bigint", lambda message: message.cost_micros),
+    "recipient": ("bigint", lambda message: message.recipient),
+    "household": ("bigint", lambda message: message.household),
     "changes": ("int", lambda message: message.changes),
 }
 """Columns that change with the message's state."""

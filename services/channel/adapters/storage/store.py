@@ -81,7 +81,7 @@ class PostgresStore:
         where = ["(%(before)s::bigint = 0 OR m.number < %(before)s)"]
         values: dict[str, Any] = {"before": before, "limit": limit}
         if wanted.customer:
-            where.append("m.customer = %(customer)s")
+            where.append("(m.customer = %(customer)s OR m.recipient = %(customer)s)")
             values["customer"] = wanted.customer
         if wanted.states:
             where.append("m.state = ANY(%(states)s::text[])")

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.channel.adapters.storage import (
     campaigns,
+    contacts,
     inbound,
     outcomes,
     rates,
@@ -32,7 +33,7 @@ from services.runtime.recovery import open_gap
 from services.runtime.streams import OUTCOMES
 from services.runtime.totals import add_totals
 from services.runtime.tracing import trail
-from services.vocabulary.words import Category, Channel
+from services.vocabulary.words import Channel
 
 PLANNED_NOTICE = "channel_planned"
 """NOTIFY channel on which senders hear of new work; the payload is empty."""
@@ -136,28 +137,13 @@ class PostgresTransaction:
 
     async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
         """Slots taken after that time."""
-        found = await self.raw.rows(
-            """
-            SELECT c.* FROM unnest(%s::bigint[]) AS wanted (customer), LATERAL (
-                SELECT customer, message_id::text, channel, category, name, time_micros, topic FROM contact
-                WHERE contact.customer = wanted.customer AND time_micros > %s OFFSET 0
-            ) AS c
-            """,
-            (list(customers), after_micros),
-        )
-        contacts: dict[int, list[Contact]] = {}
-        for customer, message_id, channel, category, name, time_micros, topic in found:
-            contact = Contact(
-                customer,
-                message_id,
-                Channel(channel),
-                Category(category),
-                name,
-                time_micros,
-                topic,
-            )
-            contacts.setdefault(customer, []).append(contact)
-        return contacts
+        return await contacts.of_customers(self.raw, customers, after_micros)
+
+    async def household_contacts(
+        self, households: Sequence[int], after_micros: int
+    ) -> dict[int, list[Contact]]:
+        """Slots that members of these households took after that time."""
+        return await contacts.of_households(self.raw, households, after_micros)
 
     async def suppressed(
         self, customers: Sequence[int]
@@ -250,30 +236,13 @@ class PostgresTransaction:
         await self._write_bodies([message for message in messages if message.reworded], {})
         self._told_of_work(messages)
 
-    async def take_slots(self, contacts: Sequence[Contact]) -> None:
+    async def take_slots(self, contacts_taken: Sequence[Contact]) -> None:
         """Slots taken."""
-        if not contacts:
+        if not contacts_taken:
             return
-        values = _keys([(contact.customer, contact.message_id) for contact in contacts])
-        await self.raw.execute(
-            "INSERT INTO contact (customer, message_id, channel, category, name, time_micros, topic, "
-            "campaign, cost_micros) "
-            "SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], %(channels)s::text[], "
-            "%(categories)s::text[], %(names)s::text[], %(times)s::bigint[], %(topics)s::text[], "
-            "%(campaigns)s::text[], %(costs)s::bigint[])",
-            {
-                **values,
-                "channels": [contact.channel.value for contact in contacts],
-                "categories": [contact.category.value if contact.category else "" for contact in contacts],
-                "names": [contact.name for contact in contacts],
-                "times": [contact.time_micros for contact in contacts],
-                "topics": [contact.topic for contact in contacts],
-                "campaigns": [contact.campaign for contact in contacts],
-                "costs": [contact.cost_micros for contact in contacts],
-            },
-        )
+        await contacts.add(self.raw, contacts_taken)
         await campaigns.spend(
-            self.raw, [(contact.campaign, contact.time_micros, contact.cost_micros) for contact in contacts]
+            self.raw, [(one.campaign, one.time_micros, one.cost_micros) for one in contacts_taken]
         )
 
     async def give_back_slots(self, keys: Sequence[MessageKey]) -> None:

@@ -14,7 +14,8 @@ def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
     """
     if not is_contact(action, state.channel):
         return PASSED
-    found = exceeded(state.caps, state.contacts, action, state.channel, now_micros)
+    contacts, shared = state.contacts, state.household_contacts
+    found = exceeded(state.caps, contacts, action, state.channel, now_micros, household=shared)
     if found is None:
         return PASSED
     cap = found.cap

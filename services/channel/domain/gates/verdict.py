@@ -45,6 +45,8 @@ class GateState:
     caps: Sequence[Cap] = ()
     contacts: Sequence[Contact] = ()
     """Slots taken by this person under all ids."""
+    household_contacts: Sequence[Contact] = ()
+    """Slots taken by all members of the person's household, the person's own among them."""
     suppressed: frozenset[SuppressedFor] = frozenset()
     """Every reason for which the channel is on the suppression list, under any id of the person."""
     taken: bool = False

@@ -11,7 +11,9 @@ from services.channel.adapters.policies.folder import PolicyFolder
 from services.channel.adapters.profile import GrpcProfile, reach_from_wire
 from services.channel.adapters.smpp import SmppTransport, see_bound
 from services.channel.adapters.storage.controls import CONTROLS_NOTICE, ControlWatch, PostgresControls
+from services.channel.adapters.storage.erasing import PostgresErasing
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
+from services.channel.adapters.storage.personal import PERSONAL
 from services.channel.adapters.storage.pruning import prunables
 from services.channel.adapters.storage.quarantine import ChannelPart, OutcomesReplay
 from services.channel.adapters.storage.reconciliation import open_books
@@ -21,6 +23,7 @@ from services.channel.adapters.storage.templates import TEMPLATES_NOTICE, Postgr
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.adapters.templates import JinjaRenderer, Text
 from services.channel.app.admit import Admission
+from services.channel.app.erasure import ErasePersons
 from services.channel.app.inbound import InboundDesk
 from services.channel.app.opt_in_link import OptInLinks
 from services.channel.app.ports import Transport
@@ -62,6 +65,7 @@ from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
+from services.runtime.export_service import ExportService
 from services.runtime.housekeeping import Housekeeping
 from services.runtime.metrics import CAP_SECONDS, show
 from services.runtime.opening import depend_on_service, open_bus, open_database
@@ -243,6 +247,7 @@ async def build_server_role(role: Role) -> None:
         simulation.served(),
         _suppression(role, parts).served(),
         _templates(role, parts).served(),
+        ExportService(SERVICE, database=parts.database, clock=parts.clock, tables=PERSONAL).served(),
         operations.served(),
         ReadersService(parts.database).served(),
         recovery.served(),
@@ -297,7 +302,11 @@ async def build_worker_role(role: Role) -> None:
     parts = await build_parts(role)
     await await_recovery(role, parts.database)
     partitions = role.settings.partitions
-    handler = ActionsHandler(parts.database, parts.store.within, parts.admission, parts.dead_letters)
+    erasing = PostgresErasing(Outbox(parts.database, partitions=partitions), partitions)
+    erasures = ErasePersons(parts.store, parts.store.within, erasing, parts.clock)
+    handler = ActionsHandler(
+        parts.database, parts.store.within, parts.admission, erasures, parts.dead_letters
+    )
     consumer = StreamConsumer(parts.bus, ACTIONS, handler, partitions=partitions)
     loops: list[SenderLoop] = []
     trials: list[TrialSender] = []

@@ -17,6 +17,8 @@ from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
 from rapport.operations.v1.readers_pb2_grpc import ReadersServiceStub
 from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceStub
+from rapport.privacy.v1.erasure_pb2_grpc import ErasureServiceStub
+from rapport.privacy.v1.export_pb2_grpc import ExportServiceStub
 from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
@@ -37,6 +39,8 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
     from rapport.operations.v1.readers_pb2_grpc import ReadersServiceAsyncStub
     from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceAsyncStub
+    from rapport.privacy.v1.erasure_pb2_grpc import ErasureServiceAsyncStub
+    from rapport.privacy.v1.export_pb2_grpc import ExportServiceAsyncStub
     from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceAsyncStub
     from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
     from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceAsyncStub
@@ -66,6 +70,9 @@ class Connections:
     suppressions: "SuppressionServiceAsyncStub"
     templates: "TemplateServiceAsyncStub"
     corrections: "CorrectionServiceAsyncStub"
+    erasures: "ErasureServiceAsyncStub"
+    exports: dict[str, "ExportServiceAsyncStub"]
+    """By service: profile, decision, channel."""
 
 
 @asynccontextmanager
@@ -103,4 +110,9 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
             suppressions=SuppressionServiceStub(channel),
             templates=TemplateServiceStub(channel),
             corrections=CorrectionServiceStub(profile),
+            erasures=ErasureServiceStub(profile),
+            exports={
+                name: ExportServiceStub(grpc_channel)
+                for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
+            },
         )

@@ -17,6 +17,7 @@ from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
+from services.decision.adapters.personal import PERSONAL, ErasingStore
 from services.decision.adapters.progress import PlansProgress
 from services.decision.adapters.pruning import prunables
 from services.decision.adapters.replay import DecisionPart, DecisionsReplay
@@ -28,6 +29,7 @@ from services.decision.app.ask import Ask
 from services.decision.app.ask_audiences import AskAudiences
 from services.decision.app.check_pairs import CheckPairs
 from services.decision.app.decisions import LookBack
+from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.open_runs import OpenRuns
@@ -45,6 +47,7 @@ from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import UnavailableError
+from services.runtime.export_service import ExportService
 from services.runtime.housekeeping import Housekeeping
 from services.runtime.lag import Lag
 from services.runtime.metrics import ENGINE_RESTARTS, ENGINE_SET_ASIDE, show
@@ -169,6 +172,7 @@ async def build_worker(role: Role) -> None:
         parts.hand_over,
         EventSetAsides(parts.dead_letters),
         parts.runs,
+        ErasePersons(ErasingStore(), parts.hand_over, parts.clock),
         parts.catalogue.conversation_micros,
     )
     consumer = StreamConsumer(parts.bus, EVENTS, EventsHandler(take_events), partitions=settings.partitions)
@@ -283,9 +287,11 @@ async def build_server_role(role: Role) -> None:
         errors=ERRORS,
         part=DecisionPart(parts.rule_sets, profile),
     )
+    export = ExportService(SERVICE, database=parts.database, clock=parts.clock, tables=PERSONAL)
     served = [
         decisions.served(),
         rule_sets.served(),
+        export.served(),
         operations.served(),
         ReadersService(parts.database).served(),
         recovery.served(),

@@ -1,6 +1,7 @@
 """Puts the profile service together: `python -m services.profile.main server|worker|migrate`."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,14 @@ from services.profile.adapters.chaining import Chaining
 from services.profile.adapters.gathering import Gathering
 from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.packing import Types
+from services.profile.adapters.personal import tables as personal_tables
 from services.profile.adapters.postgres import GATHERING_CHANNEL, PostgresStore, PostgresWork
 from services.profile.adapters.pruning import DormantActivity, Events, EventsByType
 from services.profile.adapters.replay import EventsReplay
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
 from services.profile.app.corrections import Corrections
+from services.profile.app.erasure import Erasures
 from services.profile.app.intake import Intake
 from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
@@ -27,6 +30,7 @@ from services.profile.domain.events import CheckedEvent, EventChecker
 from services.profile.entrypoints.audience_servicer import AudienceServicer
 from services.profile.entrypoints.clock_keeper import ClockKeeper
 from services.profile.entrypoints.correction_servicer import CorrectionServicer
+from services.profile.entrypoints.erasure_servicer import ErasureServicer
 from services.profile.entrypoints.errors import PROFILE_ERRORS
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
@@ -40,6 +44,7 @@ from services.runtime.consumer import StreamConsumer
 from services.runtime.data_keys import open_data_keys
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
+from services.runtime.export_service import ExportService
 from services.runtime.housekeeping import Housekeeping
 from services.runtime.opening import open_bus, open_database
 from services.runtime.operations import OperationsService, Progress
@@ -52,7 +57,7 @@ from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
 from services.runtime.retention import read_event_retention, read_retention
-from services.runtime.server import build_server
+from services.runtime.server import Served, build_server
 from services.runtime.settings import Settings
 from services.runtime.streams import OUTCOMES, Bus
 from services.runtime.watch import BacklogWatch
@@ -214,6 +219,7 @@ async def build_server_role(role: Role) -> None:
         servicer.served(),
         audiences.served(),
         corrections.served(),
+        *_privacy(parts),
         timelines.served(),
         operations.served(),
         readers.served(),
@@ -226,6 +232,29 @@ async def build_server_role(role: Role) -> None:
     role.ready["token_address"] = server.token_address
 
 
+def _privacy(parts: Parts) -> list[Served]:
+    """What persons may ask for: all that is known of them, and that it be erased."""
+
+    async def people(
+        transaction: Transaction, subject: str
+    ) -> tuple[Sequence[int], Mapping[str, Sequence[object]]]:
+        work = parts.store.join(transaction)
+        found = await parts.questions.people(work, subject)
+        return found, await work.beside(found)
+
+    erasures = Erasures(parts.catalogue, parts.questions)
+    return [
+        ErasureServicer(parts.database, parts.store.join, erasures, parts.clock, PROFILE_ERRORS).served(),
+        ExportService(
+            SERVICE,
+            database=parts.database,
+            clock=parts.clock,
+            tables=personal_tables(parts.store.types),
+            people=people,
+        ).served(),
+    ]
+
+
 async def build_worker_role(role: Role) -> None:
     """Takes OUTCOMES, and publishes what both roles have put into the outbox."""
     parts = await build_parts(role)
@@ -236,6 +265,8 @@ async def build_worker_role(role: Role) -> None:
         taker=parts.taker,
         checker=parts.checker,
         changes=parts.changes,
+        erasures=Erasures(parts.catalogue, parts.questions),
+        erasing=parts.store.join,
         set_aside=parts.set_aside,
         clock=parts.clock,
     )

@@ -13,6 +13,7 @@ SERVICES = {
     "profile": [
         "rapport.profile.v1.AudienceService",
         "rapport.profile.v1.CorrectionService",
+        "rapport.privacy.v1.ErasureService",
         "rapport.profile.v1.ProfileService",
         "rapport.profile.v1.TimelineService",
     ],
@@ -31,6 +32,7 @@ OPERATIONS = [
     "rapport.operations.v1.OperationsService",
     "rapport.operations.v1.ReadersService",
     "rapport.operations.v1.RecoveryService",
+    "rapport.privacy.v1.ExportService",
 ]
 INFRASTRUCTURE = ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"]
 

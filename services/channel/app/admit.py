@@ -54,6 +54,12 @@ class Prepared:
         self.message_id, self.after_micros = message_id, after_micros
         self.choices = tuple(choice for choice in self.choices if choice.after_micros >= after_micros)
 
+    def forget(self, erased: frozenset[int]) -> None:
+        """What the profile said of a person who was erased meanwhile counts no more: nobody knows them."""
+        if not erased.isdisjoint((self.action.customer, self.recipient)):
+            self.reach = Reach(known=False, asked_wall_micros=0)
+            self.said.clear()
+
     @property
     def recipient(self) -> int:
         """Who is written to: the customer, or who pays for the customer's line."""
@@ -262,7 +268,9 @@ class Admission:
         homes = sorted({one.household for one in prepared if one.household})
         with CAP_SECONDS.time():
             # households have ids of the customers' own sequence: all are locked in one order
-            await tx.lock_customers(sorted({customer for one in prepared for customer in one.locks}))
+            erased = await tx.lock_customers(sorted({customer for one in prepared for customer in one.locks}))
+            for one in prepared if erased else ():
+                one.forget(erased)
             now_micros = self._clock.now_micros()
             after_micros = now_micros - longest_window(caps)
             contacts = await tx.contacts(customers, after_micros)

@@ -45,6 +45,11 @@ class _Letter:
     heard: Heard
     answer: Prepared | None = None
 
+    def forget(self, erased: frozenset[int]) -> None:
+        """Its sender is nobody's any more where the owner was erased meanwhile."""
+        if self.owner is not None and self.owner.customer in erased:
+            self.owner, self.answer, self.written.customer = None, None, 0
+
 
 class InboundDesk:
     """What customers write as a use case; `record` gives an action as it would have come over the wire."""
@@ -81,7 +86,9 @@ class InboundDesk:
         people = {customer for letter in letters if letter.owner for customer in letter.owner.person}
         await self._store.know_customers(sorted(people))
         async with self._store.transaction() as tx:
-            await tx.lock_customers(sorted(people))
+            erased = await tx.lock_customers(sorted(people))
+            for letter in letters if erased else ():
+                letter.forget(erased)
             new = await tx.not_written([letter.written.inbound_id for letter in letters])
             fresh = [letter for letter in letters if letter.written.inbound_id in new]
             given: Counter[int] = Counter()

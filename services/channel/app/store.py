@@ -46,8 +46,11 @@ class GateTransaction(Protocol):
     Rows of customers are locked in id order before anything of theirs is read.
     """
 
-    async def lock_customers(self, customers: Sequence[int]) -> None:
-        """Locks these customers' gates until the end; they must have been made known before."""
+    async def lock_customers(self, customers: Sequence[int]) -> frozenset[int]:
+        """Locks these customers' gates until the end; they must have been made known before.
+
+        Those of them who were erased: nothing more may be written about these.
+        """
 
     async def messages(self, keys: Sequence[MessageKey], *, lock: bool = False) -> dict[str, Message]:
         """Stored messages by id, with what the customer reads; locked in key order where asked for.

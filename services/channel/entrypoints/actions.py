@@ -6,6 +6,7 @@ from google.protobuf.message import DecodeError
 from rapport.types.v1 import stream_pb2
 
 from services.channel.app.admit import Admission, Prepared
+from services.channel.app.erasure import ErasePersons
 from services.channel.app.store import MessageTransaction
 from services.channel.domain.errors import InvalidActionError, StaleWriteError
 from services.channel.entrypoints import translate
@@ -32,33 +33,40 @@ class ActionsHandler:
         database: Database,
         within: Callable[[Transaction], MessageTransaction],
         admission: Admission,
+        erasures: ErasePersons,
         dead_letters: DeadLetters,
     ) -> None:
         self._database = database
         self._within = within
         self._admission = admission
+        self._erasures = erasures
         self._dead_letters = dead_letters
 
     def count(self, payload: bytes) -> int:
         """How many actions a message holds."""
         try:
-            return max(1, len(stream_pb2.ActionBatch.FromString(payload).actions))
+            batch = stream_pb2.ActionBatch.FromString(payload)
+            return max(1, len(batch.actions) + len(batch.erasures))
         except DecodeError:
             return 1
 
     async def handle(self, deliveries: Sequence[Delivery]) -> None:
         """Takes all actions of all deliveries; raises when any of them cannot be taken."""
-        read = [
-            (delivery.key, translate.action_from_wire(wired))
-            for delivery in deliveries
-            for wired in stream_pb2.ActionBatch.FromString(delivery.payload).actions
+        batches = [
+            (delivery.key, stream_pb2.ActionBatch.FromString(delivery.payload)) for delivery in deliveries
         ]
+        read = [(key, translate.action_from_wire(wired)) for key, batch in batches for wired in batch.actions]
+        erasures = [(key, erasure) for key, batch in batches for erasure in translate.erasures_of(key, batch)]
+        await self._erasures.prepare([erasure for _, erasure in erasures])
         prepared = await self._admission.prepare([action for _, action in read])
         async with self._database.transaction() as raw:
             new = await take_messages(raw, [delivery.key for delivery in deliveries])
             wanted = [one for (key, _), one in zip(read, prepared, strict=True) if key in new]
             if wanted:
                 await self._admission.take(self._within(raw), wanted)
+            for key, erasure in erasures:  # after all that came before them
+                if key in new:
+                    await self._erasures.erase(raw, erasure)
 
     async def handle_singly(self, delivery: Delivery) -> None:
         """Takes the actions of one delivery one by one; those that fail become dead letters."""
@@ -68,6 +76,8 @@ class ActionsHandler:
             await self._set_aside_message(delivery)
             return
         tried = [(wired, await self._try_to_prepare(wired)) for wired in batch.actions]
+        erasures = translate.erasures_of(delivery.key, batch)
+        await self._erasures.prepare(erasures)
         async with self._database.transaction() as raw:
             if not await take_messages(raw, [delivery.key]):
                 return
@@ -77,6 +87,8 @@ class ActionsHandler:
                 )
                 if failure is not None:
                     await self._set_aside(raw, wired, failure)
+            for erasure in erasures:  # one that fails is tried until it does not: nobody may set it aside
+                await self._erasures.erase(raw, erasure)
 
     async def _try_to_prepare(self, wired: stream_pb2.Action) -> Prepared | Exception:
         try:

@@ -6,6 +6,7 @@ from google.protobuf.message import DecodeError
 from rapport.channel.v1 import channel_pb2
 from rapport.types.v1 import stream_pb2
 
+from services.channel.app.erasure import Erasure
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.choice import Choice, Chosen, Dropped, Waits
 from services.channel.domain.errors import InvalidActionError
@@ -93,6 +94,25 @@ def _check_storable(wired: stream_pb2.Action) -> None:
         raise InvalidActionError(
             "channels.after_micros", "is no length of time", "give 0 or more microseconds"
         )
+
+
+def erasures_of(key: str, batch: stream_pb2.ActionBatch) -> list[Erasure]:
+    """The persons that a message says are erased; `key` is the message's."""
+    return [
+        Erasure(
+            key=f"{key}/{place}",
+            erasure_id=wired.erasure_id,
+            customer=wired.customer,
+            people=tuple(sorted({wired.customer, *wired.customers})),
+            erased_micros=wired.erased_micros,
+            addresses=tuple(
+                (channel, address.lookup)
+                for address in wired.addresses
+                if (channel := wire.CHANNELS.from_wire(address.channel)) is not None
+            ),
+        )
+        for place, wired in enumerate(batch.erasures)
+    ]
 
 
 def action_record(action: Action) -> bytes:

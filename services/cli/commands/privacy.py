@@ -7,6 +7,7 @@ import click
 from rapport.operations.v1 import readers_pb2
 from rapport.profile.v1 import profile_pb2
 
+from services.cli.commands.persons import erase, export, receipt
 from services.cli.commands.support import (
     folder_option,
     iso,
@@ -23,6 +24,10 @@ _PAGE = 1_000
 @click.group()
 def privacy() -> None:
     """See to people's rights over what is kept of them."""
+
+
+for command in (export, erase, receipt):
+    privacy.add_command(command)
 
 
 @privacy.command("readers")

@@ -10,6 +10,7 @@ from rapport.types.v1 import stream_pb2
 from services.decision.adapters.material import unpack_material
 from services.decision.adapters.situations import pack_due
 from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE
+from services.runtime.personal import ERASURE_FINISHED, finished_data
 from services.runtime.streams import ACTIONS, OUTCOMES
 from services.vocabulary.ids import own_event_id, partition_of
 from services.vocabulary.values import ValueType, format_time, to_json
@@ -17,11 +18,11 @@ from services.vocabulary.wire import ACTION_KINDS, CATEGORIES, CHANNELS, value_t
 from services.vocabulary.words import ActionKind, ActionOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from google.protobuf.message import Message
 
-    from services.decision.app.jobs import Evaluated, SetAside
+    from services.decision.app.jobs import Erased, Evaluated, SetAside
     from services.decision.app.ports import Decided, DuePlan, DueStep
     from services.decision.app.run_ports import Call
     from services.decision.domain.arbitration import Candidate, DecidedAction
@@ -135,6 +136,25 @@ class OutboxHandOver:
                 for step in due
             ],
         )
+
+    async def erased(
+        self, transaction: Transaction, item: Erased, rows: Mapping[str, int], now_micros: int
+    ) -> None:
+        """The erasure for the channel service, and what was done here for the profile service."""
+        erasure = stream_pb2.Erasure.FromString(item.erasure)
+        erasure.customer = item.customer
+        partition = partition_of(item.customer, self._partitions)
+        message = stream_pb2.ActionBatch(erasures=[erasure]).SerializeToString()
+        await self._outbox.put(transaction, ACTIONS, [(partition, message)])
+        finished = stream_pb2.OwnEvent(
+            id=own_event_id(ERASURE_FINISHED, SOURCE, item.event_id),
+            source=SOURCE,
+            type=ERASURE_FINISHED,
+            time_micros=now_micros,
+            customer=item.customer,
+            data=finished_data(item.erasure_id, SOURCE, rows),
+        )
+        await self._put_own(transaction, [(partition, finished)])
 
     async def _put_own(
         self, transaction: Transaction, own: Sequence[tuple[int, stream_pb2.OwnEvent]]

@@ -93,9 +93,15 @@ def pack_record(record: Record) -> bytes:
     return _COMPRESSOR.compress(orjson.dumps(body))
 
 
+def open_record(packed: bytes) -> dict[str, Any]:
+    """The record's JSON."""
+    body: dict[str, Any] = orjson.loads(_DECOMPRESSOR.decompress(packed, max_output_size=_MOST))
+    return body
+
+
 def unpack_record(packed: bytes) -> Record:
     """The record as it was."""
-    body = orjson.loads(_DECOMPRESSOR.decompress(packed, max_output_size=_MOST))
+    body = open_record(packed)
     actions = tuple(_action_from_json(action) for action in body["actions"])
     return Record(
         Evaluation(

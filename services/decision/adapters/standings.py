@@ -42,14 +42,19 @@ class StandingStore:
             """,
             ids,
         )
-        await transaction.execute(
+        erased = await transaction.rows(
             """
-            SELECT 1 FROM customer_state WHERE customer = ANY(%(customers)s::bigint[])
-            ORDER BY customer FOR UPDATE
+            WITH locked AS (
+                SELECT customer, erased_micros FROM customer_state
+                WHERE customer = ANY(%(customers)s::bigint[]) ORDER BY customer FOR UPDATE
+            )
+            SELECT customer FROM locked WHERE erased_micros IS NOT NULL
             """,
             ids,
         )
-        return await self.read(transaction, customers, from_micros, to_micros, journeys=journeys)
+        ledger = await self.read(transaction, customers, from_micros, to_micros, journeys=journeys)
+        ledger.erased = frozenset(row[0] for row in erased)
+        return ledger
 
     async def read(
         self,

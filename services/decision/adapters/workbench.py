@@ -15,6 +15,7 @@ from services.decision.app.jobs import (
     Answered,
     Batch,
     Checked,
+    Erased,
     Evaluated,
     FellDue,
     GivenBack,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from services.vocabulary.catalogue import Catalogue
 
 ACTION_DUE = "action.due"
+CUSTOMER_ERASED = "customer.erased"
 FREES_WHAT_IT_USED = frozenset({"action.refused", "action.expired"})
 """Own events after which an action was certainly not said."""
 
@@ -297,6 +299,8 @@ class Workbench:
         """What one event of a message comes to; None: it triggered nothing."""
         if event.history or not event.customer:
             return None
+        if event.type == CUSTOMER_ERASED:
+            return _erased(item, event)
         if event.type in FREES_WHAT_IT_USED:
             given_back = _given_back(item, event)
             if given_back is not None:
@@ -443,6 +447,22 @@ def _alone(event: stream_pb2.TakenEvent) -> bytes:
     copy.CopyFrom(event)
     copy.snapshot = 0
     return copy.SerializeToString(deterministic=True)
+
+
+def _erased(item: int, event: stream_pb2.TakenEvent) -> Erased | None:
+    """A person to erase; the event's own data says nothing of it, so that nobody else can."""
+    if not event.HasField("erasure"):
+        return None
+    erasure = event.erasure
+    return Erased(
+        item=item,
+        event_id=event.id,
+        customer=event.customer,
+        people=tuple({event.customer, *erasure.customers}),
+        erasure_id=erasure.erasure_id,
+        erased_micros=erasure.erased_micros,
+        erasure=erasure.SerializeToString(),
+    )
 
 
 def _given_back(item: int, event: stream_pb2.TakenEvent) -> GivenBack | None:

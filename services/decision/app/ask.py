@@ -9,7 +9,7 @@ from services.decision.app.decisions import with_gates
 from services.decision.app.ports import Decided
 from services.decision.app.totals import counted, measure
 from services.decision.domain.decide import assumed_wrongly, decide, standing_that_counts
-from services.runtime.errors import ConflictError
+from services.runtime.errors import ConflictError, NotFoundError
 from services.runtime.totals import add_totals
 from services.vocabulary.words import (
     CATEGORY_FACTS,
@@ -126,6 +126,8 @@ class Ask:
         what this one rested on.
         """
         ledger = await self._ledger(transaction, snapshot, lock=True)
+        if ledger.erased:
+            raise NotFoundError("this customer was erased meanwhile", field="subject")
         before = answer.decided
         if await self._decisions.known(transaction, [before.decision_id]):
             raise ConflictError(

@@ -126,7 +126,23 @@ class PairOpened:
     data: str
 
 
-Item = Evaluated | FellDue | GivenBack | Left | SetAside | ThingHappened | PairOpened
+@dataclass(frozen=True)
+class Erased:
+    """A person who is erased; ``people``: all their ids, ``customer`` the one in whose partition it came.
+
+    ``erasure``: the message as it travels on. Times in micros.
+    """
+
+    item: int
+    event_id: str
+    customer: int
+    people: tuple[int, ...]
+    erasure_id: str
+    erased_micros: int
+    erasure: bytes
+
+
+Item = Evaluated | FellDue | GivenBack | Left | SetAside | ThingHappened | PairOpened | Erased
 
 
 @dataclass(frozen=True)

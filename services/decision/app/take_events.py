@@ -12,6 +12,7 @@ import structlog
 from services.decision.app.jobs import (
     Batch,
     DueQuestion,
+    Erased,
     Evaluated,
     FellDue,
     GivenBack,
@@ -33,6 +34,7 @@ from services.vocabulary.words import ActionOutcome
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from services.decision.app.erasure import ErasePersons
     from services.decision.app.ports import Decisions, Evaluator, HandOver, Plan, SetAsides, Standings
     from services.decision.app.run_ports import Runs
     from services.decision.domain.arbitration import Standing
@@ -65,6 +67,7 @@ class TakeEvents:
         hand_over: HandOver,
         set_asides: SetAsides,
         runs: Runs,
+        erasures: ErasePersons,
         conversation_micros: int,
     ) -> None:
         self._database = database
@@ -75,6 +78,7 @@ class TakeEvents:
         self._hand_over = hand_over
         self._set_asides = set_asides
         self._runs = runs
+        self._erasures = erasures
         self._conversation = conversation_micros
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
@@ -188,8 +192,11 @@ class TakeEvents:
         )
         differ: dict[int, dict[str, str]] = {}
         decided: list[Decided] = []
+        erased: list[Erased] = []
         for item in items:
             match item:
+                case Evaluated() if item.customer in ledger.erased:
+                    counts["events.erased"] += 1
                 case GivenBack():
                     ledger.give_back((item.customer,), item.action_id)
                 case SetAside():
@@ -208,6 +215,8 @@ class TakeEvents:
                         decided += [one] if one.arbitration.actions else []
                 case Left():
                     ledger.leave(item.people, item.due)
+                case Erased():
+                    erased.append(item)
                 case _:
                     pass
         if differ:
@@ -218,6 +227,8 @@ class TakeEvents:
             await self._hand_over.hand_on(transaction, decided)
             counts.update(counted(decided))
             measure(transaction, decided)
+        for gone in erased:  # after all that came before them
+            await self._erasures.erase(transaction, gone)
         return counts
 
     def _decide(
@@ -266,6 +277,8 @@ class TakeEvents:
             elif isinstance(item, Left):
                 people.update(item.people)
                 journeys = True
+            elif isinstance(item, Erased):
+                people.update(item.people)
             elif isinstance(item, GivenBack):
                 people.add(item.customer)
         limits = {name for item in items if isinstance(item, Evaluated) for name in item.evaluation.limits}

@@ -48,11 +48,12 @@ class Ledger:
     ``limits``: accounts by rule set. ``uses``: what the actions now looked at have taken of them.
     ``actions_added``: by rule set and day, how many more actions there are now. ``households``: the household
     of each of those actions that holds a slot of one; ``holders_written``: what is new of that, and when the
-    slot ends.
+    slot ends. ``erased``: those of the customers who were erased, of whom nothing is to be written.
     """
 
     def __init__(self, accounts: dict[int, Account]) -> None:
         self._accounts = accounts
+        self.erased: frozenset[int] = frozenset()
         self.limits: dict[str, LimitAccount] = {}
         self.uses: dict[str, Use] = {}
         self.households: dict[str, int] = {}

@@ -11,6 +11,7 @@ from services.profile.adapters.packing import Types
 from services.profile.adapters.rows.access_log import AccessRows
 from services.profile.adapters.rows.accounts import AccountRows
 from services.profile.adapters.rows.customers import CustomerRows
+from services.profile.adapters.rows.erasures import ErasureRows
 from services.profile.adapters.rows.identities import IdentityRows
 from services.profile.adapters.rows.kept import KeptRows
 from services.profile.adapters.rows.listened import GATHERING_CHANNEL, ListenedRows
@@ -33,6 +34,7 @@ def _without_key(part: bytes) -> bytes:
 
 class PostgresWork(
     RetractedRows,
+    ErasureRows,
     ListenedRows,
     IdentityRows,
     AccountRows,

@@ -10,10 +10,11 @@ from services.profile.adapters.account_packing import shown_household
 from services.profile.adapters.packing import Kept, Types, pack_record, put_traits, settled
 from services.profile.app.ports import TakenEvent, ThingKey
 from services.profile.domain.customer import Customer, traits_at
+from services.profile.domain.erasure import ErasureNotice
 from services.profile.domain.things import ThingState
 from services.runtime.tracing import tracing_on
 from services.vocabulary.ids import partition_of, thing_partition
-from services.vocabulary.wire import PURPOSES, value_from_wire, value_to_wire
+from services.vocabulary.wire import CHANNELS, PURPOSES, value_from_wire, value_to_wire
 from services.vocabulary.words import Purpose
 
 if TYPE_CHECKING:
@@ -175,6 +176,20 @@ def _partition(item: TakenEvent, partitions: int) -> int:
     return thing_partition(thing.kind, thing.key, partitions)
 
 
+def _erasure_to_wire(notice: ErasureNotice, customer: int) -> stream_pb2.Erasure:
+    return stream_pb2.Erasure(
+        erasure_id=notice.erasure_id,
+        customer=customer,
+        customers=notice.customers,
+        erased_micros=notice.erased_micros,
+        addresses=[
+            stream_pb2.ErasedAddress(channel=CHANNELS.to_wire(channel), lookup=identity.lookup)
+            for identity in notice.identities
+            for channel in identity.channels
+        ],
+    )
+
+
 class _OpenBatch:
     """A message that still has room."""
 
@@ -211,6 +226,8 @@ class _OpenBatch:
         )
         if event.thing is not None:
             wire.thing = event.thing.text
+        if item.erasure is not None:
+            wire.erasure.CopyFrom(_erasure_to_wire(item.erasure, item.customer))
         for thing in item.things:
             wire.things.append(thing_to_wire(thing, types))
 

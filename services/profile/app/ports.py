@@ -9,6 +9,7 @@ from services.profile.domain.accounts import Account, Key, Subscription
 from services.profile.domain.audience import Audience, Members, Place
 from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Customer
+from services.profile.domain.erasure import ErasureNotice
 from services.profile.domain.events import CheckedEvent
 from services.profile.domain.households import Household
 from services.profile.domain.identities import Owner
@@ -73,7 +74,10 @@ class Ledgers:
 
 @dataclass(slots=True)
 class TakenEvent:
-    """An event that was taken: whose, at which position, what travels with it (`snapshot` None: nothing)."""
+    """An event that was taken: whose, at which position, what travels with it (`snapshot` None: nothing).
+
+    `erasure`: of a customer.erased, who is erased.
+    """
 
     event: CheckedEvent
     customer: int
@@ -82,6 +86,7 @@ class TakenEvent:
     accepted_micros: int
     things: Sequence[ThingState] = ()
     snapshot: bytes | None = None
+    erasure: ErasureNotice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +277,13 @@ class Work(ConsentLedger, Accounts, Protocol):
 
     async def retract(self, event: KeptEvent, last_micros: int | None, now_micros: int) -> None:
         """Mark an event as taken back; `last_micros`: its type's newest time now, 0 none, None as it was."""
+
+    async def erased_customers(self, customers: Collection[int]) -> set[int]:
+        """Those of the ids whose persons were erased."""
+        ...
+
+    async def erased_identities(self, identities: Collection[Identity]) -> dict[Identity, int]:
+        """When a person was erased who had it last; identities of nobody who was are left out."""
         ...
 
     async def note_conflicts(

@@ -117,6 +117,11 @@ class Questions:
             return found
         return (await self.resolve(work, subject)).customer
 
+    async def people(self, work: Work, subject: str) -> tuple[int, ...]:
+        """All ids of the person of a subject, the one in use first; raises UnknownSubjectError."""
+        one = await self.one(work, await self.find(work, subject))
+        return (one.id, *(other for other in one.record.merged_customers if other != one.id))
+
     async def one(self, work: Work, customer: int) -> Customer:
         """One customer; raises UnknownSubjectError."""
         customers = await work.read_customers([customer])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.profile.app.account_changes import AccountChanges
 from services.profile.app.ports import (
+    ContentionError,
     Handed,
     LedgerEntry,
     ListenedTypes,
@@ -114,6 +115,7 @@ class _Batch:
         identities.update(named for event in events for each in event.persons.values() for named in each)
         owners = await self.work.owners(identities) if identities else {}
         outcomes = self._refuse_strangers(events, owners)
+        await self._refuse_erased(events, owners, outcomes)
         fresh = await self._new_ones(events, outcomes)
         if not fresh:
             return self._done(outcomes, events)
@@ -166,6 +168,16 @@ class _Batch:
                             "send it once another source has named this identity",
                         )
         return outcomes
+
+    async def _refuse_erased(
+        self, events: Sequence[CheckedEvent], owners: Mapping[Identity, Owner], outcomes: dict[int, Outcome]
+    ) -> None:
+        """What happened before a person was erased is not taken; what happened later begins somebody new."""
+        unowned = {identity for event in events for identity in event.identities if identity not in owners}
+        erased = await self.work.erased_identities(unowned) if unowned else {}
+        for place, event in enumerate(events) if erased else ():
+            if any(event.time_micros <= erased.get(identity, -1) for identity in event.identities):
+                outcomes[place] = _erased("subject")
 
     async def _new_ones(
         self, events: Sequence[CheckedEvent], outcomes: dict[int, Outcome]
@@ -288,14 +300,22 @@ class _Batch:
     async def _known_only(
         self, fresh: list[CheckedEvent], outcomes: dict[int, Outcome], events: Sequence[CheckedEvent]
     ) -> list[CheckedEvent]:
-        """Our own events may name a customer that does not exist."""
-        strangers = {id(event) for event in fresh if event.customer and event.customer not in self.customers}
-        if not strangers:
+        """Our own events may name a customer that does not exist, or was erased."""
+        unknown = [event for event in fresh if event.customer and event.customer not in self.customers]
+        if not unknown:
             return fresh
+        if any(event.identities for event in unknown):
+            raise ContentionError  # erased since it was looked up whose they are: look again
+        strangers = {id(event) for event in unknown}
+        erased = await self.work.erased_customers({event.customer for event in unknown})
         for place, event in enumerate(events):
             if id(event) in strangers:
-                outcomes[place] = RejectedError(
-                    RejectionReason.UNKNOWN_SUBJECT, "customer", "is unknown", "name a customer by its id"
+                outcomes[place] = (
+                    _erased("customer")
+                    if event.customer in erased
+                    else RejectedError(
+                        RejectionReason.UNKNOWN_SUBJECT, "customer", "is unknown", "name a customer by its id"
+                    )
                 )
         await self.work.forget_keys([event.key for event in fresh if id(event) in strangers])
         return [event for event in fresh if id(event) not in strangers]
@@ -426,6 +446,15 @@ class _Batch:
 
     def _done(self, outcomes: Mapping[int, Outcome], events: Sequence[CheckedEvent]) -> list[Outcome]:
         return [outcomes[place] for place in range(len(events))]
+
+
+def _erased(field_name: str) -> RejectedError:
+    return RejectedError(
+        RejectionReason.ERASED,
+        field_name,
+        "is of a person who was erased, and this happened before",
+        "take it out of the source, which is to forget the person too",
+    )
 
 
 def _text(identity: Identity) -> str:

@@ -17,6 +17,7 @@ class RejectionReason(StrEnum):
     MALFORMED = "MALFORMED"
     TOO_MANY_HOPS = "TOO_MANY_HOPS"
     UNKNOWN_SUBJECT = "UNKNOWN_SUBJECT"
+    ERASED = "ERASED"
 
 
 class ProfileError(Exception):

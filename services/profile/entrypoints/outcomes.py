@@ -1,11 +1,12 @@
 """Takes our own events from OUTCOMES: what the other services did comes back as events of the customer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rapport.types.v1 import event_pb2, stream_pb2
 
 from services.profile.app.changes import Changes
+from services.profile.app.erasure import ErasingWork, Erasures
 from services.profile.app.ports import ProfileStore, TakenEvent, Work
 from services.profile.app.take_events import ACCEPTED, EventTaker
 from services.profile.domain.errors import InvalidRequestError, ProfileError, RejectedError, RejectionReason
@@ -16,6 +17,8 @@ from services.runtime.consumer import Delivery, take_messages
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import NotFoundError
+from services.runtime.metrics import INGEST_REFUSED
+from services.runtime.personal import ERASURE_FINISHED
 from services.vocabulary.identities import parse_thing
 
 OWN_EVENT = "own_event"
@@ -24,11 +27,15 @@ EVENT = "event"
 
 @dataclass(slots=True)
 class _Items:
-    """The items of some messages: those that fit the catalogue, and those that do not, with the reason."""
+    """The items of some messages: those that fit the catalogue, and those that do not, with the reason.
+
+    `erasures`: what other services did of them.
+    """
 
     events: list[tuple[CheckedEvent, stream_pb2.OwnEvent]] = field(default_factory=list)
     wrong: list[tuple[stream_pb2.OwnEvent, RejectedError]] = field(default_factory=list)
     again: list[tuple[TakenEvent, stream_pb2.TakenEvent]] = field(default_factory=list)
+    erasures: list[CheckedEvent] = field(default_factory=list)
 
 
 class SetAside:
@@ -100,6 +107,8 @@ class OutcomesHandler:
         taker: EventTaker,
         checker: EventChecker,
         changes: Changes,
+        erasures: Erasures,
+        erasing: Callable[[Transaction], ErasingWork],
         set_aside: SetAside,
         clock: Clock,
     ) -> None:
@@ -108,6 +117,8 @@ class OutcomesHandler:
         self._taker = taker
         self._checker = checker
         self._changes = changes
+        self._erasures = erasures
+        self._erasing = erasing
         self._set_aside = set_aside
         self._clock = clock
 
@@ -170,7 +181,10 @@ class OutcomesHandler:
             except RejectedError as error:
                 items.wrong.append((event, error))
             else:
-                items.events.append((checked, event))
+                if checked.type.name == ERASURE_FINISHED:
+                    items.erasures.append(checked)
+                else:
+                    items.events.append((checked, event))
         for taken in batch.handed_again:
             items.again.append((self._checker_of_taken(taken), taken))
 
@@ -190,10 +204,18 @@ class OutcomesHandler:
             await self._set_aside.own(transaction, event, error.text)
         if items.events:
             outcomes = await self._taker.take(work, [checked for checked, _ in items.events], now)
+            erased = 0
             for (_, event), outcome in zip(items.events, outcomes, strict=True):
                 if isinstance(outcome, RejectedError):
-                    await self._set_aside.own(transaction, event, outcome.text)
-            await work.count({"events.own": sum(1 for outcome in outcomes if outcome is ACCEPTED)})
+                    if outcome.reason is RejectionReason.ERASED:
+                        erased += 1
+                    else:
+                        await self._set_aside.own(transaction, event, outcome.text)
+            accepted = sum(1 for outcome in outcomes if outcome is ACCEPTED)
+            await work.count({"events.own": accepted, "events.erased": erased})
+            INGEST_REFUSED.labels(RejectionReason.ERASED.name).inc(erased)
+        for checked in items.erasures:
+            await self._erasures.finished(self._erasing(transaction), checked)
         if items.again:
             await self._hand_again(transaction, work, items, now)
 
@@ -201,9 +223,13 @@ class OutcomesHandler:
         handed = await self._changes.hand_again(work, [item for item, _ in items.again], now)
         await work.hand_on(handed)
         kept = {id(item) for item in handed}
-        for item, event in items.again:
-            if id(item) not in kept:
+        lost = [(item, event) for item, event in items.again if id(item) not in kept]
+        erased = await work.erased_customers({item.customer for item, _ in lost}) if lost else set()
+        for item, event in lost:
+            if item.customer not in erased:
                 await self._lose_again(transaction, event, "customer is unknown")
+        if erased:
+            await work.count({"events.erased": sum(item.customer in erased for item, _ in lost)})
 
     async def _lose_again(self, transaction: Transaction, event: stream_pb2.TakenEvent, reason: str) -> None:
         own = stream_pb2.OwnEvent(

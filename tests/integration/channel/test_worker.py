@@ -10,7 +10,9 @@ from rapport.channel.v1 import channel_pb2, channel_pb2_grpc
 from rapport.types.v1 import stream_pb2, vocabulary_pb2
 
 from services.channel.adapters.inbox import InboxTransport
+from services.channel.adapters.storage.erasing import PostgresErasing
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
+from services.channel.app.erasure import ErasePersons
 from services.channel.domain.caps import Cap
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import QuietHours, QuietWindow, Week
@@ -35,9 +37,13 @@ def delivery(key: str, *actions: stream_pb2.Action) -> Delivery:
     return Delivery(1, key, stream_pb2.ActionBatch(actions=actions).SerializeToString())
 
 
+def erasures_of(road: Road) -> ErasePersons:
+    return ErasePersons(road.store, road.store.within, PostgresErasing(road.outbox, 64), road.clock)
+
+
 def handler_of(road: Road) -> ActionsHandler:
     letters = DeadLetters("channel", road.outbox, resend_action(road.outbox, 64))
-    return ActionsHandler(road.database, road.store.within, road.admission, letters)
+    return ActionsHandler(road.database, road.store.within, road.admission, erasures_of(road), letters)
 
 
 async def eventually(true) -> None:
@@ -94,7 +100,9 @@ class AwayOnce:
 
 async def test_no_action_is_set_aside_for_a_database_that_was_away(road: Road) -> None:
     letters = DeadLetters("channel", road.outbox, resend_action(road.outbox, 64))
-    handler = ActionsHandler(road.database, road.store.within, AwayOnce(road.admission), letters)
+    handler = ActionsHandler(
+        road.database, road.store.within, AwayOnce(road.admission), erasures_of(road), letters
+    )
     with pytest.raises(UnavailableError):
         await handler.handle_singly(delivery("a", wired(make_action(1))))
     assert await road.rows("SELECT 1 FROM dead_letter") == []

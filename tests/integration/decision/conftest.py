@@ -15,11 +15,13 @@ from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
+from services.decision.adapters.personal import ErasingStore
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import RunStore
 from services.decision.adapters.standings import StandingStore
 from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.app.decisions import LookBack
+from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.ports import Wanted
@@ -91,6 +93,7 @@ class Worker:
             self.hand_over,
             EventSetAsides(self.dead_letters),
             self.runs,
+            ErasePersons(ErasingStore(), self.hand_over, self.clock),
             self.catalogue.conversation_micros,
         )
         self.due = FallDue(

@@ -449,6 +449,7 @@ async def test_no_event_is_set_aside_for_a_full_disk_or_a_deadlock(worker, state
         failing,
         take._set_asides,
         worker.runs,
+        take._erasures,
         DAY,
     )
     delivery = worker.delivery(batch_of((exhausted(event_id="unlucky", customer=TREATED), snapshot(TREATED))))
@@ -471,6 +472,7 @@ async def test_an_event_that_cannot_be_written_is_set_aside_alone(worker):
         failing,
         take._set_asides,
         worker.runs,
+        take._erasures,
         DAY,
     )
     names = ("a", "bad", "b")

@@ -63,6 +63,8 @@ identity.merged: into |
 identity.separated: of |
 identity.assigned: identity | line
 identity.released: identity |
+customer.erased: erasure |
+erasure.finished: erasure service | erased
 action.due: action decision |
 trigger.due: rule_set run | data since
 journey.due: rule_set key step | data
@@ -78,7 +80,7 @@ TYPED = {
     ValueType.BOOL: "surcharge_next useful",
     ValueType.TIME: "eta until since from",
     ValueType.DATE: "due ends",
-    ValueType.LIST: "items",
+    ValueType.LIST: "items erased",
     ValueType.MAP: "traits",
     ValueType.ENUM: "intent state",
 }

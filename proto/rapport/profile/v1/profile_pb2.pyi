@@ -81,6 +81,8 @@ class _RejectionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Rejec
     """Over five of our own decisions led here."""
     REJECTION_REASON_UNKNOWN_SUBJECT: _RejectionReason.ValueType  # 11
     """The subject is unknown and its source may not create customers."""
+    REJECTION_REASON_ERASED: _RejectionReason.ValueType  # 12
+    """The person was erased, and this happened before."""
 
 class RejectionReason(_RejectionReason, metaclass=_RejectionReasonEnumTypeWrapper):
     """Why an event was not taken."""
@@ -109,6 +111,8 @@ REJECTION_REASON_TOO_MANY_HOPS: RejectionReason.ValueType  # 10
 """Over five of our own decisions led here."""
 REJECTION_REASON_UNKNOWN_SUBJECT: RejectionReason.ValueType  # 11
 """The subject is unknown and its source may not create customers."""
+REJECTION_REASON_ERASED: RejectionReason.ValueType  # 12
+"""The person was erased, and this happened before."""
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
 @_typing.final

@@ -438,6 +438,74 @@ class Snapshot(_message.Message):
 Global___Snapshot: _TypeAlias = Snapshot  # noqa: Y015
 
 @_typing.final
+class ErasedAddress(_message.Message):
+    """A look-up of an address that a person had; leads to the address only for who knows it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    LOOKUP_FIELD_NUMBER: _builtins.int
+    channel: _vocabulary_pb2.Channel.ValueType
+    """By which channel it was used."""
+    lookup: _builtins.bytes
+    """Keyed hash of the identity (kind:value), 16 bytes."""
+    def __init__(
+        self,
+        *,
+        channel: _vocabulary_pb2.Channel.ValueType = ...,
+        lookup: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "lookup", b"lookup"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasedAddress: _TypeAlias = ErasedAddress  # noqa: Y015
+
+@_typing.final
+class Erasure(_message.Message):
+    """A person who is erased: what is known under these ids goes. The same again does nothing more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERASURE_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_FIELD_NUMBER: _builtins.int
+    ERASED_MICROS_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    erasure_id: _builtins.str
+    """Names the erasure."""
+    customer: _builtins.int
+    """The id in whose partition this travels."""
+    erased_micros: _builtins.int
+    """Business time of the erasure."""
+    @_builtins.property
+    def customers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """All ids of the person."""
+
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErasedAddress]:
+        """Addresses the person had, by which suppressions stay known."""
+
+    def __init__(
+        self,
+        *,
+        erasure_id: _builtins.str = ...,
+        customer: _builtins.int = ...,
+        customers: _abc.Iterable[_builtins.int] | None = ...,
+        erased_micros: _builtins.int = ...,
+        addresses: _abc.Iterable[Global___ErasedAddress] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "customer", b"customer", "customers", b"customers", "erased_micros", b"erased_micros", "erasure_id", b"erasure_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Erasure: _TypeAlias = Erasure  # noqa: Y015
+
+@_typing.final
 class TakenEvent(_message.Message):
     """An event after the profile service took it."""
 
@@ -458,6 +526,7 @@ class TakenEvent(_message.Message):
     THINGS_FIELD_NUMBER: _builtins.int
     THING_FIELD_NUMBER: _builtins.int
     VIA_FIELD_NUMBER: _builtins.int
+    ERASURE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique within `source`."""
     source: _builtins.str
@@ -492,6 +561,10 @@ class TakenEvent(_message.Message):
     def things(self) -> _containers.RepeatedCompositeFieldContainer[Global___Thing]:
         """Things named by the event's own fields."""
 
+    @_builtins.property
+    def erasure(self) -> Global___Erasure:
+        """Of a customer.erased: who is erased."""
+
     def __init__(
         self,
         *,
@@ -510,10 +583,11 @@ class TakenEvent(_message.Message):
         things: _abc.Iterable[Global___Thing] | None = ...,
         thing: _builtins.str = ...,
         via: _builtins.int = ...,
+        erasure: Global___Erasure | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erasure", b"erasure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_micros", b"accepted_micros", "customer", b"customer", "data", b"data", "history", b"history", "hops", b"hops", "id", b"id", "line", b"line", "sequence", b"sequence", "snapshot", b"snapshot", "source", b"source", "thing", b"thing", "things", b"things", "time_micros", b"time_micros", "type", b"type", "via", b"via"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_micros", b"accepted_micros", "customer", b"customer", "data", b"data", "erasure", b"erasure", "history", b"history", "hops", b"hops", "id", b"id", "line", b"line", "sequence", b"sequence", "snapshot", b"snapshot", "source", b"source", "thing", b"thing", "things", b"things", "time_micros", b"time_micros", "type", b"type", "via", b"via"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -801,18 +875,24 @@ class ActionBatch(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACTIONS_FIELD_NUMBER: _builtins.int
+    ERASURES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Action]:
         """In order per customer."""
+
+    @_builtins.property
+    def erasures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Erasure]:
+        """Persons who are erased, after the actions."""
 
     def __init__(
         self,
         *,
         actions: _abc.Iterable[Global___Action] | None = ...,
+        erasures: _abc.Iterable[Global___Erasure] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "erasures", b"erasures"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,13 @@ PLANNED_NOTICE = "channel_planned"
 """NOTIFY channel on which senders hear of new work; the payload is empty."""
 
 _FROM = f"SELECT {rows.COLUMNS} FROM message m LEFT JOIN message_body b USING (customer, message_id) "  # noqa: S608
+_LOCK = """
+    WITH locked AS (
+        SELECT customer, erased_micros FROM customer_gate WHERE customer = ANY(%s::bigint[])
+        ORDER BY customer FOR UPDATE
+    )
+    SELECT count(*), array_agg(customer) FILTER (WHERE erased_micros IS NOT NULL) FROM locked
+"""
 _RESTING = (
     ("state = 'planned'", ""),
     ("state IN ('accepted', 'deferred')", ""),
@@ -113,17 +120,16 @@ class PostgresTransaction:
         self._notify = notify
         self._traces: dict[int, str] = {}
 
-    async def lock_customers(self, customers: Sequence[int]) -> None:
-        """Locks the customers' gates in id order."""
+    async def lock_customers(self, customers: Sequence[int]) -> frozenset[int]:
+        """Locks the customers' gates in id order; those who were erased."""
         wanted = sorted(set(customers))
-        locked = await self.raw.execute(
-            "SELECT 1 FROM customer_gate WHERE customer = ANY(%s::bigint[]) ORDER BY customer FOR UPDATE",
-            (wanted,),
-        )
+        row = await self.raw.row(_LOCK, (wanted,))
+        locked, erased = row if row is not None else (0, None)
         if locked != len(wanted):
             raise StaleWriteError(
                 f"{len(wanted) - locked} customers were not made known before they were locked"
             )
+        return frozenset(erased or ())
 
     async def messages(self, keys: Sequence[MessageKey], *, lock: bool = False) -> dict[str, Message]:
         """Stored messages by id, whoever's they are: an id comes once."""

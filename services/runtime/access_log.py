@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.runtime.caller import current_caller
-from services.runtime.database import Transaction
+from services.runtime.database import Database, Transaction
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.prune import ByPages
 
@@ -71,6 +71,20 @@ async def note_reads(
     await transaction.execute(
         _ADD, {"customers": sorted(customers), "caller": caller.name, "method": method, "reason": reason}
     )
+
+
+async def note_answer(
+    database: Database,
+    customers: Collection[int],
+    method: str,
+    context: "grpc.aio.ServicerContext[Any, Any]",
+) -> None:
+    """The same before an answer that was read already: who cannot be noted gets none."""
+    if current_caller().ours or not customers:
+        return
+    reason = reason_of(context)
+    async with database.transaction() as transaction:
+        await note_reads(transaction, customers, method, reason)
 
 
 async def list_reads(

@@ -10,7 +10,7 @@ from rapport.operations.v1 import operations_pb2, operations_pb2_grpc
 from services.cli.stack.calls import open_channel
 from services.cli.stack.trust import caller
 from services.runtime.retention import RETENTION_CLASSES
-from tests.system.conftest import new_number, person
+from tests.system.conftest import new_number, person, used
 
 OPERATOR = "rapport-local#operator"
 
@@ -65,3 +65,28 @@ def test_pruning_says_for_each_class_what_would_go_and_takes_nothing_young(rappo
     # no test of this stack is as old as that
     assert sum(sum(gone[name].values()) for name in ("messages", "decisions", "events", "once_slots")) == 0
     assert rapport.listing("profile", "show", subject)
+
+
+def test_a_customers_history_is_told_in_one_order_and_who_looked_at_it(rapport, noon):
+    subject = f"msisdn:{new_number()}"
+    hour = dt.timedelta(hours=1)
+    rapport.take([*person(noon, subject, plan_data_mb=1000), used(noon + hour, subject, 600)])
+    whole = rapport.listing("timeline", subject, "--reason", "case 7")
+    kinds = {entry["kind"] for entry in whole}
+    assert kinds >= {"event", "decision", "message"}
+    times = [dt.datetime.fromisoformat(entry["time"]) for entry in whole]
+    assert times == sorted(times, reverse=True)
+    # behind any entry it goes on, decisions among the others
+    assert rapport.listing("timeline", subject, "--after", whole[2]["cursor"]) == whole[3:]
+    decided = [entry for entry in whole if entry["kind"] == "decision"]
+    assert rapport.listing("timeline", subject, "--kind", "decision") == decided
+    assert "decision" not in {entry["kind"] for entry in rapport.listing("timeline", subject, "--person")}
+    rapport.listing("messages", "list", "--subject", f"customer:{whole[0]['customer']}")
+    looked = rapport.listing("privacy", "readers", subject, "--limit", "100")
+    assert {entry["caller"] for entry in looked} == {OPERATOR}
+    found = {(entry["service"], entry["method"].rpartition("/")[2], entry["reason"]) for entry in looked}
+    assert found >= {
+        ("profile", "ListTimeline", "case 7"),
+        ("decision", "ListDecisions", ""),
+        ("channel", "ListMessages", ""),
+    }

@@ -18,6 +18,7 @@ from services.channel.domain.actions import Action
 from services.channel.domain.errors import InvalidActionError
 from services.channel.entrypoints import translate
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
+from services.runtime.access_log import note_answer
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import InvalidArgumentError, NotFoundError, TooLargeError
@@ -33,6 +34,9 @@ MOST_WATCHED = 1000
 _SWEEP_SECONDS = 2.0
 _RESERVE = "rapport.channel.v1.ChannelService/Reserve"
 Context = grpc.aio.ServicerContext[Any, Any]
+
+
+_NAME = channel_pb2.DESCRIPTOR.services_by_name["ChannelService"].full_name
 
 
 class InboxBell:
@@ -141,7 +145,6 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         self, request: channel_pb2.GetMessageRequest, context: Context
     ) -> channel_pb2.GetMessageResponse:
         """One message with its history."""
-        del context
         try:
             message_id = str(UUID(request.message_id))
         except ValueError as error:
@@ -158,6 +161,7 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
                 suggestion="take it from a listing",
             )
         message, history = found
+        await note_answer(self._database, [message.customer], f"/{_NAME}/GetMessage", context)
         async with self._store.transaction() as tx:
             replies = await tx.replies_to(message_id)
         return channel_pb2.GetMessageResponse(
@@ -170,11 +174,12 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         self, request: channel_pb2.ListMessagesRequest, context: Context
     ) -> channel_pb2.ListMessagesResponse:
         """A page of messages, newest first."""
-        del context
         size = _page_size(request.page_size)
         before = _page_start(request.page_token)
         wanted = _filter(request)
         found = await self._store.list(wanted, before, size + 1)
+        told = {message.customer for _, message in found[:size]}
+        await note_answer(self._database, told, f"/{_NAME}/ListMessages", context)
         return channel_pb2.ListMessagesResponse(
             messages=[translate.message_to_wire(message) for _, message in found[:size]],
             next_page_token=str(found[size - 1][0]) if len(found) > size else "",

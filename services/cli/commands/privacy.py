@@ -38,19 +38,20 @@ for command in (export, erase, receipt):
 @runs
 async def readers(subject: str, limit: int, folder: Path, *, as_json: bool) -> None:
     """List who looked at a customer, newest first, of all services; our own services are left out."""
-    found: list[dict[str, Any]] = []
+    found: list[tuple[int, dict[str, Any]]] = []
     async with connected(folder) as connections:
         request = profile_pb2.BatchResolveIdentitiesRequest(subjects=[subject])
         (owner,) = (await connections.profile.BatchResolveIdentities(request)).results
         customers = [owner.customer, *owner.merged_customers] if owner.customer else []
         for name in SERVICES if customers else ():
             found += await _of(connections.readers[name], name, customers, limit)
-    found.sort(key=lambda entry: entry["time"] or "", reverse=True)
+    found.sort(key=lambda one: one[0], reverse=True)
+    shown = [entry for _, entry in found[:limit]]
     if as_json:
-        for entry in found[:limit]:
+        for entry in shown:
             print_json(entry)
         return
-    for entry in found[:limit]:
+    for entry in shown:
         told = f" for {entry['reason']}" if entry["reason"] else ""
         method = entry["method"].rpartition("/")[2]
         click.echo(f"{entry['time']} {entry['caller']} {method} customer {entry['customer']}{told}")
@@ -58,22 +59,25 @@ async def readers(subject: str, limit: int, folder: Path, *, as_json: bool) -> N
         click.echo("nobody looked" if customers else "nobody is known under this subject")
 
 
-async def _of(stub: Any, service: str, customers: list[int], limit: int) -> list[dict[str, Any]]:
-    """What one service has on record, at most so much."""
-    found: list[dict[str, Any]] = []
+async def _of(stub: Any, service: str, customers: list[int], limit: int) -> list[tuple[int, dict[str, Any]]]:
+    """What one service has on record, at most so much, each with its time in nanoseconds."""
+    found: list[tuple[int, dict[str, Any]]] = []
     request = readers_pb2.ListReadersRequest(customers=customers)
     while True:
         request.page_size = min(_PAGE, limit - len(found))
         answer = await stub.ListReaders(request)
         found += [
-            {
-                "time": iso(entry.time),
-                "caller": entry.caller,
-                "method": entry.method,
-                "service": service,
-                "customer": entry.customer,
-                "reason": entry.reason,
-            }
+            (
+                entry.time.ToNanoseconds(),
+                {
+                    "time": iso(entry.time),
+                    "caller": entry.caller,
+                    "method": entry.method,
+                    "service": service,
+                    "customer": entry.customer,
+                    "reason": entry.reason,
+                },
+            )
             for entry in answer.entries
         ]
         request.page_token = answer.next_page_token

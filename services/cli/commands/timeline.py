@@ -115,6 +115,8 @@ def _print(entries: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     for entry in entries:
         where = f", line {entry['line']}" if entry["line"] else ""
         click.echo(f"{entry['time']} {entry['kind']:<8} {entry['text']} ({entry['source']}{where})")
+        if entry["retracted_time"]:
+            click.echo(f"    taken back as a mistake: {entry['retracted_time']}")
         if entry["withheld"]:
             click.echo("    withheld: the customer does not agree to its use")
         elif entry["kind"] in _WITH_FIELDS and entry["data"]:
@@ -188,6 +190,7 @@ def _entry_json(entry: timeline_pb2.TimelineEntry) -> dict[str, Any]:
         "data": orjson.loads(entry.data) if entry.data else {},
         "withheld": entry.withheld,
         "history": entry.history,
+        "retracted_time": iso(entry.retracted_time),
         "cursor": entry.cursor,
     }
 
@@ -209,5 +212,6 @@ def _decision_json(decision: decision_pb2.Decision, place: _Place) -> dict[str, 
         "data": {"decision_id": decision.decision_id, "actions": actions},
         "withheld": False,
         "history": False,
+        "retracted_time": None,
         "cursor": ":".join(map(str, place)),
     }

@@ -14,6 +14,7 @@ from services.decision.app.ports import Wanted
 from services.decision.domain.triggers import ASK
 from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
+from services.runtime.access_log import note_answer
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
@@ -102,7 +103,6 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
         self, request: decision_pb2.ListDecisionsRequest, context: Context
     ) -> decision_pb2.ListDecisionsResponse:
         """A page of decisions, newest first."""
-        del context
         size = page_size(request.page_size)
         reason = REFUSAL_REASONS.from_wire(request.reason)
         found = await self._look_back.page(
@@ -115,6 +115,8 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
                 size=size + 1,
             )
         )
+        told = {recorded.customer for _, recorded in found[:size]}
+        await note_answer(self._database, told, f"/{_NAME}/ListDecisions", context)
         answer = decision_pb2.ListDecisionsResponse(
             decisions=[recorded_to_wire(recorded) for _, recorded in found[:size]]
         )
@@ -126,7 +128,6 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
         self, request: decision_pb2.ExplainDecisionRequest, context: Context
     ) -> decision_pb2.ExplainDecisionResponse:
         """Why a decision came out as it did, by running it again."""
-        del context
         for field in ("decision_id", "action_id"):
             _check_id(getattr(request, field), field)
         if not request.decision_id and not request.action_id:
@@ -134,6 +135,8 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
                 "neither decision_id nor action_id is set", field="decision_id", suggestion="give one of them"
             )
         explained = await self._look_back.explain(request.decision_id, request.action_id)
+        told = {explained.recorded.customer}
+        await note_answer(self._database, told, f"/{_NAME}/ExplainDecision", context)
         return decision_pb2.ExplainDecisionResponse(
             decision=recorded_to_wire(explained.recorded, explained.because),
             sentence=explained.sentence,

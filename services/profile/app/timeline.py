@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.profile.app.ports import Work
@@ -53,14 +53,8 @@ class Timelines:
         """At most `size` entries; raises UnknownSubjectError."""
         customer = await self._questions.one(work, await self._questions.find(work, subject))
         page = Page((customer.id, *customer.record.merged_customers))
-        if for_person and Kind.INTERNAL in wanted.kinds:
-            wanted = Wanted(
-                wanted.kinds - {Kind.INTERNAL},
-                wanted.behind,
-                wanted.from_micros,
-                wanted.until_micros,
-                wanted.oldest_first,
-            )
+        if for_person:
+            wanted = replace(wanted, kinds=wanted.kinds - {Kind.INTERNAL}, with_retracted=False)
         found = await work.timeline(page.customers, wanted, self._kinds, size + 1)
         page.more = len(found) > size
         page.entries = [

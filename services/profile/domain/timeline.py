@@ -53,7 +53,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One thing that happened. `data` is its JSON object; `accepted_micros` 0: not known any more."""
+    """One thing that happened. `data` is its JSON object.
+
+    `accepted_micros` 0: not known any more; `retracted_micros` 0: it holds.
+    """
 
     place: Place
     type: str
@@ -64,6 +67,7 @@ class Happening:
     accepted_micros: int
     hops: int = 0
     history: bool = False
+    retracted_micros: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -80,6 +84,7 @@ class Wanted:
     from_micros: int = 0
     until_micros: int = 1 << 62
     oldest_first: bool = False
+    with_retracted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

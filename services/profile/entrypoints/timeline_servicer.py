@@ -279,6 +279,8 @@ def _entry(told: Told, *, for_person: bool) -> timeline_pb2.TimelineEntry:
     )
     if entry.accepted_micros:
         message.accepted_time.CopyFrom(timestamp(entry.accepted_micros))
+    if entry.retracted_micros:
+        message.retracted_time.CopyFrom(timestamp(entry.retracted_micros))
     if not for_person:
         message.event_id = entry.event_id
         message.hops = entry.hops

@@ -7,7 +7,13 @@ import grpc
 import orjson
 import pytest
 from rapport.operations.v1 import readers_pb2
-from rapport.profile.v1 import profile_pb2, profile_pb2_grpc, timeline_pb2
+from rapport.profile.v1 import (
+    correction_pb2,
+    correction_pb2_grpc,
+    profile_pb2,
+    profile_pb2_grpc,
+    timeline_pb2,
+)
 
 from services.profile.adapters.packing import Types
 from services.profile.adapters.postgres import PostgresStore
@@ -132,6 +138,16 @@ async def test_a_person_reads_it_without_our_words_and_nobody_what_is_withheld(p
     for asked in ({"for_person": True}, {}):
         (usage,) = await history(profile, kinds=[KIND.TIMELINE_KIND_EVENT], **asked)
         assert (usage.withheld, usage.data) == (True, b"")
+
+
+async def test_what_was_taken_back_is_marked_for_staff_and_gone_for_the_person(profile):
+    await profile.profile.IngestEvents(ingest(event("e1"), event("e2", time=at(hours=-1))))
+    request = correction_pb2.RetractEventRequest(request_id="r", subject=ANNA, source="test", id="e1")
+    await correction_pb2_grpc.CorrectionServiceStub(profile.grpc_channel).RetractEvent(request)
+    marked = {one.event_id: one.HasField("retracted_time") for one in await history(profile)}
+    assert marked == {"e1": True, "e2": False}
+    (left,) = await history(profile, for_person=True)
+    assert left.time == stamp(at(hours=-1))
 
 
 async def test_what_is_asked_wrongly_is_named(profile):

@@ -27,7 +27,7 @@ from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access
 from rapport.profile.v1 import profile_pb2 as rapport_dot_profile_dot_v1_dot_profile__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rapport/profile/v1/timeline.proto\x12\x12rapport.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a rapport/profile/v1/profile.proto\"\x87\x02\n\x13ListTimelineRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12/\n\x05kinds\x18\x04 \x03(\x0e\x32 .rapport.profile.v1.TimelineKind\x12-\n\tfrom_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coldest_first\x18\x07 \x01(\x08\x12\x12\n\nfor_person\x18\x08 \x01(\x08\"\xc9\x02\n\rTimelineEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .rapport.profile.v1.TimelineKind\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x05 \x01(\x03\x12\x0c\n\x04line\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x08 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\t \x01(\x0c\x12\x10\n\x08withheld\x18\n \x01(\x08\x12\x31\n\raccepted_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04hops\x18\x0c \x01(\x05\x12\x0f\n\x07history\x18\r \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x0e \x01(\t\"v\n\x14ListTimelineResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.rapport.profile.v1.TimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tcustomers\x18\x03 \x03(\x03\"1\n\x0eWatchedSubject\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"J\n\x13WatchProfileRequest\x12\x33\n\x07watched\x18\x01 \x03(\x0b\x32\".rapport.profile.v1.WatchedSubject\"\x95\x01\n\x14WatchProfileResponse\x12\r\n\x05index\x18\x01 \x01(\x05\x12,\n\x07profile\x18\x02 \x01(\x0b\x32\x1b.rapport.profile.v1.Profile\x12\x30\n\x07\x63hanged\x18\x03 \x03(\x0e\x32\x1f.rapport.profile.v1.ProfilePart\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t*\xcf\x01\n\x0cTimelineKind\x12\x1d\n\x19TIMELINE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13TIMELINE_KIND_EVENT\x10\x01\x12\x19\n\x15TIMELINE_KIND_CONSENT\x10\x02\x12\x1a\n\x16TIMELINE_KIND_IDENTITY\x10\x03\x12\x19\n\x15TIMELINE_KIND_MESSAGE\x10\x04\x12\x19\n\x15TIMELINE_KIND_REFUSAL\x10\x05\x12\x1a\n\x16TIMELINE_KIND_INTERNAL\x10\x06*\xd0\x01\n\x0bProfilePart\x12\x1c\n\x18PROFILE_PART_UNSPECIFIED\x10\x00\x12\x17\n\x13PROFILE_PART_TRAITS\x10\x01\x12\x19\n\x15PROFILE_PART_CONSENTS\x10\x02\x12\x1b\n\x17PROFILE_PART_IDENTITIES\x10\x03\x12\x1c\n\x18PROFILE_PART_PREFERENCES\x10\x04\x12\x19\n\x15PROFILE_PART_ACTIVITY\x10\x05\x12\x19\n\x15PROFILE_PART_CUSTOMER\x10\x06\x32\xff\x01\n\x0fTimelineService\x12t\n\x0cListTimeline\x12\'.rapport.profile.v1.ListTimelineRequest\x1a(.rapport.profile.v1.ListTimelineResponse\"\x11\xaa\xbb\x18\rprofiles.read\x12v\n\x0cWatchProfile\x12\'.rapport.profile.v1.WatchProfileRequest\x1a(.rapport.profile.v1.WatchProfileResponse\"\x11\xaa\xbb\x18\rprofiles.read0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rapport/profile/v1/timeline.proto\x12\x12rapport.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a rapport/profile/v1/profile.proto\"\x87\x02\n\x13ListTimelineRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12/\n\x05kinds\x18\x04 \x03(\x0e\x32 .rapport.profile.v1.TimelineKind\x12-\n\tfrom_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coldest_first\x18\x07 \x01(\x08\x12\x12\n\nfor_person\x18\x08 \x01(\x08\"\xfd\x02\n\rTimelineEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .rapport.profile.v1.TimelineKind\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x05 \x01(\x03\x12\x0c\n\x04line\x18\x06 \x01(\t\x12\x0e\n\x06source\x18\x07 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x08 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\t \x01(\x0c\x12\x10\n\x08withheld\x18\n \x01(\x08\x12\x31\n\raccepted_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04hops\x18\x0c \x01(\x05\x12\x0f\n\x07history\x18\r \x01(\x08\x12\x0e\n\x06\x63ursor\x18\x0e \x01(\t\x12\x32\n\x0eretracted_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x14ListTimelineResponse\x12\x32\n\x07\x65ntries\x18\x01 \x03(\x0b\x32!.rapport.profile.v1.TimelineEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tcustomers\x18\x03 \x03(\x03\"1\n\x0eWatchedSubject\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"J\n\x13WatchProfileRequest\x12\x33\n\x07watched\x18\x01 \x03(\x0b\x32\".rapport.profile.v1.WatchedSubject\"\x95\x01\n\x14WatchProfileResponse\x12\r\n\x05index\x18\x01 \x01(\x05\x12,\n\x07profile\x18\x02 \x01(\x0b\x32\x1b.rapport.profile.v1.Profile\x12\x30\n\x07\x63hanged\x18\x03 \x03(\x0e\x32\x1f.rapport.profile.v1.ProfilePart\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t*\xcf\x01\n\x0cTimelineKind\x12\x1d\n\x19TIMELINE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13TIMELINE_KIND_EVENT\x10\x01\x12\x19\n\x15TIMELINE_KIND_CONSENT\x10\x02\x12\x1a\n\x16TIMELINE_KIND_IDENTITY\x10\x03\x12\x19\n\x15TIMELINE_KIND_MESSAGE\x10\x04\x12\x19\n\x15TIMELINE_KIND_REFUSAL\x10\x05\x12\x1a\n\x16TIMELINE_KIND_INTERNAL\x10\x06*\xd0\x01\n\x0bProfilePart\x12\x1c\n\x18PROFILE_PART_UNSPECIFIED\x10\x00\x12\x17\n\x13PROFILE_PART_TRAITS\x10\x01\x12\x19\n\x15PROFILE_PART_CONSENTS\x10\x02\x12\x1b\n\x17PROFILE_PART_IDENTITIES\x10\x03\x12\x1c\n\x18PROFILE_PART_PREFERENCES\x10\x04\x12\x19\n\x15PROFILE_PART_ACTIVITY\x10\x05\x12\x19\n\x15PROFILE_PART_CUSTOMER\x10\x06\x32\xff\x01\n\x0fTimelineService\x12t\n\x0cListTimeline\x12\'.rapport.profile.v1.ListTimelineRequest\x1a(.rapport.profile.v1.ListTimelineResponse\"\x11\xaa\xbb\x18\rprofiles.read\x12v\n\x0cWatchProfile\x12\'.rapport.profile.v1.WatchProfileRequest\x1a(.rapport.profile.v1.WatchProfileResponse\"\x11\xaa\xbb\x18\rprofiles.read0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,22 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMELINESERVICE'].methods_by_name['ListTimeline']._serialized_options = b'\252\273\030\rprofiles.read'
   _globals['_TIMELINESERVICE'].methods_by_name['WatchProfile']._loaded_options = None
   _globals['_TIMELINESERVICE'].methods_by_name['WatchProfile']._serialized_options = b'\252\273\030\rprofiles.read'
-  _globals['_TIMELINEKIND']._serialized_start=1154
-  _globals['_TIMELINEKIND']._serialized_end=1361
-  _globals['_PROFILEPART']._serialized_start=1364
-  _globals['_PROFILEPART']._serialized_end=1572
+  _globals['_TIMELINEKIND']._serialized_start=1206
+  _globals['_TIMELINEKIND']._serialized_end=1413
+  _globals['_PROFILEPART']._serialized_start=1416
+  _globals['_PROFILEPART']._serialized_end=1624
   _globals['_LISTTIMELINEREQUEST']._serialized_start=157
   _globals['_LISTTIMELINEREQUEST']._serialized_end=420
   _globals['_TIMELINEENTRY']._serialized_start=423
-  _globals['_TIMELINEENTRY']._serialized_end=752
-  _globals['_LISTTIMELINERESPONSE']._serialized_start=754
-  _globals['_LISTTIMELINERESPONSE']._serialized_end=872
-  _globals['_WATCHEDSUBJECT']._serialized_start=874
-  _globals['_WATCHEDSUBJECT']._serialized_end=923
-  _globals['_WATCHPROFILEREQUEST']._serialized_start=925
-  _globals['_WATCHPROFILEREQUEST']._serialized_end=999
-  _globals['_WATCHPROFILERESPONSE']._serialized_start=1002
-  _globals['_WATCHPROFILERESPONSE']._serialized_end=1151
-  _globals['_TIMELINESERVICE']._serialized_start=1575
-  _globals['_TIMELINESERVICE']._serialized_end=1830
+  _globals['_TIMELINEENTRY']._serialized_end=804
+  _globals['_LISTTIMELINERESPONSE']._serialized_start=806
+  _globals['_LISTTIMELINERESPONSE']._serialized_end=924
+  _globals['_WATCHEDSUBJECT']._serialized_start=926
+  _globals['_WATCHEDSUBJECT']._serialized_end=975
+  _globals['_WATCHPROFILEREQUEST']._serialized_start=977
+  _globals['_WATCHPROFILEREQUEST']._serialized_end=1051
+  _globals['_WATCHPROFILERESPONSE']._serialized_start=1054
+  _globals['_WATCHPROFILERESPONSE']._serialized_end=1203
+  _globals['_TIMELINESERVICE']._serialized_start=1627
+  _globals['_TIMELINESERVICE']._serialized_end=1882
 # @@protoc_insertion_point(module_scope)

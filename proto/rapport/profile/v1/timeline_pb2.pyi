@@ -177,6 +177,7 @@ class TimelineEntry(_message.Message):
     HOPS_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    RETRACTED_TIME_FIELD_NUMBER: _builtins.int
     kind: Global___TimelineKind.ValueType
     """What it is."""
     type: _builtins.str
@@ -209,6 +210,10 @@ class TimelineEntry(_message.Message):
     def accepted_time(self) -> _timestamp_pb2.Timestamp:
         """When we learned it; absent: not known any more."""
 
+    @_builtins.property
+    def retracted_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken back as a mistake (RetractEvent); absent: it holds. A person's view leaves such entries out."""
+
     def __init__(
         self,
         *,
@@ -226,10 +231,11 @@ class TimelineEntry(_message.Message):
         hops: _builtins.int = ...,
         history: _builtins.bool = ...,
         cursor: _builtins.str = ...,
+        retracted_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_time", b"accepted_time", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_time", b"accepted_time", "retracted_time", b"retracted_time", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_time", b"accepted_time", "cursor", b"cursor", "customer", b"customer", "data", b"data", "event_id", b"event_id", "history", b"history", "hops", b"hops", "kind", b"kind", "line", b"line", "source", b"source", "text", b"text", "time", b"time", "type", b"type", "withheld", b"withheld"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_time", b"accepted_time", "cursor", b"cursor", "customer", b"customer", "data", b"data", "event_id", b"event_id", "history", b"history", "hops", b"hops", "kind", b"kind", "line", b"line", "retracted_time", b"retracted_time", "source", b"source", "text", b"text", "time", b"time", "type", b"type", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

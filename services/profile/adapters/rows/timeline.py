@@ -14,10 +14,10 @@ _BEHIND = (
 )
 _EVENTS = """
     SELECT time_micros, kind, customer, number, type, source, event_id, line, data, accepted_micros, hops,
-        history
+        history, retracted_micros
     FROM (
         SELECT time_micros, customer, sequence AS number, type, source, event_id, line, data, accepted_micros,
-            hops, history,
+            hops, history, retracted_micros,
             CASE
                 WHEN type = ANY(%(identity)s::text[]) THEN 3
                 WHEN type = ANY(%(message)s::text[]) THEN 4
@@ -28,6 +28,7 @@ _EVENTS = """
         FROM event
         WHERE customer = ANY(%(customers)s::bigint[]) AND type <> %(consent)s
             AND time_micros >= %(from)s AND time_micros < %(until)s
+            AND (%(retracted)s OR retracted_micros = 0)
     ) AS found
     WHERE kind = ANY(%(kinds)s::int[])
 """
@@ -85,6 +86,7 @@ def _params(customers: Sequence[int], wanted: Wanted, kinds: Kinds, limit: int) 
         "kinds": [int(kind) for kind in wanted.kinds],
         "consent": CONSENT_CHANGED,
         "limit": limit,
+        "retracted": wanted.with_retracted,
         "behind_time": behind.time_micros,
         "behind_kind": behind.kind,
         "behind_customer": behind.customer,
@@ -116,9 +118,12 @@ def _event_entry(
     accepted: int,
     hops: int,
     history: bool,  # noqa: FBT001 - a column
+    retracted: int,
 ) -> Happening:
     place = Place(time, kind, customer, number)
-    return Happening(place, event_type, source, event_id, line, bytes(data), accepted, hops, history)
+    return Happening(
+        place, event_type, source, event_id, line, bytes(data), accepted, hops, history, retracted
+    )
 
 
 def _consent_entry(

@@ -101,6 +101,7 @@ fuzz: setup ## generated rule sets on generated customers: engine = oracle = CLI
 bench: setup $(VENV)/.bench ## measure, beside references in the same run
 	$(BIN)/python -m bench.engine
 	$(BIN)/python -m bench.channel
+	$(BIN)/python -m bench.profile
 	$(BIN)/python -m bench.road
 
 $(VENV)/.bench: requirements-bench.lock $(VENV)/.ready

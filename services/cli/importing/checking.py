@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from services.cli.feed import EVENT_BYTES, NumberedEvent
+from services.cli.feed import NumberedEvent
 from services.cli.importing.reading import File, Unreadable
 from services.cli.importing.rows import RowError, RowReader
 
@@ -90,14 +90,12 @@ def check(
     for place, row in enumerate(file.rows(), start=1):
         findings.rows += 1
         try:
-            events = reader.events(row)
-            if any(event.ByteSize() > EVENT_BYTES for event in events):
-                raise RowError("", "is too long: an event has at most 64,000 bytes")  # noqa: TRY301
+            events = reader.look(row)
         except RowError as error:
             findings.note(number(place), error.column, error.reason)
             report.refuse(findings.name, number(place), error.column, error.reason)
         else:
-            findings.events += len(events)
+            findings.events += events
             findings.silent += not events
         if place % _STEP == 0:
             moved(findings.rows)
@@ -115,5 +113,4 @@ def taken_events(file: File, reader: RowReader, unreadable: Unreadable) -> Itera
             continue
         number = unreadable.number(place)
         for event in events:
-            if event.ByteSize() <= EVENT_BYTES:
-                yield NumberedEvent(number, event)
+            yield NumberedEvent(number, event)

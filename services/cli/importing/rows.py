@@ -21,6 +21,7 @@ _CACHED = 4_096
 """Texts of one column whose meaning is remembered: names of plans and the like are few."""
 _OLDEST = 763 * DAY
 _AHEAD = 5 * MINUTE
+_DATA_BYTES = 64_000
 
 Read = Callable[[Sequence[Any]], Any]
 """What a row holds there as checked JSON; None: nothing."""
@@ -97,18 +98,40 @@ class RowReader:
                     source=self._mapping.source,
                     type=event.type.name,
                     subject=event.subject(row),
-                    data=orjson.dumps(data),
+                    data=_packed(data),
                     spec_version="1.0",
                     time=Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000),
                 )
             )
         return found
 
-    def _identity(self, row: Sequence[Any]) -> bytes:
-        cells = [row[place] for place in self._id_places] if self._id_places else row
-        if self._id_places and all(map(is_nothing, cells)):
+    def look(self, row: Sequence[Any]) -> int:
+        """How many events a row would become; raises RowError as `events` does."""
+        if not self._holds(row):
+            return 0
+        count = 0
+        for event in self._events:
+            if event.holds(row) and (data := self._data(event, row)) is not None:
+                if not count:
+                    self._check_identity(row)
+                self._check_time(event.time(row))
+                event.subject(row)
+                _packed(data)
+                count += 1
+        return count
+
+    def _check_identity(self, row: Sequence[Any]) -> None:
+        if self._id_places and all(is_nothing(row[place]) for place in self._id_places):
             raise RowError(self._mapping.id[0], "is empty, and tells this row from others")
-        return (self._id_head + "\x00".join("" if cell is None else text_of(cell) for cell in cells)).encode()
+
+    def _identity(self, row: Sequence[Any]) -> bytes:
+        self._check_identity(row)
+        cells = [row[place] for place in self._id_places] if self._id_places else row
+        try:
+            text = "\x00".join(cells)
+        except TypeError:  # something else than text
+            text = "\x00".join("" if cell is None else text_of(cell) for cell in cells)
+        return (self._id_head + text).encode()
 
     def _data(self, event: _Event, row: Sequence[Any]) -> dict[str, Any] | None:
         if event.traits:
@@ -216,13 +239,13 @@ class RowReader:
 
         def read(row: Sequence[Any]) -> Any:
             raw = row[place]
-            if is_nothing(raw):
-                return None
             try:
                 if raw in known:
                     return known[raw]
             except TypeError:  # a list or an object
                 return check(convert(raw))
+            if is_nothing(raw):
+                return None
             meant = _meant(raw, table, cell) if table else raw
             made = None if meant is None else check(convert(meant))
             if len(known) < _CACHED:
@@ -283,7 +306,7 @@ class RowReader:
                     word = parse_identity(f"{kind}:{value.strip()}").text
                 except FieldError as error:
                     raise RowError(column, error.message) from None
-                if any(letter.isspace() for letter in word):
+                if len(word.split()) > 1:
                     raise RowError(column, f"has a {kind} with a space in it")
                 words.append(word)
             if not words:
@@ -293,9 +316,16 @@ class RowReader:
         return whom
 
 
+def _packed(data: dict[str, Any]) -> bytes:
+    packed = orjson.dumps(data)
+    if len(packed) > _DATA_BYTES:
+        raise RowError("", f"is too long: the data of an event has at most {_DATA_BYTES:,} bytes")
+    return packed
+
+
 def is_nothing(raw: Any) -> bool:
     """Whether a cell holds nothing: blanks are nothing."""
-    return raw is None or (isinstance(raw, str) and not raw.strip())
+    return raw is None or raw == "" or (isinstance(raw, str) and raw[0] <= " " and not raw.strip())
 
 
 def _meant(raw: Any, table: dict[str, Any], cell: Cell) -> Any:

@@ -276,11 +276,12 @@ def traits_at(
     traits: Mapping[TraitKey, Trait], catalogue: Catalogue, time_micros: int
 ) -> dict[TraitKey, Trait]:
     """The traits that hold then, each by the source that counts then."""
-    found = {
-        key: trait_at(trait, time_micros, precedence_of(trait.name, catalogue))
-        for key, trait in traits.items()
-    }
-    return {key: trait for key, trait in found.items() if trait.holds_at(time_micros)}
+    found: dict[TraitKey, Trait] = {}
+    for key, trait in traits.items():
+        word = trait_at(trait, time_micros, precedence_of(trait.name, catalogue)) if trait.others else trait
+        if word.holds_at(time_micros):
+            found[key] = word
+    return found
 
 
 def zone_of(traits: Mapping[TraitKey, Trait]) -> str:
@@ -305,20 +306,25 @@ def trait_updates(event: CheckedEvent, catalogue: Catalogue) -> list[Trait]:
     """
     if not event.type.sets_traits and event.type.name != PROFILE_UPDATED:
         return []
+    if event.words is None or event.words[0] != event.line:
+        event.words = (event.line, _words(event, catalogue))
+    return event.words[1]
+
+
+def _words(event: CheckedEvent, catalogue: Catalogue) -> list[Trait]:
+    fields, time_micros, source = event.fields, event.time_micros, event.source
     updates: list[Trait] = []
     for name, field_name in event.type.sets_traits.items():
-        value = event.fields.get(field_name)
+        value = fields.get(field_name)
         if value is not None and not isinstance(value, Mapping):
-            updates.append(Trait(name, value, event.time_micros, event.source, _line(event, name, catalogue)))
+            updates.append(Trait(name, value, time_micros, source, _line(event, name, catalogue)))
     if event.type.name == PROFILE_UPDATED:
-        traits = event.fields.get("traits")
-        until = event.fields.get("until")
+        traits = fields.get("traits")
+        until = fields.get("until")
         until_micros = until if isinstance(until, int) else 0
         if isinstance(traits, Mapping):
             updates += [
-                Trait(
-                    name, value, event.time_micros, event.source, _line(event, name, catalogue), until_micros
-                )
+                Trait(name, value, time_micros, source, _line(event, name, catalogue), until_micros)
                 for name, value in traits.items()
             ]
     return updates
@@ -335,6 +341,8 @@ def _of_household(update: Trait, catalogue: Catalogue) -> bool:
 
 
 def _line(event: CheckedEvent, trait: str, catalogue: Catalogue) -> str:
+    if not event.line:
+        return ""
     known = catalogue.traits.get(trait)
     return event.line if known is not None and known.line else ""
 

@@ -10,6 +10,7 @@ from services.profile.domain.accounts import account_of, persons_of
 from services.profile.domain.activity import MICROS_PER_DAY, ColumnValue
 from services.profile.domain.consent import Consent
 from services.profile.domain.errors import RejectedError, RejectionReason
+from services.profile.domain.traits import Trait
 from services.vocabulary.catalogue import Catalogue, EventType
 from services.vocabulary.identities import Identity, Thing, parse_subject
 from services.vocabulary.values import MINUTE, FieldError, FieldValue, Money, ValueType
@@ -52,7 +53,7 @@ class CheckedEvent:
     `identities` and `thing` says whom it concerns. A change of consent may carry `consent` with more than its
     fields say, and learns in `without_effect` why it changed nothing; `told_by` is the caller who sent it,
     `trace` (W3C traceparent) the trace that it belongs to. `persons`: others that its fields name, by what
-    they are to its subscription.
+    they are to its subscription. `words`: what it says of traits, and the line for which that was found out.
     """
 
     id: str
@@ -72,6 +73,7 @@ class CheckedEvent:
     told_by: str = ""
     trace: str = ""
     persons: Mapping[str, tuple[Identity, ...]] = field(default_factory=dict)
+    words: tuple[str, list[Trait]] | None = None
 
     @property
     def key(self) -> bytes:

@@ -190,6 +190,13 @@ def test_a_mapping_that_does_not_fit_is_told_before_anything_is_sent(run, change
         run(HEAD + ANNA, PEOPLE.replace(*change))
 
 
+def test_an_event_that_is_too_long_is_told_before_it_is_sent(run):
+    mapping = "source: crm\nsubject: {crm: id}\ntime: 2026-11-02\ntraits: {plan: plan}\n"
+    findings, events = run(f"id,plan\n7,{'m' * 64_000}\n8,m\n", mapping)
+    assert [fault.examples for fault in findings.faults.values()] == [[1]]
+    assert [one.line for one in events] == [2]
+
+
 def test_what_is_to_be_deleted_is_taken_back(run):
     mapping = "source: crm\nsubject: {crm: id}\ntime: 2026-11-02\ndelete: true\ntraits: [plan, device]\n"
     _, events = run("id\n7\n", mapping)

@@ -37,7 +37,7 @@ from services.cli.importing.reading import opened
 from services.cli.importing.rows import RowReader
 from services.cli.stack.layout import CHECKOUT
 from services.cli.stack.postgres import PostgresServer
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.intake import Intake

@@ -18,7 +18,7 @@ import orjson
 import uvloop
 
 from services.cli.stack.postgres import PostgresServer
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.take_events import EventTaker

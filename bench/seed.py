@@ -16,7 +16,9 @@ from bench.traffic import MIX, PLANS, event_data, msisdn
 from services.cli.stack.layout import Layout
 from services.cli.stack.state import Stack
 from services.cli.stack.trust import keys_file
-from services.profile.adapters.packing import Kept, Types, pack_hot, pack_record
+from services.profile.adapters.catalogue_types import Types
+from services.profile.adapters.packed_record import pack_record
+from services.profile.adapters.packing import Kept, pack_hot
 from services.profile.adapters.rows.identities import seal_identity
 from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Customer, Record
@@ -102,13 +104,13 @@ def _traits(draw: random.Random) -> dict[str, Any]:
     }
 
 
-def make_record(customer: int, now: int) -> bytes:
+def make_record(customer: int, now: int, sealer: Sealer) -> bytes:
     """Identity and consents of one customer, packed."""
     record = Record(identities=[(Identity("msisdn", msisdn(customer)), "")])
     for purpose in (Purpose.MARKETING, Purpose.PROFILING_USAGE):
         channel = Channel.SMS if purpose is Purpose.MARKETING else None
         record.consents.add(Consent(purpose, channel, ConsentState.GRANTED, now, ConsentBy.PERSON))
-    return pack_record(record, now)
+    return pack_record(record, now, customer, sealer)
 
 
 def seed_profiles(stack: Stack, rules: Path, profiles: int, activity_bytes: int, now: int) -> Seeded:
@@ -132,7 +134,7 @@ def seed_profiles(stack: Stack, rules: Path, profiles: int, activity_bytes: int,
             connection,
             "customer_record (customer, record)",
             ("int8", "bytea"),
-            ((customer, make_record(customer, now)) for customer in customers),
+            ((customer, make_record(customer, now, sealer)) for customer in customers),
         )
         _copy(
             connection,

@@ -245,7 +245,7 @@ def _traits(catalogue: Catalogue) -> str:
     rows = [
         (_path_of(trait), _type_of(trait.type.value, trait.enum), trait.purpose.value)
         for trait in catalogue.traits.values()
-        if not trait.sensitive
+        if not trait.sensitive and not trait.direct
     ]
     rows += [(f"`household.{name}`", "int", "service") for name in HOUSEHOLD_COUNTS]
     rows.append((f"`profile.{CONSENTS}`", "list: the purposes agreed to now on some channel", "service"))

@@ -9,14 +9,15 @@ from pathlib import Path
 import orjson
 
 from services.profile.adapters.audience import AudienceReader
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.chaining import Chaining
 from services.profile.adapters.gathering import Gathering
 from services.profile.adapters.old_keys import OldKeys
-from services.profile.adapters.packing import Types
 from services.profile.adapters.personal import tables as personal_tables
 from services.profile.adapters.postgres import GATHERING_CHANNEL, PostgresStore, PostgresWork
 from services.profile.adapters.pruning import DormantActivity, Events, EventsByType
 from services.profile.adapters.replay import EventsReplay
+from services.profile.adapters.sealing import sealed_parts
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
 from services.profile.app.corrections import Corrections
@@ -41,7 +42,7 @@ from services.runtime.backlog import Backlog, BacklogLimits, InHand
 from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
 from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
-from services.runtime.data_keys import open_data_keys
+from services.runtime.data_keys import DataKeys, open_data_keys
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.export_service import ExportService
@@ -56,6 +57,7 @@ from services.runtime.readers_service import ReadersService
 from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
+from services.runtime.resealing import Resealing
 from services.runtime.retention import read_event_retention, read_retention
 from services.runtime.server import Served, build_server
 from services.runtime.settings import Settings
@@ -94,6 +96,7 @@ class Parts:
     set_aside: SetAside
     dead_letters: DeadLetters
     pruner: Pruner
+    data_keys: DataKeys
 
 
 async def build_parts(role: Role) -> Parts:
@@ -111,7 +114,7 @@ async def build_parts(role: Role) -> Parts:
     backlog = BacklogWatch(database, bus, OUTCOMES, partitions=settings.partitions)
     role.supervise("backlog", backlog.run)
     outbox = Outbox(database, partitions=settings.partitions)
-    sealer, _ = await open_data_keys(role, database)
+    sealer, data_keys = await open_data_keys(role, database)
     types = Types(catalogue, sealer)
     mac = partial(sealer.ring.mac, "consent ledger")
     store = PostgresStore(database, outbox, types, partitions=settings.partitions, mac=mac)
@@ -121,7 +124,9 @@ async def build_parts(role: Role) -> Parts:
     checker = EventChecker(catalogue, orjson.loads, orjson.dumps, wall)
     questions = Questions(catalogue, packer)
     set_aside = SetAside(store, taker, checker, clock)
-    dead_letters = DeadLetters(SERVICE, outbox, set_aside.take_again, partitions=settings.partitions)
+    dead_letters = DeadLetters(
+        SERVICE, outbox, set_aside.take_again, partitions=settings.partitions, sealer=sealer
+    )
     set_aside.dead_letters = dead_letters
     return Parts(
         catalogue=catalogue,
@@ -134,6 +139,7 @@ async def build_parts(role: Role) -> Parts:
         checker=checker,
         questions=questions,
         changes=Changes(catalogue, taker, questions, packer, orjson.dumps, wall=wall),
+        data_keys=data_keys,
         set_aside=set_aside,
         dead_letters=dead_letters,
         pruner=_pruner(settings, database, clock, types),
@@ -275,6 +281,9 @@ async def build_worker_role(role: Role) -> None:
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     gathering = Gathering(parts.database, channel=GATHERING_CHANNEL)
     role.supervise("gathering", gathering.run)
+    types = parts.store.types
+    resealing = Resealing(parts.database, parts.data_keys, types.sealer, sealed_parts(types))
+    role.supervise("resealing", resealing.run)
     role.supervise("chaining", Chaining(parts.store, parts.clock).run)
     role.supervise("old-keys", OldKeys(parts.database, parts.clock).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)

@@ -18,6 +18,8 @@ from services.runtime.process import Role
 
 RIPE_SECONDS: Final = 10.0
 """So long a new data key is only read by all processes before the first of them seals by it."""
+_SETTLED: Final = 3
+"""After so many times that long nobody seals by the data key before."""
 _LOCK: Final = 0x5261_7070_06
 _SELECT: Final = """
     SELECT number, wrapping, wrapped, lookup_check,
@@ -127,16 +129,27 @@ class DataKeys:
             _log.info("data_keys_wrapped_again", count=len(stale))
         return len(stale)
 
-    async def destroy(self, transaction: Transaction, number: int) -> None:
-        """Forget a data key by which nothing is sealed any more; only its number is left."""
-        await transaction.execute(
-            "UPDATE data_key SET wrapped = NULL, destroyed_at = clock_timestamp() WHERE number = %s",
+    async def settled(self, transaction: Transaction, number: int) -> bool:
+        """Whether nobody seals by a data key before this one any more, however slowly they read."""
+        row = await transaction.row(
+            "SELECT (SELECT count(*) FROM data_key WHERE wrapped IS NOT NULL) = 1 "
+            "OR made_at < clock_timestamp() - make_interval(secs => %s) FROM data_key WHERE number = %s",
+            (_SETTLED * self._ripe_seconds, number),
+        )
+        return row is not None and bool(row[0])
+
+    async def destroy_before(self, transaction: Transaction, number: int) -> None:
+        """Forget the data keys before one, by which nothing is sealed any more; only their numbers stay."""
+        rows = await transaction.rows(
+            "UPDATE data_key SET wrapped = NULL, destroyed_at = clock_timestamp() "
+            "WHERE number < %s AND wrapped IS NOT NULL RETURNING number",
             (number,),
         )
-        await write_audit(
-            transaction, Change("keys.destroy", f"data_key/{number}", before={"number": number})
-        )
-        _log.info("data_key_destroyed", number=number)
+        for (gone,) in rows:
+            await write_audit(
+                transaction, Change("keys.destroy", f"data_key/{gone}", before={"number": gone})
+            )
+            _log.info("data_key_destroyed", number=gone)
 
     async def _add(self, transaction: Transaction) -> int:
         row = await transaction.row("SELECT coalesce(max(number), 0) + 1 FROM data_key")

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rapport.operations.v1 import operations_pb2
@@ -9,10 +10,13 @@ from rapport.operations.v1 import operations_pb2
 from services.runtime.audit import Change, write_audit
 from services.runtime.database import Transaction
 from services.runtime.errors import NotFoundError
+from services.runtime.keys import Sealer, sealed_by
 from services.runtime.outbox import MAX_PAYLOAD, Outbox
 from services.runtime.streams import DEAD
 from services.runtime.tally import note_set_aside
 
+DEAD_LETTER: Final = "dead_letter"
+"""By what a sealed payload is bound: it is sealed before the letter has a number."""
 Resend = Callable[[Transaction, str, bytes], Awaitable[None]]
 _ADD = """
     INSERT INTO dead_letter (kind, item_id, item_type, customer, payload, reason)
@@ -51,9 +55,21 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The dead letters of one service; `resend` puts a payload on its way again, in the same transaction."""
+    """The dead letters of one service; `resend` puts a payload on its way again, in the same transaction.
 
-    def __init__(self, service: str, outbox: Outbox, resend: Resend, *, partitions: int = 64) -> None:
+    Payloads are sealed where there is a `sealer`.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        outbox: Outbox,
+        resend: Resend,
+        *,
+        partitions: int = 64,
+        sealer: Sealer | None = None,
+    ) -> None:
+        self._sealer = sealer
         self._service = service
         self._outbox = outbox
         self._resend = resend
@@ -72,6 +88,8 @@ class DeadLetters:
     ) -> DeadLetter:
         """Set an item aside, in the table and without its payload on DEAD; `reason` names no person."""
         kept = reason[:_MOST_REASON]
+        if self._sealer is not None:
+            payload = self._sealer.seal(payload, DEAD_LETTER)
         rows = await transaction.rows(_ADD, (kind, item_id, item_type, customer, payload, kept))
         number, created = rows[0]
         letter = DeadLetter(number, kind, item_id, item_type, customer, kept, created, 0)
@@ -113,6 +131,8 @@ class DeadLetters:
                 after={"resent_time": resent, "kind": letter.kind, "item_type": letter.item_type},
             ),
         )
+        if self._sealer is not None and sealed_by(payload):
+            payload = self._sealer.open(payload, DEAD_LETTER)
         await self._resend(transaction, letter.kind, payload)
         return letter
 

@@ -114,7 +114,8 @@ class Precedence:
 class Trait:
     """One trait of a customer. ``check`` turns its JSON into a value, or raises ValueMistake.
 
-    ``sensitive``: no condition may read it. ``line``: each subscription has its own. ``shown``: templates
+    ``sensitive``: no condition may read it. ``direct``: it identifies the person, is kept sealed, and leaves
+    the profile for templates only. ``line``: each subscription has its own. ``shown``: templates
     may show it. ``household``: a household has it, not each of its members.
     ``precedence`` None: the latest word counts, whoever said it.
     """
@@ -132,6 +133,7 @@ class Trait:
     most: float | None = None
     household: bool = False
     precedence: Precedence | None = None
+    direct: bool = False
 
     def coerce(self, raw: object) -> Value:
         """The value of its JSON form; raises FieldError."""
@@ -156,7 +158,8 @@ class EventType:
 
     ``thing``: the kind of thing it is about; empty: a customer. ``thing_sets`` maps attributes of that thing
     to fields of the event; ``thing_clears`` names attributes it takes away. ``sets_traits`` maps traits of
-    the customer to fields. ``own``: only Rapport itself may send it.
+    the customer to fields. ``own``: only Rapport itself may send it. ``direct``: fields that identify people,
+    kept sealed and told to nobody.
     """
 
     name: str
@@ -170,6 +173,7 @@ class EventType:
     sets_traits: Mapping[str, str] = field(default_factory=dict)
     own: bool = False
     description: str = ""
+    direct: tuple[str, ...] = ()
     _checks: Mapping[str, FieldCheck] = field(default_factory=dict, repr=False, compare=False)
     _required: frozenset[str] = field(default_factory=frozenset, repr=False, compare=False)
     _defaults: tuple[tuple[str, Value], ...] = field(default=(), repr=False, compare=False)

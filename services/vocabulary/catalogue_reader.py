@@ -198,12 +198,23 @@ class _Reader:
                 least=expression.least,
                 most=expression.most,
                 household=section.flag("household"),
+                direct=section.flag("direct"),
             )
+            self._check_direct(section, self.draft.traits[str(name)])
             if self.draft.traits[str(name)].household and self.draft.traits[str(name)].line:
                 section.wrong(
                     "household", "is of a household, which has no line", "keep one of line and household"
                 )
             section.done()
+
+    def _check_direct(self, section: Section, trait: Trait) -> None:
+        """What is worked with in the open cannot be sealed."""
+        if trait.direct and (trait.household or trait.format == "zone" or trait.name.startswith("last_")):
+            section.wrong(
+                "direct",
+                "seals what must be known in the open: a zone, a place or what a household shares",
+                "leave it out",
+            )
 
     def _read_sources(self, file: Section) -> None:
         """Who is believed about which trait: a list of sources, or a mapping with ``order`` and ``fresh``."""

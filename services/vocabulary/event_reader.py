@@ -84,6 +84,7 @@ class EventReader:
             if wanted is not given and {wanted, given} != {ValueType.ENUM, ValueType.TEXT}:
                 section.wrong("sets_traits", f"puts {field_name} ({given}) into {trait} ({wanted})")
         keep = self._keep(section, fields)
+        direct = self._direct(section, fields, keep)
         own = section.flag("own")
         description = section.text("description")
         section.done()
@@ -101,9 +102,22 @@ class EventReader:
                 sets_traits=sets_traits,
                 own=own,
                 description=description,
+                direct=direct,
             )
 
         return make
+
+    def _direct(self, section: Section, fields: dict[str, Field], keep: Keep) -> tuple[str, ...]:
+        """Fields that identify people: texts that activity does not keep."""
+        names = section.texts("direct")
+        for name in names:
+            if name not in fields or fields[name].type is not ValueType.TEXT:
+                section.wrong("direct", f"names {name!r}", "fields that can be sealed are texts of this type")
+            elif name in keep.fields:
+                section.wrong(
+                    "direct", f"names {name!r}, which activity keeps", "leave it out of keep.fields"
+                )
+        return names
 
     def _field(self, fields: Section, name: str, purpose: Purpose) -> Field | None:
         if NAME.fullmatch(name) is None or "." in name:

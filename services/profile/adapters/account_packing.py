@@ -3,8 +3,8 @@
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.line_packing import pack_lines, unpack_lines
-from services.profile.adapters.packing import Types
 from services.profile.domain.accounts import Facts
 from services.profile.domain.households import Household, Member
 from services.profile.domain.traits import Trait
@@ -22,19 +22,20 @@ def seal_facts(facts: Facts, table: str, sealer: Sealer) -> bytes:
     stored = stored_pb2.StoredFacts(name=facts.name)
     for name, (value, time_micros) in sorted(facts.attributes.items()):
         stored.attributes.add(name=name, value=_to_wire(value), time_micros=time_micros)
-    return sealer.seal(stored.SerializeToString(), _context(table, facts.key))
+    return sealer.seal(stored.SerializeToString(), facts_context(table, facts.key))
 
 
 def open_facts(facts: Facts, sealed: bytes, table: str, sealer: Sealer) -> None:
     """Fill in what a row holds; SealError names the row."""
-    stored = stored_pb2.StoredFacts.FromString(sealer.open(sealed, _context(table, facts.key)))
+    stored = stored_pb2.StoredFacts.FromString(sealer.open(sealed, facts_context(table, facts.key)))
     facts.name = stored.name
     for attribute in stored.attributes:
         value = value_from_wire(attribute.value) if attribute.HasField("value") else None
         facts.attributes[attribute.name] = (value, attribute.time_micros)
 
 
-def _context(table: str, key: bytes) -> str:
+def facts_context(table: str, key: bytes) -> str:
+    """Where sealed facts stand."""
     return f"{table}/{key.hex()}"
 
 

@@ -1,16 +1,18 @@
 """A customer as packed bytes and back: what an event needs is opened, what changed is packed anew."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from operator import sub
 from typing import Final
-from zlib import crc32
 
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
-from services.profile.adapters.line_packing import pack_lines, unpack_lines
+from services.profile.adapters.catalogue_types import Types
+from services.profile.adapters.line_packing import unpack_lines
+from services.profile.adapters.packed_record import RECORD, consent_from_wire
+from services.profile.adapters.packed_traits import HOT, pack_direct, put_traits, unpack_words
 from services.profile.domain.activity import (
     SLACK_MICROS,
     ColumnValue,
@@ -19,22 +21,14 @@ from services.profile.domain.activity import (
     TextColumn,
     TypeActivity,
 )
-from services.profile.domain.consent import Consent, Consents
-from services.profile.domain.customer import Customer, Record, places_of, zone_of
+from services.profile.domain.consent import Consents
+from services.profile.domain.customer import Customer, Record
 from services.profile.domain.traits import Trait, TraitKey
 from services.runtime.keys import Sealer
-from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity
-from services.vocabulary.values import ValueType
 from services.vocabulary.wire import (
-    CHANNELS,
-    CONSENT_BY,
-    CONSENT_STATES,
-    PURPOSES,
     value_from_wire,
-    value_to_wire,
 )
-from services.vocabulary.words import Purpose
 
 MAX_HOT_BYTES: Final = 56_000
 """The most that changes with every event; beyond it the oldest entries of the largest type go."""
@@ -43,9 +37,22 @@ MAX_HOT_BYTES: Final = 56_000
 class Kept:
     """A customer as read from the database; implements the domain's `KeptCustomer`."""
 
-    __slots__ = ("_changed", "_hot", "_items", "_messages", "_record", "_record_bytes", "traits_packed")
+    __slots__ = (
+        "_changed",
+        "_customer",
+        "_hot",
+        "_items",
+        "_messages",
+        "_record",
+        "_record_bytes",
+        "_sealer",
+        "traits_packed",
+    )
 
-    def __init__(self, hot: bytes, record: bytes) -> None:
+    def __init__(self, hot: bytes, record: bytes, customer: int = 0, sealer: Sealer | None = None) -> None:
+        """`customer` and `sealer` open what is sealed; without them nothing may be."""
+        self._customer = customer
+        self._sealer = sealer
         self._hot = stored_pb2.StoredHot.FromString(hot)
         self._record_bytes = record
         self._record: stored_pb2.StoredRecord | None = None
@@ -155,10 +162,18 @@ class Kept:
     def open_traits(self) -> dict[TraitKey, Trait]:
         """All traits, those taken away included."""
         ends = {(end.name, end.line): end.until_micros for end in self._hot.ends}
-        others = unpack_words(self._hot.others)
+        others = unpack_words(stored_pb2.StoredWords.FromString(self._hot.others).words)
+        direct = stored_pb2.StoredDirect()
+        if self._hot.direct:
+            direct.ParseFromString(self._open_sealed(self._hot.direct, HOT))
+            others.update(unpack_words(direct.others))
         traits: dict[TraitKey, Trait] = {}
-        for packed in (*(group.shown for group in self._hot.traits), self._hot.taken_away):
-            for trait in stream_pb2.Snapshot.FromString(packed).traits:
+        snapshots = (*(group.shown for group in self._hot.traits), self._hot.taken_away)
+        for known in (
+            *(stream_pb2.Snapshot.FromString(packed).traits for packed in snapshots),
+            direct.traits,
+        ):
+            for trait in known:
                 key = (trait.name, trait.line)
                 value = value_from_wire(trait.value) if trait.HasField("value") else None
                 traits[key] = Trait(
@@ -172,6 +187,10 @@ class Kept:
                 )
         return traits
 
+    def _open_sealed(self, sealed: bytes, table: str) -> bytes:
+        assert self._sealer is not None, "what is sealed needs a sealer"
+        return self._sealer.open(sealed, f"{table}/{self._customer}")
+
     def open_activity(self, event_type: str) -> TypeActivity | None:
         """What is known of one event type."""
         self.settle()
@@ -181,11 +200,15 @@ class Kept:
     def open_record(self) -> Record:
         """What changes rarely."""
         stored = self.record
+        identities = stored.identities
+        if stored.sealed:
+            opened = self._open_sealed(stored.sealed, RECORD)
+            identities = stored_pb2.StoredIdentities.FromString(opened).identities
         consents = Consents()
         for entry in stored.words:
             consents.add(consent_from_wire(entry))
         return Record(
-            identities=[(Identity(item.kind, item.value), item.line) for item in stored.identities],
+            identities=[(Identity(item.kind, item.value), item.line) for item in identities],
             consents=consents,
             preferences=dict(stored.preferences),
             merged_customers=list(stored.merged_customers),
@@ -229,50 +252,6 @@ def _index_of(column: stream_pb2.ActivityColumn, text: str) -> int:
             return place
     column.texts.append(text)
     return len(column.texts)
-
-
-class Types:
-    """What packing needs of one catalogue: purposes and types by name, prepared once; and what seals.
-
-    `all_sealed`: nothing is left of what stood in plain text before there were keys.
-    """
-
-    def __init__(self, catalogue: Catalogue, sealer: Sealer) -> None:
-        self.catalogue = catalogue
-        self.sealer = sealer
-        self.all_sealed = False
-        by_trait = sorted((trait.name, trait.purpose.value) for trait in catalogue.traits.values())
-        self.grouping = crc32(repr(by_trait).encode())
-        self.trait_types: dict[str, ValueType] = {
-            trait.name: trait.type for trait in catalogue.traits.values()
-        }
-        self.any_fresh = any(
-            trait.precedence is not None and trait.precedence.fresh_micros
-            for trait in catalogue.traits.values()
-        )
-        self._prefixes: dict[str, bytes] = {}
-        self._withheld: dict[str, bytes] = {}
-
-    def named(self, event_type: str, packed: bytes) -> bytes:
-        """Packed activity with its type put in front, as a TypeActivity."""
-        prefix = self._prefixes.get(event_type)
-        if prefix is None:
-            prefix = stream_pb2.TypeActivity(type=event_type).SerializeToString()
-            self._prefixes[event_type] = prefix
-        return prefix + packed
-
-    def withheld(self, event_type: str) -> bytes:
-        """A TypeActivity that says only that there is some."""
-        packed = self._withheld.get(event_type)
-        if packed is None:
-            packed = stream_pb2.TypeActivity(type=event_type, withheld=True).SerializeToString()
-            self._withheld[event_type] = packed
-        return packed
-
-    def purpose_of(self, event_type: str) -> Purpose:
-        """What activity of a type may be used for."""
-        known = self.catalogue.events.get(event_type)
-        return Purpose.SERVICE if known is None else known.purpose
 
 
 def unpack_activity(event_type: str, packed: bytes) -> TypeActivity:
@@ -340,6 +319,7 @@ def settled(customer: Customer, types: Types) -> Kept:
         customer.trait_changes != kept.traits_packed or kept.hot.grouping != types.grouping
     ):
         put_traits(kept.hot, traits, types)
+        kept.hot.direct = pack_direct(traits, types, customer.id)
         kept.traits_packed = customer.trait_changes
     for activity in customer.activity.values():
         kept.replace(activity)
@@ -349,128 +329,8 @@ def settled(customer: Customer, types: Types) -> Kept:
     return kept
 
 
-def put_traits(hot: stored_pb2.StoredHot, traits: Mapping[TraitKey, Trait], types: Types) -> None:
-    """Write all traits into `hot`, grouped by the purpose they need; each group also as it is withheld."""
-    shown: dict[Purpose, stream_pb2.Snapshot] = {}
-    taken_away = stream_pb2.Snapshot()
-    del hot.traits[:]
-    del hot.ends[:]
-    for trait in traits.values():
-        known = types.catalogue.traits.get(trait.name)
-        if trait.value is None:
-            taken_away.traits.append(_trait_to_wire(trait, None))
-            continue
-        purpose = Purpose.SERVICE if known is None else known.purpose
-        group = shown.setdefault(purpose, stream_pb2.Snapshot())
-        group.traits.append(_trait_to_wire(trait, types.trait_types.get(trait.name)))
-        if trait.until_micros:
-            hot.ends.add(name=trait.name, line=trait.line, until_micros=trait.until_micros)
-    for purpose, group in shown.items():
-        hidden = stream_pb2.Snapshot(
-            traits=[stream_pb2.Trait(name=item.name, line=item.line, withheld=True) for item in group.traits]
-        )
-        hot.traits.add(
-            purpose=PURPOSES.to_wire(purpose),
-            shown=group.SerializeToString(),
-            hidden=hidden.SerializeToString(),
-        )
-    hot.taken_away = taken_away.SerializeToString()
-    hot.others = pack_words(traits.values(), types)
-    hot.grouping = types.grouping
-    hot.zone = zone_of(traits)
-    del hot.places[:]
-    for kind, key in places_of(traits.values()).items():
-        hot.places.add(kind=kind, key=key)
-
-
-def _trait_to_wire(trait: Trait, value_type: ValueType | None) -> stream_pb2.Trait:
-    return stream_pb2.Trait(
-        name=trait.name,
-        value=None if trait.value is None else value_to_wire(trait.value, value_type),
-        time_micros=trait.time_micros,
-        source=trait.source,
-        line=trait.line,
-    )
-
-
-def pack_words(traits: Iterable[Trait], types: Types) -> bytes:
-    """What further sources say; empty where nobody does."""
-    stored = stored_pb2.StoredWords()
-    for trait in traits:
-        for word in trait.others:
-            stored.words.add(
-                word=_trait_to_wire(word, types.trait_types.get(word.name)), until_micros=word.until_micros
-            )
-    packed: bytes = stored.SerializeToString()
-    return packed
-
-
-def unpack_words(packed: bytes) -> dict[TraitKey, tuple[Trait, ...]]:
-    """What further sources say, by trait."""
-    found: dict[TraitKey, tuple[Trait, ...]] = {}
-    for stored in stored_pb2.StoredWords.FromString(packed).words if packed else ():
-        word = stored.word
-        value = value_from_wire(word.value) if word.HasField("value") else None
-        key = (word.name, word.line)
-        said = Trait(word.name, value, word.time_micros, word.source, word.line, stored.until_micros)
-        found[key] = (*found.get(key, ()), said)
-    return found
-
-
 def _shrink(kept: Kept) -> None:
     largest = max(kept.hot.activity, key=lambda item: len(item.activity))
     activity = unpack_activity(largest.type, largest.activity)
     activity.forget_oldest(max(1, len(activity.times) // 2))
     kept.replace(activity)
-
-
-def pack_record(record: Record, now_micros: int) -> bytes:
-    """What changes rarely, packed, with the part of a snapshot that follows from it."""
-    stored = stored_pb2.StoredRecord(
-        shown=_shown(record, now_micros).SerializeToString(),
-        next_expiry_micros=record.consents.next_expiry_micros(now_micros),
-        preferences=record.preferences,
-        merged_customers=record.merged_customers,
-        lines=pack_lines(record.lines),
-        household=record.said_household,
-        household_micros=record.said_household_micros,
-    )
-    for identity, line in record.identities:
-        stored.identities.add(kind=identity.kind, value=identity.value, line=line)
-    for consent in (*record.consents.by_person.values(), *record.consents.by_others.values()):
-        stored.words.append(consent_to_wire(consent))
-    packed: bytes = stored.SerializeToString()
-    return packed
-
-
-def _shown(record: Record, now_micros: int) -> stream_pb2.Snapshot:
-    return stream_pb2.Snapshot(
-        consents=[consent_to_wire(consent) for consent in record.consents.all_recorded()],
-        merged_customers=record.merged_customers,
-        withheld_purposes=[PURPOSES.to_wire(word) for word in record.consents.withheld_purposes(now_micros)],
-        identity_kinds=sorted({identity.kind for identity, _ in record.identities}),
-    )
-
-
-def consent_to_wire(consent: Consent) -> stream_pb2.ConsentEntry:
-    """A consent as protobuf."""
-    return stream_pb2.ConsentEntry(
-        purpose=PURPOSES.to_wire(consent.purpose),
-        channel=CHANNELS.to_wire(consent.channel),
-        state=CONSENT_STATES.to_wire(consent.state),
-        time_micros=consent.time_micros,
-        by=CONSENT_BY.to_wire(consent.by),
-        expiry_micros=consent.expiry_micros,
-    )
-
-
-def consent_from_wire(entry: stream_pb2.ConsentEntry) -> Consent:
-    """A consent from protobuf; raises ValueError for an entry that says nothing."""
-    purpose = PURPOSES.from_wire(entry.purpose)
-    state = CONSENT_STATES.from_wire(entry.state)
-    by = CONSENT_BY.from_wire(entry.by)
-    if purpose is None or state is None or by is None:
-        raise ValueError("a consent entry lacks purpose, state or by")
-    return Consent(
-        purpose, CHANNELS.from_wire(entry.channel), state, entry.time_micros, by, entry.expiry_micros
-    )

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 import orjson
 
 from services.profile.adapters.account_packing import ACCOUNT, SUBSCRIPTION, open_facts, unpack_household
-from services.profile.adapters.packing import Kept, Types
+from services.profile.adapters.catalogue_types import Types
+from services.profile.adapters.packing import Kept
 from services.profile.adapters.rows.identities import conflict_context, open_identity
+from services.profile.adapters.rows.kept import open_event
 from services.profile.domain.accounts import PAYER, USER, Account, Facts, Subscription
 from services.profile.domain.activity import Column, TextColumn, TypeActivity
 from services.profile.domain.consent import Consent
@@ -69,7 +71,7 @@ NOBODYS: Mapping[str, str] = {
 def tables(types: Types) -> tuple[Personal, ...]:
     """Every table with rows of persons, in the order in which they are erased."""
     reader = _Reader(types)
-    hot = "SELECT hot FROM customer WHERE id = ANY(%(customers)s::bigint[]) ORDER BY id"
+    hot = "SELECT id, hot FROM customer WHERE id = ANY(%(customers)s::bigint[]) ORDER BY id"
     record = "SELECT customer, record FROM customer_record WHERE $mine ORDER BY customer"
     return (
         Personal(
@@ -179,8 +181,8 @@ def tables(types: Types) -> tuple[Personal, ...]:
             shown=(
                 Shown(
                     "events",
-                    "SELECT time_micros, accepted_micros, type, source, event_id, line, history, data "
-                    "FROM event WHERE $mine ORDER BY time_micros, sequence",
+                    "SELECT customer, sequence, time_micros, accepted_micros, type, source, event_id, line, "
+                    "history, data FROM event WHERE $mine ORDER BY time_micros, sequence",
                     reader.event,
                 ),
             ),
@@ -216,7 +218,8 @@ class _Reader:
 
     def traits(self, row: Row) -> Iterable[Row]:
         """Traits that hold, with who said so and when."""
-        found = Kept(bytes(row["hot"]), b"").open_traits().values()
+        kept = Kept(bytes(row["hot"]), b"", row["id"], self._types.sealer)
+        found = kept.open_traits().values()
         return [self._trait(trait) for trait in sorted(found, key=_name) if trait.value is not None]
 
     def _trait(self, trait: Trait) -> Row:
@@ -259,7 +262,7 @@ class _Reader:
         return [{"key": key, "value": value} for key, value in sorted(self._record(row).preferences.items())]
 
     def _record(self, row: Row) -> Record:
-        return Kept(b"", bytes(row["record"])).open_record()
+        return Kept(b"", bytes(row["record"]), row["customer"], self._types.sealer).open_record()
 
     def account(self, row: Row) -> Iterable[Row]:
         """What is known of an account of theirs."""
@@ -309,7 +312,9 @@ class _Reader:
 
     def event(self, row: Row) -> Iterable[Row]:
         """An event as it was taken."""
-        return (row | {"data": orjson.loads(bytes(row["data"]))},)
+        customer, sequence = row.pop("customer"), row.pop("sequence")
+        data = open_event(self._types.sealer, customer, sequence, bytes(row["data"]))
+        return (row | {"data": orjson.loads(data)},)
 
 
 def _activity(activity: TypeActivity) -> Row:

@@ -7,7 +7,7 @@ from hashlib import sha256
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.rows.access_log import AccessRows
 from services.profile.adapters.rows.accounts import AccountRows
 from services.profile.adapters.rows.customers import CustomerRows

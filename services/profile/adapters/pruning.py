@@ -6,7 +6,8 @@ from typing import Final
 
 from rapport.profile.v1 import stored_pb2
 
-from services.profile.adapters.packing import Types, pack_activity, unpack_activity
+from services.profile.adapters.catalogue_types import Types
+from services.profile.adapters.packing import pack_activity, unpack_activity
 from services.profile.domain.activity import MICROS_PER_DAY, SLACK_MICROS, TypeActivity
 from services.profile.domain.customer import local_day, retention_of
 from services.runtime.clock import Clock

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.profile.adapters.postgres import PostgresStore
+from services.profile.adapters.rows.kept import open_event
 from services.profile.app.changes import Changes
 from services.profile.app.ports import TakenEvent
 from services.profile.domain.errors import RejectedError
@@ -143,6 +144,8 @@ class EventsReplay:
     def _taken(self, row: tuple[Any, ...]) -> TakenEvent | None:
         """The event as it was taken; None: its type is no longer in the catalogue, or has other fields."""
         customer, sequence, time_micros, accepted, event_type, source, event_id, line, hops, data = row[:10]
+        if customer:
+            data = open_event(self._store.types.sealer, customer, sequence, bytes(data))
         raw = RawEvent(event_id, source, event_type, time_micros, "", bytes(data))
         try:
             checked = self._checker.check_own(raw, customer, accepted, hops=0, line=line)

@@ -3,14 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+import orjson
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
 from services.profile.adapters.account_packing import shown_household
-from services.profile.adapters.packing import Kept, Types, pack_record, put_traits, settled
+from services.profile.adapters.catalogue_types import Types
+from services.profile.adapters.packed_record import pack_shown
+from services.profile.adapters.packed_traits import put_traits
+from services.profile.adapters.packing import Kept, settled
 from services.profile.app.ports import TakenEvent, ThingKey
 from services.profile.domain.customer import Customer, traits_at
 from services.profile.domain.erasure import ErasureNotice
+from services.profile.domain.events import CheckedEvent
 from services.profile.domain.things import ThingState
 from services.runtime.tracing import tracing_on
 from services.vocabulary.ids import partition_of, thing_partition
@@ -20,6 +25,8 @@ from services.vocabulary.words import Purpose
 if TYPE_CHECKING:
     from services.vocabulary.values import ValueType
 
+SEALED: Final = "sealed"
+"""Stands in the place of a field that identifies a person."""
 _MESSAGE_BYTES: Final = 200_000
 """A message on EVENTS is ended before it grows beyond this; one event and snapshot alone are smaller."""
 
@@ -65,12 +72,13 @@ class SnapshotPacker:
     def _shown(self, customer: Customer, kept: Kept, now_micros: int) -> tuple[bytes, frozenset[Purpose]]:
         record = customer.opened_record
         stored = kept.record
+        shown = stored.shown
         if customer.record_changed and record is not None:
-            stored = stored_pb2.StoredRecord.FromString(pack_record(record, now_micros))
-        elif 0 < stored.next_expiry_micros <= now_micros or not stored.shown:
-            stored = stored_pb2.StoredRecord.FromString(pack_record(customer.record, now_micros))
-        withheld = stream_pb2.Snapshot.FromString(stored.shown).withheld_purposes
-        return stored.shown, frozenset(self._purposes[number] for number in withheld)
+            shown = pack_shown(record, now_micros)
+        elif 0 < stored.next_expiry_micros <= now_micros or not shown:
+            shown = pack_shown(customer.record, now_micros)
+        withheld = stream_pb2.Snapshot.FromString(shown).withheld_purposes
+        return shown, frozenset(self._purposes[number] for number in withheld)
 
     def _traits(
         self, customer: Customer, kept: Kept, withheld: frozenset[Purpose], time_micros: int
@@ -190,6 +198,18 @@ def _erasure_to_wire(notice: ErasureNotice, customer: int) -> stream_pb2.Erasure
     )
 
 
+def open_data(event: CheckedEvent, types: Types) -> bytes:
+    """An event's data as others may have it: without traits and fields that identify a person."""
+    if not types.is_direct(event.type, event.fields):
+        return event.data
+    data = orjson.loads(event.data)
+    traits = data.get("traits")
+    if isinstance(traits, dict):
+        data["traits"] = {name: value for name, value in traits.items() if name not in types.direct}
+    named = types.direct_fields(event.type)
+    return orjson.dumps({name: SEALED if name in named else value for name, value in data.items()})
+
+
 class _OpenBatch:
     """A message that still has room."""
 
@@ -216,7 +236,7 @@ class _OpenBatch:
             type=event.type.name,
             time_micros=event.time_micros,
             accepted_micros=item.accepted_micros,
-            data=event.data,
+            data=open_data(event, types),
             customer=item.customer,
             line=item.line,
             sequence=item.sequence,

@@ -145,6 +145,14 @@ class Questions:
             ]
         return sorted(found, key=lambda one: (one[0].name, one[0].line, -one[0].time_micros, one[0].source))
 
+    def direct_traits(self, customer: Customer, now_micros: int) -> list[tuple[Trait, bool]]:
+        """The traits that identify a person and hold now, which no snapshot has; whether to withhold each."""
+        return [
+            (trait, not customer.record.consents.may_use(known.purpose, now_micros))
+            for trait in traits_at(customer.traits, self._catalogue, now_micros).values()
+            if (known := self._catalogue.traits.get(trait.name)) is not None and known.direct
+        ]
+
     async def things_of(self, work: Work, customers: Iterable[Customer]) -> dict[ThingKey, ThingState]:
         """The things that these customers' traits name."""
         keys = {

@@ -20,9 +20,13 @@ async def profile_of(
     (packed,) = await questions.snapshots(work, [f"customer:{customer.id}"], now_micros)
     assert isinstance(packed, bytes)
     snapshot = stream_pb2.Snapshot.FromString(packed)
+    direct = [
+        other_word(trait, catalogue.traits[trait.name].type, withheld=withheld)
+        for trait, withheld in questions.direct_traits(customer, now_micros)
+    ]
     profile = profile_pb2.Profile(
         customer=customer.id,
-        traits=sorted(snapshot.traits, key=lambda trait: (trait.name, trait.line)),
+        traits=sorted([*snapshot.traits, *direct], key=lambda trait: (trait.name, trait.line)),
         consents=snapshot.consents,
         things=snapshot.things,
         preferences=customer.record.preferences,

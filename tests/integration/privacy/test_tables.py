@@ -12,7 +12,7 @@ from services.channel.app.erasure import Erasure
 from services.decision.adapters import personal as decision
 from services.decision.app.jobs import Erased
 from services.profile.adapters import personal as profile
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.runtime.database import Database
 from services.runtime.outbox import Outbox

@@ -1,6 +1,6 @@
 """What the profile keeps for a time: events by their type, and what is known of those who went quiet."""
 
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.pruning import DormantActivity, EventsByType
 from services.profile.domain.activity import MICROS_PER_DAY as DAY
 from services.runtime.clock import EventClock

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rapport.operations.v1 import recovery_pb2, recovery_pb2_grpc
 from rapport.types.v1 import stream_pb2
 
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.replay import EventsReplay
 from services.profile.adapters.snapshots import SnapshotPacker

@@ -8,8 +8,8 @@ import orjson
 import pytest
 from rapport.types.v1 import stream_pb2
 
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.old_keys import OldKeys
-from services.profile.adapters.packing import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.intake import Intake, StreamMark

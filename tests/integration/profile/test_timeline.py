@@ -15,7 +15,7 @@ from rapport.profile.v1 import (
     timeline_pb2,
 )
 
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.take_events import EventTaker

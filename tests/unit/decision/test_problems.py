@@ -50,6 +50,7 @@ def only_error(*texts: str) -> Problem:
         ("fact nope", "unknown-fact", "add it under `infer`"),
         ("not profile.prepaid", "condition", "none: […]"),
         ("profile.birth_date exists", "sensitive-trait", "profile.adult"),
+        ("profile.name exists", "direct-trait", "show it in a template"),
         ("event.mb = 3", "condition", "write `is`"),
         ("profile.plan is m 20", "condition", "in quotes"),
         ("profile.plan is m, n", "condition", "join choices by `or`"),

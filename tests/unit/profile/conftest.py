@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.vocabulary.catalogue import load_catalogue
 from tests.fakes.keys import sealer
 

@@ -4,7 +4,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from services.profile.adapters.packing import Kept, Types, pack_hot, pack_record
+from services.profile.adapters.catalogue_types import Types
+from services.profile.adapters.packed_record import pack_record
+from services.profile.adapters.packing import Kept, pack_hot
 from services.profile.app.ports import ThingKey
 from services.profile.app.questions import ContactAnswer, ContactQuestion, Questions
 from services.profile.domain.activity import MICROS_PER_DAY as DAY
@@ -52,7 +54,8 @@ class Reading:
 def again(customer: Customer) -> Customer:
     """The same customer as read from the database."""
     hot = pack_hot(customer, Types(CATALOGUE, sealer()))
-    return Customer(customer.id, customer.sequence, Kept(hot, pack_record(customer.record, NOW)))
+    record = pack_record(customer.record, NOW, customer.id, sealer())
+    return Customer(customer.id, customer.sequence, Kept(hot, record, customer.id, sealer()))
 
 
 def person(number: int, *, merged: Collection[int] = (), **traits: object) -> Customer:

@@ -6,7 +6,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.adapters.packing import Kept, Types, pack_hot, pack_record
+from services.profile.adapters.catalogue_types import Types
+from services.profile.adapters.packed_record import pack_record
+from services.profile.adapters.packing import Kept, pack_hot
 from services.profile.domain.activity import Retention, TypeActivity, entries_of
 from services.profile.domain.consent import Consent, Consents, project
 from services.profile.domain.customer import Customer, Record
@@ -231,7 +233,12 @@ def again(customer: Customer) -> Customer:
     return Customer(
         customer.id,
         customer.sequence,
-        Kept(pack_hot(customer, Types(CATALOGUE, sealer())), pack_record(customer.record, 0)),
+        Kept(
+            pack_hot(customer, Types(CATALOGUE, sealer())),
+            pack_record(customer.record, 0, customer.id, sealer()),
+            customer.id,
+            sealer(),
+        ),
     )
 
 

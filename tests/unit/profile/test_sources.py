@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.adapters.packing import pack_words, unpack_words
+from services.profile.adapters.packed_traits import pack_words, unpack_words
 from services.profile.domain.traits import Trait, changed_by, trait_at, with_word
 from services.vocabulary.catalogue import Precedence
 

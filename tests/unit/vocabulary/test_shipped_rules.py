@@ -139,6 +139,7 @@ def test_traits_have_the_types_of_the_contract():
     types = {name: value_type for value_type, names in TRAITS.items() for name in names.split()}
     assert {name: trait.type for name, trait in CATALOGUE.traits.items()} == types
     assert [name for name, trait in CATALOGUE.traits.items() if trait.sensitive] == ["birth_date"]
+    assert [name for name, trait in CATALOGUE.traits.items() if trait.direct] == ["name"]
 
 
 def test_purposes():

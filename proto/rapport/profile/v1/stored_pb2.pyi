@@ -276,6 +276,60 @@ class StoredFacts(_message.Message):
 Global___StoredFacts: _TypeAlias = StoredFacts  # noqa: Y015
 
 @_typing.final
+class StoredDirect(_message.Message):
+    """Traits that the catalogue marks as direct."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAITS_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Trait]:
+        """Those that hold."""
+
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredWord]:
+        """What further sources say of them."""
+
+    def __init__(
+        self,
+        *,
+        traits: _abc.Iterable[_stream_pb2.Trait] | None = ...,
+        others: _abc.Iterable[Global___StoredWord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["others", b"others", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredDirect: _TypeAlias = StoredDirect  # noqa: Y015
+
+@_typing.final
+class StoredIdentities(_message.Message):
+    """Identities, in the order in which they were learned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def identities(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Identity]:
+        """With their lines."""
+
+    def __init__(
+        self,
+        *,
+        identities: _abc.Iterable[_profile_pb2.Identity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identities", b"identities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredIdentities: _TypeAlias = StoredIdentities  # noqa: Y015
+
+@_typing.final
 class StoredHot(_message.Message):
     """What changes with every event."""
 
@@ -289,6 +343,7 @@ class StoredHot(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FIELD_NUMBER: _builtins.int
+    DIRECT_FIELD_NUMBER: _builtins.int
     OTHERS_FIELD_NUMBER: _builtins.int
     grouping: _builtins.int
     """Digest of the purposes by which the traits are grouped."""
@@ -298,6 +353,8 @@ class StoredHot(_message.Message):
     """Trait `zone`; empty: the operator's default."""
     household: _builtins.int
     """The household, so that it is known without reading another row; 0: none."""
+    direct: _builtins.bytes
+    """A sealed StoredDirect: traits that identify a person, which stand in no other field; empty: none."""
     others: _builtins.bytes
     """A serialised StoredWords: what further sources say of traits for which the catalogue declares an order."""
     @_builtins.property
@@ -327,11 +384,12 @@ class StoredHot(_message.Message):
         zone: _builtins.str = ...,
         places: _abc.Iterable[Global___StoredPlace] | None = ...,
         household: _builtins.int = ...,
+        direct: _builtins.bytes = ...,
         others: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "ends", b"ends", "grouping", b"grouping", "household", b"household", "others", b"others", "places", b"places", "taken_away", b"taken_away", "traits", b"traits", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "direct", b"direct", "ends", b"ends", "grouping", b"grouping", "household", b"household", "others", b"others", "places", b"places", "taken_away", b"taken_away", "traits", b"traits", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -421,6 +479,7 @@ class StoredRecord(_message.Message):
     WORDS_FIELD_NUMBER: _builtins.int
     PREFERENCES_FIELD_NUMBER: _builtins.int
     MERGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_MICROS_FIELD_NUMBER: _builtins.int
@@ -428,13 +487,15 @@ class StoredRecord(_message.Message):
     """A serialised Snapshot with consents, withheld purposes, identity kinds and merged customers only."""
     next_expiry_micros: _builtins.int
     """When `shown` is out of date because a grant ends by itself; 0: never."""
+    sealed: _builtins.bytes
+    """A sealed StoredIdentities."""
     household: _builtins.int
     """What was said last of this person's household: its id; -1: none; 0: nothing was said."""
     household_micros: _builtins.int
     """When that was said of the household."""
     @_builtins.property
     def identities(self) -> _containers.RepeatedCompositeFieldContainer[_profile_pb2.Identity]:
-        """Identities, in the order in which they were learned."""
+        """Identities as they stood before they were sealed."""
 
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.ConsentEntry]:
@@ -461,13 +522,14 @@ class StoredRecord(_message.Message):
         words: _abc.Iterable[_stream_pb2.ConsentEntry] | None = ...,
         preferences: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         merged_customers: _abc.Iterable[_builtins.int] | None = ...,
+        sealed: _builtins.bytes = ...,
         household: _builtins.int = ...,
         lines: _abc.Iterable[Global___StoredLine] | None = ...,
         household_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "household_micros", b"household_micros", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preferences", b"preferences", "shown", b"shown", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "household_micros", b"household_micros", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preferences", b"preferences", "sealed", b"sealed", "shown", b"shown", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

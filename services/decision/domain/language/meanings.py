@@ -28,6 +28,7 @@ CHECKS: Mapping[str, str] = {
     "missing-field": "a required field that is not given",
     "unknown-trait": "a trait that the catalogue lacks",
     "sensitive-trait": "a trait that no condition may read",
+    "direct-trait": "a trait, or a field of an event, that identifies a person and is sealed",
     "unknown-thing": "a kind of thing, or an attribute, that the catalogue lacks",
     "unknown-window": "a window that the rule set lacks",
     "unknown-value": "a word that the field or trait never has",

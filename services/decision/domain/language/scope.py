@@ -198,6 +198,12 @@ class Scope:
                 "unknown-field",
                 did_you_mean(name, fields) or _listed(fields),
             )
+        if any(name in event.direct for event in self.triggers):
+            raise LineError(
+                f"{path} identifies a person and is kept sealed; no condition may read it",
+                "direct-trait",
+                "ask for another field, a trait or a window",
+            )
         kinds = {_kind(each, path) for each in known}
         if len(kinds) > 1:
             meant = " or ".join(sorted(IN_WORDS[kind] for kind in kinds))
@@ -347,6 +353,12 @@ def _readable(trait: KnownTrait, path: str) -> Kind:
             f"{path} is sensitive; no condition may read it",
             "sensitive-trait",
             "use a trait that says only what is needed, such as profile.adult",
+        )
+    if trait.direct:
+        raise LineError(
+            f"{path} identifies the person and is kept sealed; no condition may read it",
+            "direct-trait",
+            "show it in a template, as {{ profile." + trait.name + " }}",
         )
     kind = kind_of(trait.type)
     assert kind is not None

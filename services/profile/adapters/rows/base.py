@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from services.profile.adapters.packing import Types
+from services.profile.adapters.catalogue_types import Types
 from services.profile.domain.ledger import Mac
 from services.runtime.database import Database, Transaction
 from services.runtime.outbox import Outbox

@@ -4,7 +4,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from services.profile.adapters.gathering import write_last_times
-from services.profile.adapters.packing import Kept, pack_hot, pack_record
+from services.profile.adapters.packed_record import pack_record
+from services.profile.adapters.packing import Kept, pack_hot
 from services.profile.adapters.rows.households import HouseholdRows
 from services.profile.domain.customer import Customer, zone_of
 from services.vocabulary.values import to_json
@@ -26,10 +27,11 @@ class CustomerRows(HouseholdRows):
             "SELECT id, sequence, hot FROM customer WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
             (sorted(ids),),
         )
+        sealer = self._store.types.sealer
         kept_records = await self._records(records) if records else {}
         return await self._at_home(
             {
-                number: Customer(number, sequence, Kept(hot, kept_records.get(number, b"")))
+                number: Customer(number, sequence, Kept(hot, kept_records.get(number, b""), number, sealer))
                 for number, sequence, hot in rows
             }
         )
@@ -42,8 +44,12 @@ class CustomerRows(HouseholdRows):
             "WHERE id = ANY(%s::bigint[])",
             (list(ids),),
         )
+        sealer = self._store.types.sealer
         return await self._at_home(
-            {number: Customer(number, sequence, Kept(hot, record)) for number, sequence, hot, record in rows}
+            {
+                number: Customer(number, sequence, Kept(hot, record, number, sealer))
+                for number, sequence, hot, record in rows
+            }
         )
 
     async def _at_home(self, customers: dict[int, Customer]) -> dict[int, Customer]:
@@ -92,21 +98,24 @@ class CustomerRows(HouseholdRows):
                 "ON CONFLICT (customer) DO UPDATE SET record = excluded.record",
                 (
                     [customer.id for customer in changed],
-                    [pack_record(customer.record, now_micros) for customer in changed],
+                    [
+                        pack_record(customer.record, now_micros, customer.id, self._store.types.sealer)
+                        for customer in changed
+                    ],
                 ),
             )
 
     async def _save_traits(self, customers: Sequence[Customer]) -> None:
-        """The projection for queries: values by name, those of further lines by name@line."""
+        """The projection for queries: values by name, further lines' by name@line; none that is sealed."""
         if not customers:
             return
-        types = self._store.types.trait_types
+        types, direct = self._store.types.trait_types, self._store.types.direct
         documents = [
             json.dumps(
                 {
                     f"{name}@{line}" if line else name: to_json(trait.value, types.get(name))
                     for (name, line), trait in customer.traits.items()
-                    if trait.value is not None
+                    if trait.value is not None and name not in direct
                 }
             )
             for customer in customers

@@ -74,14 +74,14 @@ class ErasureRows(AccountRows, HouseholdRows, LedgerRows):
     async def beside(self, customers: Sequence[int]) -> dict[str, Sequence[object]]:
         """What rows are found by that do not have their ids: look-ups of accounts, and households."""
         rows = await self.transaction.rows(
-            "SELECT hot, record FROM customer "
+            "SELECT id, hot, record FROM customer "
             "LEFT JOIN customer_record ON customer_record.customer = customer.id "
             "WHERE id = ANY(%s::bigint[])",
             (list(customers),),
         )
-        kept = [Kept(hot, record or b"") for hot, record in rows]
-        identities = {identity for one in kept for identity, _ in one.open_record().identities}
         sealer = self._store.types.sealer
+        kept = [Kept(hot, record or b"", number, sealer) for number, hot, record in rows]
+        identities = {identity for one in kept for identity, _ in one.open_record().identities}
         return {
             "lookups": [sealer.lookup(identity.text) for identity in identities],
             "homes": sorted({one.household for one in kept if one.household}),

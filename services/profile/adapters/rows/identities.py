@@ -19,12 +19,12 @@ CLAIM = """
 def seal_identity(sealer: Sealer, text: str) -> tuple[bytes, bytes]:
     """The look-up and the sealed form of an identity (`kind:value`), for `identity` and `identity_past`."""
     lookup = sealer.lookup(text)
-    return lookup, sealer.seal_text(text, _context(lookup))
+    return lookup, sealer.seal_text(text, identity_context(lookup))
 
 
 def open_identity(sealer: Sealer, lookup: bytes, sealed: bytes) -> str:
     """The identity (`kind:value`) of a row of `identity` or `identity_past`; SealError names the row."""
-    return sealer.open_text(sealed, _context(lookup))
+    return sealer.open_text(sealed, identity_context(lookup))
 
 
 def conflict_key(sealer: Sealer, identities: Iterable[str]) -> tuple[str, str]:
@@ -38,7 +38,8 @@ def conflict_context(customer: int) -> str:
     return f"identity_conflict/{customer}"
 
 
-def _context(lookup: bytes) -> str:
+def identity_context(lookup: bytes) -> str:
+    """Where a sealed identity stands, in whichever of its tables."""
     return f"identity/{lookup.hex()}"
 
 

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from services.profile.adapters.rows.ledger import LedgerRows
 from services.profile.adapters.snapshots import event_batches, traces_of
 from services.profile.app.ports import Handed, TakenEvent
+from services.runtime.keys import Sealer
 from services.runtime.streams import EVENTS
 from services.runtime.totals import add_totals
 
+_JSON = (b"{", b" ", b"\t", b"\n", b"\r")
+"""With what an event's data begin unless they are sealed."""
 _EVENT_COLUMNS = (
     "customer, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, history, data"
 )
@@ -39,8 +42,14 @@ class KeptRows(LedgerRows):
             await self.transaction.copy_rows(
                 f"COPY event ({_EVENT_COLUMNS}) FROM STDIN (FORMAT BINARY)",
                 _EVENT_TYPES,
-                [(item.customer, item.sequence, *_event_row(item)) for item in items],
+                [(item.customer, item.sequence, *_event_row(item, self._data(item))) for item in items],
             )
+
+    def _data(self, item: TakenEvent) -> bytes:
+        types = self._store.types
+        if not types.is_direct(item.event.type, item.event.fields):
+            return item.event.data
+        return types.sealer.seal(item.event.data, event_context(item.customer, item.sequence))
 
     async def _keep_thing_events(self, items: Sequence[TakenEvent]) -> None:
         if items:
@@ -49,7 +58,7 @@ class KeptRows(LedgerRows):
                 "FROM STDIN (FORMAT BINARY)",
                 ("text", *_EVENT_TYPES[1:]),
                 [
-                    (item.event.thing.text, item.sequence, *_event_row(item))
+                    (item.event.thing.text, item.sequence, *_event_row(item, item.event.data))
                     for item in items
                     if item.event.thing is not None
                 ],
@@ -60,7 +69,19 @@ class KeptRows(LedgerRows):
         await add_totals(self.transaction, totals)
 
 
-def _event_row(item: TakenEvent) -> tuple[int, int, str, str, str, str, int, bool, bytes]:
+def event_context(customer: int, sequence: int) -> str:
+    """Where a sealed event stands."""
+    return f"event/{customer}/{sequence}"
+
+
+def open_event(sealer: Sealer, customer: int, sequence: int, data: bytes) -> bytes:
+    """An event's data from its row, whether it stands sealed or not; SealError names the row."""
+    if not data or data[:1] in _JSON:
+        return data
+    return sealer.open(data, event_context(customer, sequence))
+
+
+def _event_row(item: TakenEvent, data: bytes) -> tuple[int, int, str, str, str, str, int, bool, bytes]:
     event = item.event
     return (
         event.time_micros,
@@ -71,5 +92,5 @@ def _event_row(item: TakenEvent) -> tuple[int, int, str, str, str, str, int, boo
         item.line,
         event.hops,
         event.history,
-        event.data,
+        data,
     )

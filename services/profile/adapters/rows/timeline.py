@@ -4,8 +4,10 @@ import json
 from collections.abc import Collection, Sequence
 
 from services.profile.adapters.rows.base import Rows
+from services.profile.adapters.rows.kept import open_event
 from services.profile.domain.customer import CONSENT_CHANGED
 from services.profile.domain.timeline import Happening, Kind, Kinds, Place, Wanted
+from services.runtime.keys import Sealer
 from services.vocabulary.values import format_time
 
 _PLACE = "(time_micros, kind, customer, number)"
@@ -58,7 +60,8 @@ class TimelineRows(Rows):
         params = _params(customers, wanted, kinds, limit)
         if wanted.kinds - {Kind.CONSENT}:
             rows = await self.transaction.rows(_EVENTS + _part(wanted), params)
-            found += [_event_entry(*row) for row in rows]
+            sealer = self._store.types.sealer
+            found += [_event_entry(sealer, *row) for row in rows]
         if Kind.CONSENT in wanted.kinds:
             found += [
                 _consent_entry(*row) for row in await self.transaction.rows(_CONSENTS + _part(wanted), params)
@@ -106,6 +109,7 @@ def _part(wanted: Wanted) -> str:
 
 
 def _event_entry(
+    sealer: Sealer,
     time: int,
     kind: int,
     customer: int,
@@ -121,9 +125,8 @@ def _event_entry(
     retracted: int,
 ) -> Happening:
     place = Place(time, kind, customer, number)
-    return Happening(
-        place, event_type, source, event_id, line, bytes(data), accepted, hops, history, retracted
-    )
+    opened = open_event(sealer, customer, number, bytes(data))
+    return Happening(place, event_type, source, event_id, line, opened, accepted, hops, history, retracted)
 
 
 def _consent_entry(

@@ -1,0 +1,82 @@
+"""What packing needs of one catalogue, prepared once."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from rapport.types.v1 import stream_pb2
+
+from services.profile.domain.customer import PROFILE_UPDATED
+from services.runtime.keys import Sealer
+from services.vocabulary.catalogue import Catalogue, EventType
+from services.vocabulary.words import Purpose
+
+if TYPE_CHECKING:
+    from services.vocabulary.values import ValueType
+
+
+class Types:
+    """What packing needs of one catalogue: purposes and types by name, prepared once; and what seals.
+
+    `all_sealed`: nothing is left of what stood in plain text before there were keys.
+    """
+
+    def __init__(self, catalogue: Catalogue, sealer: Sealer) -> None:
+        self.catalogue = catalogue
+        self.sealer = sealer
+        self.all_sealed = False
+        by_trait = sorted(
+            (trait.name, trait.purpose.value, *(("direct",) if trait.direct else ()))
+            for trait in catalogue.traits.values()
+        )
+        self.direct = frozenset(trait.name for trait in catalogue.traits.values() if trait.direct)
+        self.grouping = crc32(repr(by_trait).encode())
+        self.trait_types: dict[str, ValueType] = {
+            trait.name: trait.type for trait in catalogue.traits.values()
+        }
+        self.any_fresh = any(
+            trait.precedence is not None and trait.precedence.fresh_micros
+            for trait in catalogue.traits.values()
+        )
+        self._direct_fields: dict[str, frozenset[str]] = {}
+        self._prefixes: dict[str, bytes] = {}
+        self._withheld: dict[str, bytes] = {}
+
+    def direct_fields(self, event_type: EventType) -> frozenset[str]:
+        """The fields of an event type that identify a person, or are put into a trait that does."""
+        known = self._direct_fields.get(event_type.name)
+        if known is None:
+            known = frozenset(event_type.direct) | {
+                field for trait, field in event_type.sets_traits.items() if trait in self.direct
+            }
+            self._direct_fields[event_type.name] = known
+        return known
+
+    def is_direct(self, event_type: EventType, fields: Mapping[str, Any]) -> bool:
+        """Whether an event with these fields says what identifies a person."""
+        direct = self.direct_fields(event_type)
+        if direct and not direct.isdisjoint(fields):
+            return True
+        traits = fields.get("traits") if event_type.name == PROFILE_UPDATED else None
+        return isinstance(traits, Mapping) and not self.direct.isdisjoint(traits)
+
+    def named(self, event_type: str, packed: bytes) -> bytes:
+        """Packed activity with its type put in front, as a TypeActivity."""
+        prefix = self._prefixes.get(event_type)
+        if prefix is None:
+            prefix = stream_pb2.TypeActivity(type=event_type).SerializeToString()
+            self._prefixes[event_type] = prefix
+        return prefix + packed
+
+    def withheld(self, event_type: str) -> bytes:
+        """A TypeActivity that says only that there is some."""
+        packed = self._withheld.get(event_type)
+        if packed is None:
+            packed = stream_pb2.TypeActivity(type=event_type, withheld=True).SerializeToString()
+            self._withheld[event_type] = packed
+        return packed
+
+    def purpose_of(self, event_type: str) -> Purpose:
+        """What activity of a type may be used for."""
+        known = self.catalogue.events.get(event_type)
+        return Purpose.SERVICE if known is None else known.purpose

@@ -19,6 +19,7 @@ from rapport.operations.v1.readers_pb2_grpc import ReadersServiceStub
 from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceStub
 from rapport.privacy.v1.erasure_pb2_grpc import ErasureServiceStub
 from rapport.privacy.v1.export_pb2_grpc import ExportServiceStub
+from rapport.profile.v1.account_pb2_grpc import AccountServiceStub
 from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceAsyncStub
     from rapport.privacy.v1.erasure_pb2_grpc import ErasureServiceAsyncStub
     from rapport.privacy.v1.export_pb2_grpc import ExportServiceAsyncStub
+    from rapport.profile.v1.account_pb2_grpc import AccountServiceAsyncStub
     from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceAsyncStub
     from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
     from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceAsyncStub
@@ -73,6 +75,7 @@ class Connections:
     erasures: "ErasureServiceAsyncStub"
     exports: dict[str, "ExportServiceAsyncStub"]
     """By service: profile, decision, channel."""
+    accounts: "AccountServiceAsyncStub"
 
 
 @asynccontextmanager
@@ -115,4 +118,5 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
                 name: ExportServiceStub(grpc_channel)
                 for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
             },
+            accounts=AccountServiceStub(profile),
         )

@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("services.cli.importing.command:import_files", "Take files of other systems, in bulk."),
     "retract": ("services.cli.importing.retracting:retract", "Take back an event taken by mistake."),
     "profile": ("services.cli.commands.customers:profile", "Look at customers."),
+    "account": (
+        "services.cli.commands.accounts:account",
+        "See who pays, who uses, who lives together.",
+    ),
     "timeline": ("services.cli.commands.timeline:timeline", "See what happened to one customer."),
     "privacy": ("services.cli.commands.privacy:privacy", "See to people's rights over what is kept."),
     "consent": ("services.cli.commands.customers:consent", "Record what customers agree to."),

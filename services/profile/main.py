@@ -28,6 +28,7 @@ from services.profile.app.questions import Questions
 from services.profile.app.take_events import EventTaker
 from services.profile.app.watching import Watching
 from services.profile.domain.events import CheckedEvent, EventChecker
+from services.profile.entrypoints.account_servicer import AccountServicer
 from services.profile.entrypoints.audience_servicer import AudienceServicer
 from services.profile.entrypoints.clock_keeper import ClockKeeper
 from services.profile.entrypoints.correction_servicer import CorrectionServicer
@@ -221,11 +222,13 @@ async def build_server_role(role: Role) -> None:
         clock=parts.clock,
         errors=PROFILE_ERRORS,
     )
+    accounts = AccountServicer(store=parts.store, questions=parts.questions, clock=parts.clock)
     served = [
         servicer.served(),
         audiences.served(),
         corrections.served(),
         *_privacy(parts),
+        accounts.served(),
         timelines.served(),
         operations.served(),
         readers.served(),

@@ -11,6 +11,7 @@ from grpc_status.rpc_status import from_call
 
 SERVICES = {
     "profile": [
+        "rapport.profile.v1.AccountService",
         "rapport.profile.v1.AudienceService",
         "rapport.profile.v1.CorrectionService",
         "rapport.privacy.v1.ErasureService",

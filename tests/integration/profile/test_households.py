@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 
-from rapport.profile.v1 import profile_pb2
+import grpc
+import pytest
+from rapport.profile.v1 import account_pb2, account_pb2_grpc, profile_pb2
 from rapport.types.v1 import event_pb2, stream_pb2, vocabulary_pb2
 
 from services.runtime.database import Database
@@ -230,6 +232,44 @@ async def test_a_person_that_cannot_be_read_is_refused_by_name_of_the_field(prof
     answer = await profile.profile.IngestEvents(ingest(line(1, "+33600000011"), line(1, "crm:x", payer="me")))
     assert [one.field for one in answer.results] == ["data.user", "data.payer"]
     assert not any("00000011" in one.message for one in answer.results)
+
+
+async def test_an_account_and_a_household_are_shown_and_read_by_whom_is_written_down(profile):
+    await family(profile)
+    await send(profile, traits("left", shared_data_mb=900, subject="crm:tom"))
+    paul, mia = await seen(profile, "crm:paul", "crm:mia")
+    stub = account_pb2_grpc.AccountServiceStub(profile.grpc_channel)
+
+    async def account(number="A1", viewer=""):
+        request = account_pb2.GetAccountRequest(account=number, viewer=viewer)
+        return (await stub.GetAccount(request)).account
+
+    whole = await account()
+    assert (whole.account, whole.status, whole.payer) == ("A1", "active", paul.customer)
+    assert whole.household == paul.household.id
+    assert [one.subscription for one in whole.subscriptions] == ["S0", "S1", "S2"]
+    (own,) = (await account(viewer="crm:mia")).subscriptions
+    assert (own.user, own.payer, own.msisdn) == (mia.customer, 0, "+33600000011")
+    await send(profile, event("alone", subject="crm:alone"))
+    for number, viewer in (("A1", "crm:alone"), ("A2", "")):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await account(number, viewer)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    request = account_pb2.GetHouseholdRequest(subject="crm:mia")
+    answer = await stub.GetHousehold(request)
+    assert (answer.household.members, len(answer.members)) == (3, 3)
+    request.for_person = True
+    assert not (await stub.GetHousehold(request)).members
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.GetHousehold(account_pb2.GetHouseholdRequest(subject="crm:alone"))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    database = Database(profile.settings.database_url, pool_size=1)
+    try:
+        async with database.transaction() as tx:
+            rows = await tx.rows("SELECT DISTINCT customer, method FROM access_entry")
+    finally:
+        await database.close()
+    assert (mia.customer, "/rapport.profile.v1.AccountService/GetAccount") in rows
 
 
 async def handed_on(settings) -> list[stream_pb2.EventBatch]:

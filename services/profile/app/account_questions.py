@@ -28,7 +28,7 @@ class AccountQuestions:
             viewers = frozenset({person.id, *person.record.merged_customers})
         key = work.account_key(number)
         state = await work.account_state([number], (), lock=False)
-        owner = (await work.owners_by_key([key])).get(key, 0)
+        owner = max((await work.owners_by_key([key])).get(key, 0), 0)
         homes = await work.homes_by_key([key])
         found = None
         if owner or state.subscriptions or state.accounts[key].attributes:

@@ -150,7 +150,7 @@ class Accounts(Protocol):
         ...
 
     async def owners_by_key(self, keys: Collection[Key]) -> dict[Key, int]:
-        """Whose accounts these are, as their identities say; those of nobody are left out."""
+        """Whose accounts these are, as their identities say; those of an erased person are NOBODY's."""
         ...
 
     async def homes(self, ids: Collection[int], *, lock: bool) -> dict[int, Household]:

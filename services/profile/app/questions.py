@@ -256,7 +256,7 @@ class Questions:
             recipient = payers.get(place, question.customer)
             customer = customers.get(recipient)
             if customer is None or question.customer not in customers:
-                answers.append(ContactAnswer(question.customer, recipient=recipient))
+                answers.append(ContactAnswer(question.customer, recipient=max(recipient, 0)))
                 continue
             line = question.line if recipient == question.customer else ""
             answer = self._contact(customer, replace(question, line=line), places, now_micros)
@@ -275,7 +275,8 @@ class Questions:
     ) -> dict[int, int]:
         """By question who pays for its line, where somebody else is known to than who uses it.
 
-        Who was said to pay goes before whose account it is.
+        Who was said to pay goes before whose account it is; where that person was erased it is nobody, not the
+        user instead.
         """
         lines: dict[int, Line] = {}
         for place, question in enumerate(questions):

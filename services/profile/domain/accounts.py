@@ -20,6 +20,8 @@ HOUSEHOLD_CHANGED: Final = "household.changed"
 ACCOUNT_EVENTS: Final = frozenset({ACCOUNT_CHANGED, SUBSCRIPTION_CHANGED, HOUSEHOLD_CHANGED})
 """Events that say who belongs together; all others leave that as it is."""
 
+NOBODY: Final = -1
+"""Whose account it is that belonged to a person who was erased."""
 USER: Final = "user"
 PAYER: Final = "payer"
 NUMBER: Final = "msisdn"

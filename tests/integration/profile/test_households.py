@@ -137,6 +137,19 @@ async def test_who_pays_follows_the_line_and_the_account_and_the_user_pays_who_h
     # Tom was said to pay for Mia's line
     await send(profile, line(1, "", payer="crm:tom", time=at(hours=1)))
     assert (await asked(profile, mia.customer)).recipient == tom.customer
+    # the account's owner was erased: nobody is written to instead
+    database = Database(profile.settings.database_url, pool_size=1)
+    try:
+        async with database.transaction() as tx:
+            await tx.execute(
+                "WITH gone AS (DELETE FROM identity WHERE lookup IN (SELECT lookup FROM account) "
+                "RETURNING lookup) INSERT INTO erased_identity (lookup, kind, time_micros) "
+                "SELECT lookup, 'account', 1 FROM gone"
+            )
+    finally:
+        await database.close()
+    answer = await asked(profile, paul.customer)
+    assert (answer.known, answer.recipient, len(answer.channels)) == (False, 0, 0)
     # a stranger has no payer; nobody knows the customer 999
     await send(profile, event("alone", subject="crm:alone"))
     (alone,) = await seen(profile, "crm:alone")

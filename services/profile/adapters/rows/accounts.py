@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from services.profile.adapters.account_packing import ACCOUNT, SUBSCRIPTION, open_facts, seal_facts
 from services.profile.adapters.rows.base import Rows
 from services.profile.app.ports import AccountState
-from services.profile.domain.accounts import Account, Key, Subscription
+from services.profile.domain.accounts import NOBODY, Account, Key, Subscription
 
 MOST_TOGETHER = 100
 """Accounts with more subscriptions than this are companies', and never looked at as a whole."""
@@ -124,8 +124,12 @@ class AccountRows(Rows):
             )
 
     async def owners_by_key(self, keys: Collection[Key]) -> dict[Key, int]:
-        """Whose accounts these are."""
+        """Whose accounts these are; of those whose owner was erased NOBODY."""
+        wanted = list(keys)
         rows = await self.transaction.rows(
-            "SELECT lookup, customer FROM identity WHERE lookup = ANY(%s::bytea[])", (list(keys),)
+            "SELECT lookup, customer FROM identity WHERE lookup = ANY(%s::bytea[])", (wanted,)
         )
-        return dict(rows)
+        gone = await self.transaction.rows(
+            "SELECT lookup FROM erased_identity WHERE lookup = ANY(%s::bytea[])", (wanted,)
+        )
+        return {row[0]: NOBODY for row in gone} | dict(rows)

@@ -275,8 +275,8 @@ class Questions:
     ) -> dict[int, int]:
         """By question who pays for its line, where somebody else is known to than who uses it.
 
-        Who was said to pay goes before whose account it is; where that person was erased it is nobody, not the
-        user instead.
+        Who was said to pay goes before whose account it is; where that person was erased it is nobody, not
+        the user instead.
         """
         lines: dict[int, Line] = {}
         for place, question in enumerate(questions):

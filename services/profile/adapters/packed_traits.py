@@ -7,6 +7,7 @@ from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
 from services.profile.adapters.catalogue_types import Types
+from services.profile.domain.consent import DATA_PURPOSES
 from services.profile.domain.customer import places_of, zone_of
 from services.profile.domain.traits import Trait, TraitKey
 from services.vocabulary.values import ValueType
@@ -39,14 +40,14 @@ def put_traits(hot: stored_pb2.StoredHot, traits: Mapping[TraitKey, Trait], type
         group = shown.setdefault(purpose, stream_pb2.Snapshot())
         group.traits.append(_trait_to_wire(trait, types.trait_types.get(trait.name)))
     for purpose, group in shown.items():
-        hidden = stream_pb2.Snapshot(
-            traits=[stream_pb2.Trait(name=item.name, line=item.line, withheld=True) for item in group.traits]
-        )
-        hot.traits.add(
-            purpose=PURPOSES.to_wire(purpose),
-            shown=group.SerializeToString(),
-            hidden=hidden.SerializeToString(),
-        )
+        packed = hot.traits.add(purpose=PURPOSES.to_wire(purpose), shown=group.SerializeToString())
+        if purpose in DATA_PURPOSES:  # no other is ever withheld
+            hidden = stream_pb2.Snapshot(
+                traits=[
+                    stream_pb2.Trait(name=item.name, line=item.line, withheld=True) for item in group.traits
+                ]
+            )
+            packed.hidden = hidden.SerializeToString()
     hot.taken_away = taken_away.SerializeToString()
     open_to_all = (trait for trait in traits.values() if trait.name not in types.direct)
     hot.others = stored_pb2.StoredWords(words=pack_words(open_to_all, types)).SerializeToString()

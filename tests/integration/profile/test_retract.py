@@ -28,7 +28,9 @@ async def entries(profile) -> dict[str, int]:
 async def test_an_event_taken_back_counts_in_no_window_and_is_not_taken_again(profile, retract):
     request = profile_pb2.SetListenedTypesRequest(request_id="l", absence_types=["topup.received"])
     await profile.profile.SetListenedTypes(request)
-    taken = ingest(event("e1", time=at(days=-2)), event("e2", time=at(days=-1)), traits("e3", plan="m"))
+    taken = ingest(
+        event("e1", time=at(days=-2)), event("e2", time=at(days=-1)), traits("e3", plan="m", name="Anna")
+    )
     await profile.profile.IngestEvents(taken)
     assert await entries(profile) == {"topup.received": 2, "profile.updated": 1}
     answer = await retract()
@@ -38,7 +40,7 @@ async def test_an_event_taken_back_counts_in_no_window_and_is_not_taken_again(pr
     assert (await retract(request_id="r2")).already
     again = await profile.profile.IngestEvents(ingest(event("e2", time=at(days=-1))))
     assert again.results[0].status == profile_pb2.INGEST_STATUS_DUPLICATE
-    assert list((await retract(request_id="r3", id="e3")).standing_traits) == ["plan"]
+    assert list((await retract(request_id="r3", id="e3")).standing_traits) == ["name", "plan"]
     database = Database(profile.settings.database_url, pool_size=1)
     try:
         async with database.transaction() as tx:

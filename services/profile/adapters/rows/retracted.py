@@ -1,6 +1,7 @@
 """Events that were taken by mistake, and are taken back."""
 
 from services.profile.adapters.rows.base import Rows
+from services.profile.adapters.rows.kept import open_event
 from services.profile.app.ports import KeptEvent
 from services.runtime.audit import Change, write_audit
 
@@ -18,7 +19,8 @@ class RetractedRows(Rows):
         if row is None:
             return None
         number, sequence, event_type, time_micros, line, data, retracted_micros = row
-        return KeptEvent(number, sequence, event_type, time_micros, line, data, retracted_micros > 0)
+        opened = open_event(self._store.types.sealer, number, sequence, bytes(data))
+        return KeptEvent(number, sequence, event_type, time_micros, line, opened, retracted_micros > 0)
 
     async def retract(self, event: KeptEvent, last_micros: int | None, now_micros: int) -> None:
         """Mark it, put the last time of its type right, and tell the audit log."""

@@ -20,6 +20,7 @@ from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceStub
 from rapport.privacy.v1.erasure_pb2_grpc import ErasureServiceStub
 from rapport.privacy.v1.export_pb2_grpc import ExportServiceStub
 from rapport.profile.v1.account_pb2_grpc import AccountServiceStub
+from rapport.profile.v1.consent_pb2_grpc import ConsentServiceStub
 from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.privacy.v1.erasure_pb2_grpc import ErasureServiceAsyncStub
     from rapport.privacy.v1.export_pb2_grpc import ExportServiceAsyncStub
     from rapport.profile.v1.account_pb2_grpc import AccountServiceAsyncStub
+    from rapport.profile.v1.consent_pb2_grpc import ConsentServiceAsyncStub
     from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceAsyncStub
     from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
     from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceAsyncStub
@@ -71,6 +73,7 @@ class Connections:
     reconciliation: "ReconciliationServiceAsyncStub"
     suppressions: "SuppressionServiceAsyncStub"
     templates: "TemplateServiceAsyncStub"
+    consents: "ConsentServiceAsyncStub"
     corrections: "CorrectionServiceAsyncStub"
     erasures: "ErasureServiceAsyncStub"
     exports: dict[str, "ExportServiceAsyncStub"]
@@ -112,6 +115,7 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
             reconciliation=ReconciliationServiceStub(channel),
             suppressions=SuppressionServiceStub(channel),
             templates=TemplateServiceStub(channel),
+            consents=ConsentServiceStub(profile),
             corrections=CorrectionServiceStub(profile),
             erasures=ErasureServiceStub(profile),
             exports={

@@ -27,6 +27,7 @@ from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
 from services.profile.app.take_events import EventTaker
 from services.profile.app.watching import Watching
+from services.profile.consent_parts import check_purposes, make_consents
 from services.profile.domain.events import CheckedEvent, EventChecker
 from services.profile.entrypoints.account_servicer import AccountServicer
 from services.profile.entrypoints.audience_servicer import AudienceServicer
@@ -104,6 +105,7 @@ async def build_parts(role: Role) -> Parts:
     """Connect to everything and put together what both roles share."""
     settings = role.settings
     catalogue = load_catalogue(settings.rules_folder)
+    check_purposes(catalogue)
     database = await open_database(role, MIGRATIONS)
     bus = await open_bus(role, needed=settings.role == "worker")
     await role.reach("partitions", lambda: settle_partitions(database, bus.jetstream, settings.partitions))
@@ -205,6 +207,7 @@ async def build_server_role(role: Role) -> None:
     audiences = AudienceServicer(
         parts.database, parts.catalogue, AudienceReader(parts.catalogue.default_zone)
     )
+    consents = make_consents(parts.store, parts.catalogue, parts.taker, parts.questions, parts.clock)
     watching = Watching(parts.store)
     role.supervise("watching", watching.run)
     timelines = TimelineServicer(
@@ -226,6 +229,7 @@ async def build_server_role(role: Role) -> None:
     served = [
         servicer.served(),
         audiences.served(),
+        consents.served(),
         corrections.served(),
         *_privacy(parts),
         accounts.served(),

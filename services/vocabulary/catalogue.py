@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from services.vocabulary.identity_rules import IdentityKind, core_kinds
+from services.vocabulary.purposes import Controller, PurposeTerms
 from services.vocabulary.values import (
     DAY,
     Check,
@@ -351,6 +352,7 @@ class Catalogue:
 
     ``country`` (ISO 3166-1, two letters; empty: not said) is the operator's, of those of whom neither number
     nor zone says one. ``households``: what makes one. ``identities``: their kinds, strongest first.
+    ``purposes``: what each rests on; one that is missing has no lawful basis.
     """
 
     version: str
@@ -370,6 +372,8 @@ class Catalogue:
     questions: Mapping[str, Question] = field(default_factory=dict)
     country: str = ""
     households: Households = Households.ACCOUNT
+    purposes: Mapping[Purpose, PurposeTerms] = field(default_factory=dict)
+    controller: Controller = field(default_factory=Controller)
 
     def event_type(self, name: str) -> EventType:
         """The type of that name; raises FieldError with the nearest known one."""

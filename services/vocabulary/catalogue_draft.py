@@ -17,7 +17,9 @@ from services.vocabulary.catalogue import (
     Trait,
 )
 from services.vocabulary.identity_rules import IdentityKind
+from services.vocabulary.purposes import Controller, PurposeTerms
 from services.vocabulary.values import FORMATS, Check, Value, ValueMistake, ValueType, value_check
+from services.vocabulary.words import Purpose
 from services.vocabulary.yaml_section import Mistakes, Section
 
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
@@ -41,6 +43,8 @@ class Draft:
     tariffs: dict[str, Tariff] = field(default_factory=dict)
     templates: dict[str, Template] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
+    purposes: dict[Purpose, PurposeTerms] = field(default_factory=dict)
+    controller: Controller = field(default_factory=Controller)
 
     def take(self, path: Path) -> str:
         """Counts the file into the digest; the path as errors show it."""

@@ -22,6 +22,7 @@ from services.vocabulary.event_reader import EventReader
 from services.vocabulary.identity_reader import lacking, read_kinds
 from services.vocabulary.identity_rules import core_kinds
 from services.vocabulary.offer_reader import OfferReader
+from services.vocabulary.purpose_reader import PurposeReader
 from services.vocabulary.values import DAY, ValueMistake, ValueType, value_check, zone
 from services.vocabulary.words import Households, Purpose
 from services.vocabulary.yaml_section import Section, read_yaml
@@ -38,6 +39,7 @@ _SECTIONS = (
     "tariffs",
     "templates",
     "offers",
+    "purposes",
 )
 
 MOST_SOURCES = 8
@@ -69,6 +71,8 @@ class _Reader:
                 read(section)
         if not self.draft.events and not self.draft.mistakes.found:
             self.draft.mistakes.add(f"{shown}/events.yaml", 1, "holds no event type", "describe at least one")
+        for section in files["purposes"]:
+            PurposeReader(self.draft, operator[1]).read(section)
         self._check_references(files)
         if self.draft.mistakes.found:
             raise CatalogueErrors(tuple(self.draft.mistakes.found))
@@ -91,6 +95,8 @@ class _Reader:
             questions=self.draft.questions,
             households=households,
             identities=self.draft.identities or core_kinds(),
+            purposes=self.draft.purposes,
+            controller=self.draft.controller,
         )
 
     def _readers(self) -> tuple[tuple[str, Callable[[Section], None]], ...]:

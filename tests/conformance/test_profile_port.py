@@ -35,6 +35,9 @@ KNOWN = Reach(
     contacts=(Contact(5, "", Channel.CALL, None, "", 1_790_000_000_000_000),),
     recipient=5,
     household=77,
+    quiet_hours=((1260, 480),),
+    paused_until_micros=1_800_000_000_000_000,
+    topics_off=frozenset({"plan"}),
 )
 
 
@@ -58,6 +61,9 @@ class Answering(profile_pb2_grpc.ProfileServiceServicer):
                 preferred_channel=vocabulary_pb2.CHANNEL_EMAIL,
                 service_blocked=True,
                 shown_traits={"name": "Ada"},
+                preferences={"topic.plan": "off", "topic.data": "on", "language": "fr"},
+                quiet_hours=[profile_pb2.QuietSpan(start_minute=1260, end_minute=480)],
+                paused_until=wire.timestamp(1_800_000_000_000_000),
                 merged_customers=[7, 9],
                 recipient=5,
                 household=77,
@@ -137,6 +143,11 @@ async def test_answers_come_in_order_with_the_time_of_asking(asked: Asked) -> No
         (7, 9),
     )
     assert known.contacts == KNOWN.contacts
+    assert (known.quiet_hours, known.paused_until_micros, known.topics_off) == (
+        ((1260, 480),),
+        1_800_000_000_000_000,
+        {"plan"},
+    )
 
 
 async def test_away_is_told_as_such_and_fails_closed(asked: Asked) -> None:

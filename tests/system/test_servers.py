@@ -13,6 +13,7 @@ SERVICES = {
     "profile": [
         "rapport.profile.v1.AccountService",
         "rapport.profile.v1.AudienceService",
+        "rapport.profile.v1.ConsentService",
         "rapport.profile.v1.CorrectionService",
         "rapport.privacy.v1.ErasureService",
         "rapport.profile.v1.ProfileService",

@@ -14,6 +14,7 @@ from services.runtime.clock import Clock
 from services.vocabulary import wire
 
 TIMEOUT_SECONDS = 5.0
+_TOPIC = "topic."
 _AWAY = (grpc.RpcError, grpc.aio.UsageError, grpc.aio.InternalError)
 
 
@@ -115,4 +116,11 @@ def reach_from_wire(answer: profile_pb2.ContactAnswer, asked_wall_micros: int) -
         ),
         recipient=answer.recipient,
         household=answer.household,
+        quiet_hours=tuple((span.start_minute, span.end_minute) for span in answer.quiet_hours),
+        paused_until_micros=wire.micros(answer.paused_until) if answer.HasField("paused_until") else 0,
+        topics_off=frozenset(
+            key.removeprefix(_TOPIC)
+            for key, value in answer.preferences.items()
+            if key.startswith(_TOPIC) and value == "off"
+        ),
     )

@@ -328,7 +328,8 @@ class Admission:
                 message.plan(
                     now_micros,
                     channel,
-                    one.reach.asked_wall_micros,
+                    # wishes are judged once more just before the hand-over, by what the profile says then
+                    0 if one.reach.has_wishes else one.reach.asked_wall_micros,
                     one.reach.zone,
                     any_hour=self._speech.breaks_quiet_hours(one.action, channel),
                 )

@@ -60,6 +60,17 @@ class Reach:
     """Whom all this is about: the payer, where the payer was asked for; 0: the customer."""
     household: int = 0
     """The recipient's household; 0: none."""
+    quiet_hours: tuple[tuple[int, int], ...] = ()
+    """The person's own, each day, beside the operator's and the law's: from and to, in minutes of the day."""
+    paused_until_micros: int = 0
+    """Until then the person wants to hear of nothing that can wait; 0: no pause."""
+    topics_off: frozenset[str] = frozenset()
+    """What the person wants to hear nothing about."""
+
+    @property
+    def has_wishes(self) -> bool:
+        """Whether the person said when, or about what, not to be contacted."""
+        return bool(self.quiet_hours or self.paused_until_micros or self.topics_off)
 
 
 class SuppressedFor(StrEnum):

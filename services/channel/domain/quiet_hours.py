@@ -158,13 +158,17 @@ class LawHours:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who is to receive what; `any_hour`: its ground allows it in the operator's quiet hours."""
+    """Who is to receive what; `own`: the person's own quiet hours, spans of each day in minutes.
+
+    `any_hour`: its ground allows it in the operator's quiet hours, and in the person's.
+    """
 
     channel: Channel
     category: Category
     zone: str = ""
     address: str = ""
     any_hour: bool = False
+    own: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +195,19 @@ class QuietHours:
     world: World = field(default_factory=Nowhere)
 
     def held(self, recipient: Recipient, now_micros: int) -> Held | None:
-        """What keeps it from being sent now; None: nothing. The stricter of operator and law holds."""
+        """What keeps it from being sent now; None: nothing. The strictest of operator, law, person holds."""
         zone = zone_name(recipient.zone, self.default_zone)
         knows_countries = self.law or self.holidays.countries
         country = self.world.country_of(recipient.address, zone) if knows_countries else ""
-        key = (Same(self), recipient.channel, recipient.category, recipient.any_hour, zone, country)
+        key = (
+            Same(self),
+            recipient.channel,
+            recipient.category,
+            recipient.any_hour,
+            zone,
+            country,
+            recipient.own,
+        )
         since, until = _FREE.get(key, (0, 0))
         if since <= now_micros < until:
             return None
@@ -245,6 +257,8 @@ class QuietHours:
         if not recipient.any_hour and self.channels.get(channel, Override.RESPECT) is Override.RESPECT:
             week = next((one.week for one in self.own if one.fits(channel, category)), self.week)
             rules.append(_Rule(week, self.holidays, country))
+        if recipient.own and not recipient.any_hour:
+            rules.append(_Rule(_each_day(recipient.own), Holidays(), country, own=True))
         rules += [
             _Rule(one.hours.week, Holidays({country: ()}), country, one.source)
             for one in self.law
@@ -266,12 +280,13 @@ def _remember_free(key: tuple[object, ...], since: int, until: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Hours that hold for one recipient; `source` empty: the operator's."""
+    """Hours that hold for one recipient; `source` empty: the operator's, or the recipient's `own`."""
 
     week: Week
     holidays: Holidays
     country: str
     source: str = ""
+    own: bool = False
 
     def kind(self, day_ordinal: int, world: World) -> DayKind:
         """What that calendar day is there."""
@@ -286,7 +301,14 @@ class _Rule:
 
     def told(self, zone: str) -> str:
         """For people."""
+        if self.own:
+            return f"the customer's own quiet hours in {zone}"
         return f"quiet hours in {zone}" + (f" by law in {self.country}: {self.source}" if self.source else "")
+
+
+@lru_cache(maxsize=1024)
+def _each_day(own: tuple[tuple[int, int], ...]) -> Week:
+    return Week((tuple(QuietWindow(start, end) for start, end in own),) * 7)
 
 
 def zone_name(wanted: str, default: str) -> str:

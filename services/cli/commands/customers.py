@@ -1,9 +1,8 @@
-"""`rapport profile` and `rapport consent`: who a customer is, and what they agreed to."""
+"""`rapport profile`: who a customer is, and what is known of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import click
 from rapport.profile.v1 import profile_pb2
@@ -21,7 +20,6 @@ from services.cli.commands.support import (
 from services.cli.connections import connected
 from services.vocabulary import wire
 from services.vocabulary.values import to_json
-from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
 
 
 @click.group()
@@ -83,77 +81,13 @@ async def show(subject: str, reason: str, folder: Path, *, as_json: bool) -> Non
         )
     click.echo()
     print_table(
-        ("purpose", "channel", "consent", "by", "since"), _consent_rows(found.consents), empty="no consents"
+        ("purpose", "channel", "consent", "by", "since"), consent_rows(found.consents), empty="no consents"
     )
     click.echo()
     print_table(
         ("activity", "kept", "days", "last"),
         [(entry.type, entry.entries, entry.days, iso(entry.last_time)) for entry in found.activity],
         empty="no activity",
-    )
-
-
-@click.group()
-def consent() -> None:
-    """Record what customers agree to."""
-
-
-@consent.command("set")
-@click.argument("subject", metavar="ID")
-@click.argument("purpose", type=click.Choice([word.value for word in Purpose]))
-@click.argument("state", type=click.Choice([word.value for word in ConsentState]))
-@click.option(
-    "--channel", type=click.Choice([word.value for word in Channel]), help="[default: every channel]"
-)
-@click.option(
-    "--by",
-    type=click.Choice([word.value for word in ConsentBy]),
-    default=ConsentBy.STAFF.value,
-    show_default=True,
-    help="Who says so; only the person lifts the person's own refusal.",
-)
-@click.option("--evidence", default="", help="How it can be proved, for example a form's reference.")
-@click.option("--wording", default="", help="Version of the wording shown.")
-@json_option
-@folder_option
-@runs
-async def set_consent(
-    subject: str,
-    purpose: str,
-    state: str,
-    channel: str | None,
-    by: str,
-    evidence: str,
-    wording: str,
-    folder: Path,
-    *,
-    as_json: bool,
-) -> None:
-    """Record in the ledger that the customer ID says STATE to PURPOSE."""
-    change = profile_pb2.ConsentChange(
-        purpose=wire.PURPOSES.to_wire(Purpose(purpose)),
-        channel=wire.CHANNELS.to_wire(Channel(channel) if channel else None),
-        state=wire.CONSENT_STATES.to_wire(ConsentState(state)),
-        by=wire.CONSENT_BY.to_wire(ConsentBy(by)),
-        evidence=evidence,
-        wording=wording,
-    )
-    request = profile_pb2.RecordConsentRequest(request_id=str(uuid4()), subject=subject, changes=[change])
-    async with connected(folder) as connections:
-        answer = await connections.profile.RecordConsent(request)
-    if as_json:
-        print_json(
-            {
-                "customer": answer.customer,
-                "consents": [_consent_json(entry) for entry in answer.consents],
-                "without_effect": list(answer.without_effect.values()),
-            }
-        )
-        return
-    for reason in answer.without_effect.values():
-        click.echo(f"recorded, but without effect: {reason}")
-    print_table(
-        ("purpose", "channel", "consent", "by", "since"), _consent_rows(answer.consents), empty="no consents"
     )
 
 
@@ -166,14 +100,16 @@ def _when(micros: int) -> str | None:
     return iso(wire.timestamp(micros)) if micros else None
 
 
-def _consent_rows(entries: Sequence[stream_pb2.ConsentEntry]) -> list[tuple[object, ...]]:
+def consent_rows(entries: Sequence[stream_pb2.ConsentEntry]) -> list[tuple[object, ...]]:
+    """Rows for a table: purpose, channel, state, by whom, since when."""
     return [
         (told["purpose"], told["channel"] or "all", told["state"], told["by"], told["time"])
-        for told in map(_consent_json, entries)
+        for told in map(consent_json, entries)
     ]
 
 
-def _consent_json(entry: stream_pb2.ConsentEntry) -> dict[str, Any]:
+def consent_json(entry: stream_pb2.ConsentEntry) -> dict[str, Any]:
+    """A consent in force, as listings give it; the names are a contract."""
     return {
         "purpose": wire.PURPOSES.from_wire(entry.purpose),
         "channel": wire.CHANNELS.from_wire(entry.channel),
@@ -209,7 +145,7 @@ def _profile_json(found: profile_pb2.Profile) -> dict[str, Any]:
             }
             for word in found.other_words
         ],
-        "consents": [_consent_json(entry) for entry in found.consents],
+        "consents": [consent_json(entry) for entry in found.consents],
         "activity": [
             {
                 "type": entry.type,

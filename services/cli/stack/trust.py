@@ -19,12 +19,19 @@ from services.runtime.settings import DEFAULT_TRUST_DOMAIN
 OPERATOR = "operator"
 """Whose token the command line uses: it may do everything."""
 TOKENS: dict[str, tuple[str, ...]] = {
-    "bss": ("consent.write", "decisions.make", "events.write"),
+    "bss": ("consent.read", "consent.write", "decisions.make", "events.write"),
     "marketer": (
         *("decisions.read", "messages.read", "rules.read", "rules.write"),
         *("templates.read", "templates.write", "templates.test"),
     ),
-    "care": ("consent.write", "decisions.make", "decisions.read", "messages.read", "profiles.read"),
+    "care": (
+        "consent.read",
+        "consent.write",
+        "decisions.make",
+        "decisions.read",
+        "messages.read",
+        "profiles.read",
+    ),
 }
 """Narrower tokens for others, by whose they are."""
 TOKEN_DAYS = 90

@@ -9,11 +9,19 @@ import structlog
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.app.ports import ContentionError
 from services.runtime.clock import Clock
+from services.runtime.database import Database
 from services.runtime.errors import UnavailableError
 
 OPEN_MICROS: Final = 3_600_000_000
 """So long after it began roles of the version before may still write; then no such line is taken any more."""
 _log = structlog.get_logger(__name__)
+
+
+async def still_chaining(database: Database) -> bool:
+    """Whether lines that stand in no chain may still be those of a version before."""
+    async with database.transaction() as transaction:
+        row = await transaction.row("SELECT over FROM consent_chaining")
+    return row is None or not row[0]
 
 
 class Chaining:

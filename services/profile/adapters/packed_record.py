@@ -1,13 +1,14 @@
 """What changes rarely as packed bytes: consents, preferences, merges, and identities, which are sealed."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
 from services.profile.adapters.line_packing import pack_lines
-from services.profile.domain.consent import Consent
+from services.profile.domain.consent import Consent, Consents
 from services.profile.domain.customer import Record
 from services.runtime.keys import Sealer
 from services.vocabulary.identities import Identity
@@ -23,6 +24,7 @@ def pack_record(record: Record, now_micros: int, customer: int, sealer: Sealer) 
         shown=pack_shown(record, now_micros),
         next_expiry_micros=record.consents.next_expiry_micros(now_micros),
         preferences=record.preferences,
+        preference_times=record.preference_times,
         merged_customers=record.merged_customers,
         lines=pack_lines(record.lines),
         household=record.said_household,
@@ -32,6 +34,7 @@ def pack_record(record: Record, now_micros: int, customer: int, sealer: Sealer) 
         stored.sealed = seal_identities(record.identities, customer, sealer)
     for consent in (*record.consents.by_person.values(), *record.consents.by_others.values()):
         stored.words.append(consent_to_wire(consent))
+    stored.waiting.extend(map(consent_to_wire, record.consents.all_waiting()))
     packed: bytes = stored.SerializeToString()
     return packed
 
@@ -54,6 +57,16 @@ def pack_shown(record: Record, now_micros: int) -> bytes:
     )
     packed: bytes = shown.SerializeToString()
     return packed
+
+
+def consents_in(stored: stored_pb2.StoredRecord) -> Consents:
+    """The consents of a record, and nothing else of it."""
+    consents = Consents()
+    for entry in stored.words:
+        consents.add(consent_from_wire(entry))
+    for entry in stored.waiting:
+        consents.add(replace(consent_from_wire(entry), held=True))
+    return consents
 
 
 def consent_to_wire(consent: Consent) -> stream_pb2.ConsentEntry:

@@ -11,7 +11,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.line_packing import unpack_lines
-from services.profile.adapters.packed_record import RECORD, consent_from_wire
+from services.profile.adapters.packed_record import RECORD, consents_in
 from services.profile.adapters.packed_traits import HOT, pack_direct, put_traits, unpack_words
 from services.profile.domain.activity import (
     SLACK_MICROS,
@@ -21,7 +21,6 @@ from services.profile.domain.activity import (
     TextColumn,
     TypeActivity,
 )
-from services.profile.domain.consent import Consents
 from services.profile.domain.customer import Customer, Record
 from services.profile.domain.traits import Trait, TraitKey
 from services.runtime.keys import Sealer
@@ -204,13 +203,12 @@ class Kept:
         if stored.sealed:
             opened = self._open_sealed(stored.sealed, RECORD)
             identities = stored_pb2.StoredIdentities.FromString(opened).identities
-        consents = Consents()
-        for entry in stored.words:
-            consents.add(consent_from_wire(entry))
+        consents = consents_in(stored)
         return Record(
             identities=[(Identity(item.kind, item.value), item.line) for item in identities],
             consents=consents,
             preferences=dict(stored.preferences),
+            preference_times=dict(stored.preference_times),
             merged_customers=list(stored.merged_customers),
             lines=unpack_lines(stored.lines),
             said_household=stored.household,

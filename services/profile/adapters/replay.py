@@ -148,7 +148,7 @@ class EventsReplay:
             data = open_event(self._store.types.sealer, customer, sequence, bytes(data))
         raw = RawEvent(event_id, source, event_type, time_micros, "", bytes(data))
         try:
-            checked = self._checker.check_own(raw, customer, accepted, hops=0, line=line)
+            checked = self._checker.check_own(raw, customer, accepted, hops=0, line=line, taken=True)
         except RejectedError:
             return None
         checked.hops = hops

@@ -7,14 +7,13 @@ from services.profile.app.ports import ListenedTypes, Packer, TakenEvent, Work
 from services.profile.app.questions import Questions
 from services.profile.app.take_events import EventTaker
 from services.profile.domain.consent import Consent
-from services.profile.domain.customer import CONSENT_CHANGED
 from services.profile.domain.errors import (
     ClockRefusedError,
     InvalidRequestError,
     RejectedError,
     UnknownSubjectError,
 )
-from services.profile.domain.events import FUTURE_MICROS, CheckedEvent
+from services.profile.domain.events import CONSENT_CHANGED, CheckedEvent, is_future
 from services.runtime.caller import current_caller
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.ids import own_event_id
@@ -62,9 +61,9 @@ class Changes:
         event_type = self._catalogue.event_type(CONSENT_CHANGED)
         events: list[CheckedEvent] = []
         for place, (consent, evidence, wording) in enumerate(changes):
-            if self._wall and consent.time_micros > now_micros + FUTURE_MICROS:
+            if is_future(consent.time_micros, now_micros, wall=self._wall):
                 raise InvalidRequestError(
-                    "the time is more than 5 minutes in the future",
+                    "the time is in the future",
                     field=f"changes[{place}].time",
                     suggestion="record it once it was said",
                 )

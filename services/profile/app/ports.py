@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from services.profile.domain.accounts import Account, Key, Subscription
 from services.profile.domain.audience import Audience, Members, Place
-from services.profile.domain.consent import Consent
+from services.profile.domain.consent import Consent, Consents
 from services.profile.domain.customer import Customer
 from services.profile.domain.erasure import ErasureNotice
 from services.profile.domain.events import CheckedEvent
@@ -189,6 +189,10 @@ class ConsentLedger(Protocol):
 
     async def keep_ledger(self, entries: Sequence[LedgerEntry]) -> None:
         """Add lines to their customers' chains."""
+        ...
+
+    async def consents_of(self, customers: Collection[int]) -> dict[int, Consents]:
+        """What is in force for these customers, and nothing else of them; unknown ones are left out."""
         ...
 
     async def ledgers(self, customers: Collection[int]) -> Ledgers:

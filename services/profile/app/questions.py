@@ -11,6 +11,7 @@ from services.profile.domain.errors import InvalidRequestError, UnknownSubjectEr
 from services.profile.domain.events import CheckedEvent
 from services.profile.domain.identities import Resolution, resolve
 from services.profile.domain.permission import Permission, permissions
+from services.profile.domain.preferences import Window, wishes_of
 from services.profile.domain.things import ThingState
 from services.profile.domain.traits import Trait, trait_at
 from services.vocabulary.catalogue import Catalogue
@@ -52,6 +53,8 @@ class ContactAnswer:
     recent_contacts: Sequence[RecentContact] = ()
     recipient: int = 0
     household: int = 0
+    paused_until_micros: int = 0
+    quiet_hours: Sequence[Window] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +348,8 @@ class Questions:
             fits = line == question.line or (not line and name not in traits)
             if fits and trait.value is not None:
                 traits[name] = trait.value
+        zone_name = self._zone(customer, places, now_micros)
+        wishes = wishes_of(record.preferences, zone_name)
         preferred = traits.get("preferred_channel")
         shown: dict[str, str] = {}
         for name, value in traits.items():
@@ -355,15 +360,17 @@ class Questions:
             customer=customer.id,
             known=True,
             permissions=allowed,
-            zone=self._zone(customer, places, now_micros),
-            language=str(traits.get("language", "")),
-            preferred_channel=Channel(preferred) if isinstance(preferred, str) else None,
+            zone=zone_name,
+            language=wishes.language or str(traits.get("language", "")),
+            preferred_channel=wishes.channel or (Channel(preferred) if isinstance(preferred, str) else None),
             service_blocked=service_blocked,
             preferences=dict(record.preferences),
             shown_traits=shown,
             merged_customers=tuple(record.merged_customers),
             recipient=customer.id,
             household=customer.home_id,
+            paused_until_micros=wishes.pause_until_micros,
+            quiet_hours=wishes.quiet_hours,
         )
 
 

@@ -18,18 +18,18 @@ from services.profile.app.ports import (
 )
 from services.profile.domain.accounts import ACCOUNT_EVENTS, persons_to_be
 from services.profile.domain.activity import SLACK_MICROS
+from services.profile.domain.consent import entries_of
 from services.profile.domain.customer import (
-    CONSENT_CHANGED,
-    PREFERENCE_CHANGED,
     Customer,
     consent_of,
     trait_updates,
 )
 from services.profile.domain.errors import RejectedError, RejectionReason
-from services.profile.domain.events import CheckedEvent
+from services.profile.domain.events import CONSENT_CHANGED, PREFERENCE_CHANGED, CheckedEvent
 from services.profile.domain.identities import Owner, Resolution, line_of_new, resolve
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity
+from services.vocabulary.words import ConsentBy
 
 if TYPE_CHECKING:
     from services.profile.domain.things import ThingState
@@ -416,26 +416,34 @@ class _Batch:
             pending.since_micros = min(pending.since_micros, event.time_micros)
 
     def _enter_in_ledger(self, event: CheckedEvent, customer: Customer) -> int:
-        """Apply a change of consent; gives its sequence."""
+        """Apply a change of consent; gives its sequence. A grant that must be confirmed is held back."""
         if event.consent is None:
             event.consent = consent_of(event)
-        consent, consents = event.consent, customer.record.consents
-        before = consents.prevailing(consent.purpose, consent.channel)
+        terms = self.catalogue.purposes.get(event.consent.purpose)
+        evidence = str(event.fields.get("evidence", ""))
+        event.entries = entries_of(
+            event.consent,
+            terms.double_opt_in if terms is not None else (),
+            proved=event.confirmed or (event.consent.by is ConsentBy.IMPORT and bool(evidence)),
+        )
+        consents = customer.record.consents
+        before = [consents.prevailing(entry.purpose, entry.channel) for entry in event.entries]
         sequence = customer.apply(event, self.catalogue)
-        self.handed.ledger.append(
+        self.handed.ledger += [
             LedgerEntry(
                 customer.id,
-                consent,
+                entry,
                 event.source,
                 event.id,
-                evidence=str(event.fields.get("evidence", "")),
+                evidence=evidence,
                 wording=str(event.fields.get("wording", "")),
-                before=before,
-                after=consents.prevailing(consent.purpose, consent.channel),
+                before=counted,
+                after=consents.prevailing(entry.purpose, entry.channel),
                 actor=event.told_by,
                 recorded_micros=self.now,
             )
-        )
+            for entry, counted in zip(event.entries, before, strict=True)
+        ]
         return sequence
 
     def _cut(self, customer: Customer, pending: _Pending) -> None:

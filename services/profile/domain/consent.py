@@ -1,7 +1,7 @@
 """The consent ledger's projection: which state is in force, whatever order the ledger was written in."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.vocabulary.words import (
@@ -27,7 +27,11 @@ DATA_PURPOSES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """One entry of the ledger. `channel` None: every channel; `expiry_micros` 0: never."""
+    """One entry of the ledger. `channel` None: every channel; `expiry_micros` 0: never.
+
+    `held`: a grant that the person has not confirmed yet (double opt-in); it says that it was asked for, and
+    never counts as a yes.
+    """
 
     purpose: Purpose
     channel: Channel | None
@@ -35,6 +39,7 @@ class Consent:
     time_micros: int
     by: ConsentBy
     expiry_micros: int = 0
+    held: bool = False
 
     @property
     def refuses(self) -> bool:
@@ -73,16 +78,21 @@ class Consents:
     """All that is in force for one customer.
 
     Per purpose and channel the latest word of the person and the latest word of others are kept:
-    with these two the result does not depend on the order in which the ledger was written.
+    with these two the result does not depend on the order in which the ledger was written. `held` has the
+    latest grants that wait to be confirmed.
     """
 
     by_person: dict[Key, Consent] = field(default_factory=dict)
     by_others: dict[Key, Consent] = field(default_factory=dict)
+    held: dict[Key, Consent] = field(default_factory=dict)
 
     def add(self, consent: Consent) -> str:
         """Take one entry of the ledger; gives why it is not what counts now, or an empty text."""
-        slot = self.by_person if consent.by is ConsentBy.PERSON else self.by_others
         key = (consent.purpose, consent.channel)
+        if consent.held:
+            self.held[key] = _later(self.held.get(key), consent) or consent
+            return "it waits for the person to confirm it"
+        slot = self.by_person if consent.by is ConsentBy.PERSON else self.by_others
         slot[key] = _later(slot.get(key), consent) or consent
         counts = self.prevailing(*key)
         if counts is None or counts == consent:
@@ -117,6 +127,27 @@ class Consents:
             return ConsentState.EXPIRED
         return consent.state
 
+    def waiting(self, purpose: Purpose, channel: Channel | None) -> Consent | None:
+        """The grant that waits to be confirmed on this channel; None: none does.
+
+        Any word of the person at the same time or later settles it.
+        """
+        held = self.held.get((purpose, channel))
+        if held is None:
+            return None
+        said = _later(self.by_person.get((purpose, None)), self.by_person.get((purpose, channel)))
+        return None if said is not None and said.time_micros >= held.time_micros else held
+
+    def all_waiting(self) -> list[Consent]:
+        """Every grant that waits to be confirmed, by purpose and channel."""
+        keys = sorted(self.held, key=lambda key: (key[0].value, key[1] or ""))
+        return [held for key in keys if (held := self.waiting(*key)) is not None]
+
+    def allows(self, purpose: Purpose, channel: Channel | None, now_micros: int) -> bool:
+        """Whether it may be done now: agreed to, or not refused where unknown means yes."""
+        state = self.effective(purpose, channel, now_micros)
+        return state is ConsentState.GRANTED or (state not in REFUSALS and purpose in UNKNOWN_MEANS_YES)
+
     def all_recorded(self) -> list[Consent]:
         """Every entry in force, by purpose and channel."""
         keys = sorted({*self.by_person, *self.by_others}, key=lambda key: (key[0].value, key[1] or ""))
@@ -143,6 +174,18 @@ class Consents:
     def withheld_purposes(self, now_micros: int) -> tuple[Purpose, ...]:
         """The purposes whose data the customer did not agree to have used."""
         return tuple(purpose for purpose in DATA_PURPOSES if not self.may_use(purpose, now_micros))
+
+
+def entries_of(consent: Consent, confirmed_on: Collection[Channel], *, proved: bool) -> tuple[Consent, ...]:
+    """What is entered for one word: a grant on a channel where the person must confirm it is held back.
+
+    A grant for every channel is entered channel by channel then, so that it counts where nobody has to
+    confirm. `proved`: it was confirmed, here or in the system that it comes from.
+    """
+    if consent.state is not ConsentState.GRANTED or not confirmed_on or proved:
+        return (consent,)
+    channels = (consent.channel,) if consent.channel is not None else tuple(Channel)
+    return tuple(replace(consent, channel=channel, held=channel in confirmed_on) for channel in channels)
 
 
 def project(ledger: Iterable[Consent]) -> Consents:

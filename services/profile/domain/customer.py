@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from services.profile.domain.accounts import Line
 from services.profile.domain.activity import MICROS_PER_DAY, ColumnValue, Retention, TypeActivity
 from services.profile.domain.consent import Consent, Consents
-from services.profile.domain.events import CheckedEvent
+from services.profile.domain.events import CONSENT_CHANGED, PREFERENCE_CHANGED, CheckedEvent
 from services.profile.domain.households import Household
 from services.profile.domain.traits import Trait, TraitKey, changed_by, differs, trait_at, with_word
 from services.vocabulary.catalogue import Catalogue, EventType, Precedence
@@ -17,8 +17,6 @@ from services.vocabulary.identities import Identity
 from services.vocabulary.values import ValueMistake, micros_to_time, zone
 from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
 
-CONSENT_CHANGED = "consent.changed"
-PREFERENCE_CHANGED = "preference.changed"
 PROFILE_UPDATED = "profile.updated"
 NO_HOUSEHOLD = -1
 """It was said of a person that they belong to no household."""
@@ -37,6 +35,7 @@ class Record:
     identities: list[tuple[Identity, str]] = field(default_factory=list)
     consents: Consents = field(default_factory=Consents)
     preferences: dict[str, str] = field(default_factory=dict)
+    preference_times: dict[str, int] = field(default_factory=dict)
     merged_customers: list[int] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     said_household: int = 0
@@ -183,10 +182,11 @@ class Customer:
         self.sequence += 1
         name = event.type.name
         if name == CONSENT_CHANGED:
-            event.without_effect = self.add_consent(event.consent or consent_of(event))
+            entries = event.entries or (event.consent or consent_of(event),)
+            reasons = [self.add_consent(consent) for consent in entries]
+            event.without_effect = next(filter(None, reasons), "")
         elif name == PREFERENCE_CHANGED:
-            self.record.preferences[str(event.fields["key"])] = str(event.fields["value"])
-            self.record_changed = True
+            self.set_preference(str(event.fields["key"]), str(event.fields["value"]), event.time_micros)
         for update in trait_updates(event, catalogue):
             if self.home is not None and _of_household(update, catalogue):
                 self.home.take(update)
@@ -242,6 +242,15 @@ class Customer:
         """Put a record in the place of what was known."""
         self._record = record
         self.record_changed = True
+
+    def set_preference(self, key: str, value: str, time_micros: int) -> None:
+        """Note what the person prefers, unless something later is known; of one moment the larger text."""
+        record = self.record
+        known = (record.preference_times.get(key, 0), record.preferences.get(key, ""))
+        if (time_micros, value) > known:
+            record.preferences[key] = value
+            record.preference_times[key] = time_micros
+            self.record_changed = True
 
     def add_identity(self, identity: Identity, line: str) -> None:
         """Note that an identity is this customer's."""

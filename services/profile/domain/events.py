@@ -10,10 +10,11 @@ from services.profile.domain.accounts import account_of, persons_of
 from services.profile.domain.activity import MICROS_PER_DAY, ColumnValue
 from services.profile.domain.consent import Consent
 from services.profile.domain.errors import RejectedError, RejectionReason
+from services.profile.domain.preferences import check_preference
 from services.profile.domain.traits import Trait
 from services.vocabulary.catalogue import Catalogue, EventType
 from services.vocabulary.identities import Identity, Thing, parse_subject
-from services.vocabulary.values import MINUTE, FieldError, FieldValue, Money, ValueType
+from services.vocabulary.values import HOUR, MINUTE, FieldError, FieldValue, Money, ValueType
 
 MAX_EVENT_BYTES: Final = 64_000
 """The largest data of one event."""
@@ -22,7 +23,11 @@ MAX_NAME: Final = 200
 """The longest id and source."""
 
 MAX_HOPS: Final = 5
+CONSENT_CHANGED: Final = "consent.changed"
+PREFERENCE_CHANGED: Final = "preference.changed"
 FUTURE_MICROS: Final = 5 * MINUTE
+FED_FUTURE_MICROS: Final = 6 * HOUR + FUTURE_MICROS
+"""A fed clock stands still while its feeder sends the next six hours."""
 OLDEST_MICROS: Final = 25 * 30 * MICROS_PER_DAY + 13 * MICROS_PER_DAY
 """25 months (763 days): so long are event keys kept, and no older event is taken."""
 
@@ -50,10 +55,13 @@ class CheckedEvent:
     """An event that fits the catalogue.
 
     `data` is its JSON object, `fields` the typed values of it. Exactly one of `customer` (own events),
-    `identities` and `thing` says whom it concerns. A change of consent may carry `consent` with more than its
-    fields say, and learns in `without_effect` why it changed nothing; `told_by` is the caller who sent it,
-    `trace` (W3C traceparent) the trace that it belongs to. `persons`: others that its fields name, by what
-    they are to its subscription. `words`: what it says of traits, and the line for which that was found out.
+    `identities` and `thing` says whom it concerns. `told_by` is the caller who sent it, `trace` (W3C
+    traceparent) the trace that it belongs to. `persons`: others that its fields name, by what they are to its
+    subscription. `words`: what it says of traits, and the line for which that was found out.
+
+    A change of consent may carry `consent` with more than its fields say, and `confirmed`: the person
+    confirmed it. It learns in `entries` what was entered in the ledger, and in `without_effect` why that
+    changed nothing.
     """
 
     id: str
@@ -69,6 +77,8 @@ class CheckedEvent:
     hops: int = 0
     history: bool = False
     consent: Consent | None = None
+    confirmed: bool = False
+    entries: tuple[Consent, ...] = ()
     without_effect: str = ""
     told_by: str = ""
     trace: str = ""
@@ -89,6 +99,12 @@ class CheckedEvent:
         return {
             name: column_value(fields[name], self.type.fields[name].type) for name in names if name in fields
         }
+
+
+def is_future(said_micros: int, now_micros: int, *, wall: bool) -> bool:
+    """Whether a consent said then is dated in the future; `now_micros` 0: a fed clock that knows no time."""
+    ahead = FUTURE_MICROS if wall else FED_FUTURE_MICROS
+    return now_micros > 0 and said_micros > now_micros + ahead
 
 
 def event_key(source: str, event_id: str) -> bytes:
@@ -141,6 +157,7 @@ class EventChecker:
                 RejectionReason.INVALID_SUBJECT, "subject", error.message, error.suggestion
             ) from None
         fields, data = self._data(event_type, raw.data)
+        self._check_preference(event_type, fields)
         event = CheckedEvent(
             raw.id, raw.source, event_type, raw.time_micros or 0, data, fields, history=history
         )
@@ -156,9 +173,9 @@ class EventChecker:
         return event
 
     def check_own(
-        self, raw: RawEvent, customer: int, now_micros: int, *, hops: int, line: str
+        self, raw: RawEvent, customer: int, now_micros: int, *, hops: int, line: str, taken: bool = False
     ) -> CheckedEvent:
-        """An event of our own, about a customer by id; raises RejectedError."""
+        """An event of our own, about a customer by id, or one `taken` before; raises RejectedError."""
         event_type = self._envelope(raw, now_micros)
         if hops > MAX_HOPS:
             raise RejectedError(
@@ -168,6 +185,8 @@ class EventChecker:
                 "look for rule sets that answer each other",
             )
         fields, data = self._data(event_type, raw.data)
+        if not taken:
+            self._check_preference(event_type, fields)
         return CheckedEvent(
             raw.id,
             raw.source,
@@ -202,7 +221,25 @@ class EventChecker:
                 ) from None
         assert event_type is not None
         self._check_time(raw.time_micros, now_micros)
+        assert raw.time_micros is not None
+        if event_type.name == CONSENT_CHANGED and is_future(raw.time_micros, now_micros, wall=self.wall):
+            raise RejectedError(
+                RejectionReason.FUTURE,
+                "time",
+                "of a consent is in the future",
+                "record it once it was said, and check the sender's clock and zone",
+            )
         return event_type
+
+    def _check_preference(self, event_type: EventType, fields: Mapping[str, FieldValue]) -> None:
+        if event_type.name != PREFERENCE_CHANGED:
+            return
+        try:
+            check_preference(str(fields["key"]), str(fields["value"]), self.catalogue.topics)
+        except FieldError as error:
+            raise RejectedError(
+                RejectionReason.INVALID_FIELD, error.field, error.message, error.suggestion
+            ) from None
 
     def _check_time(self, time_micros: int | None, now_micros: int) -> None:
         if time_micros is None:

@@ -20,6 +20,9 @@ SALT_BYTES: Final = 16
 FORMAT: Final = "rapport.consent/1"
 """Stands first in what is digested; another form of it gets another name."""
 
+HELD: Final = "pending"
+"""The state of a grant that the person has not confirmed yet."""
+
 Mac = Callable[[bytes], bytes]
 """A digest under the installation's key."""
 NewSalt = Callable[[], bytes]
@@ -87,7 +90,7 @@ def canonical(entry: Entry, number: int, texts: bytes, previous: bytes) -> bytes
             number,
             consent.purpose.value,
             None if consent.channel is None else consent.channel.value,
-            consent.state.value,
+            state_text(consent),
             consent.by.value,
             consent.time_micros,
             consent.expiry_micros,
@@ -97,6 +100,11 @@ def canonical(entry: Entry, number: int, texts: bytes, previous: bytes) -> bytes
             previous.hex(),
         ]
     )
+
+
+def state_text(consent: Consent) -> str:
+    """What a line's state reads: that of the consent, or that it waits for the person."""
+    return HELD if consent.held else consent.state.value
 
 
 def append(head: Head, entries: Iterable[Entry], new_salt: NewSalt, mac: Mac) -> tuple[list[Line], Head]:

@@ -201,6 +201,7 @@ def merge_records(into: Record, other: Record, other_id: int, lines: Lines) -> R
         ],
         consents=merge_consents(into.consents, other.consents),
         preferences={**other.preferences, **into.preferences},
+        preference_times={**other.preference_times, **into.preference_times},
         merged_customers=list(dict.fromkeys((*into.merged_customers, other_id, *other.merged_customers))),
     )
 

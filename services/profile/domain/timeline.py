@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
-from services.profile.domain.customer import CONSENT_CHANGED
+from services.profile.domain.events import CONSENT_CHANGED
 from services.vocabulary.catalogue import Catalogue
 
 REFUSED: Final = "action.refused"

@@ -190,7 +190,9 @@ class OutcomesHandler:
 
     def _checker_of_taken(self, taken: stream_pb2.TakenEvent) -> TakenEvent:
         raw = RawEvent(taken.id, taken.source, taken.type, taken.time_micros, "", taken.data)
-        checked = self._checker.check_own(raw, taken.customer, taken.accepted_micros, hops=0, line=taken.line)
+        checked = self._checker.check_own(
+            raw, taken.customer, taken.accepted_micros, hops=0, line=taken.line, taken=True
+        )
         checked.hops = taken.hops
         checked.history = taken.history
         if taken.thing:

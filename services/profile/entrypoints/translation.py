@@ -107,11 +107,11 @@ def _consent_change(
             suggestion="name the document instead",
         )
     consent = Consent(
-        purpose=_word(PURPOSES, change.purpose, f"{where}.purpose"),
-        channel=_word_or_none(CHANNELS, change.channel, f"{where}.channel"),
-        state=_word(CONSENT_STATES, change.state, f"{where}.state"),
+        purpose=word_of(PURPOSES, change.purpose, f"{where}.purpose"),
+        channel=word_or_none(CHANNELS, change.channel, f"{where}.channel"),
+        state=word_of(CONSENT_STATES, change.state, f"{where}.state"),
         time_micros=time_micros,
-        by=_word(CONSENT_BY, change.by, f"{where}.by"),
+        by=word_of(CONSENT_BY, change.by, f"{where}.by"),
         expiry_micros=expiry_micros,
     )
     if expiry_micros and consent.refuses:
@@ -130,7 +130,7 @@ def contact_questions(questions: Sequence[profile_pb2.ContactQuestion]) -> list[
     return [
         ContactQuestion(
             question.customer,
-            _word(CATEGORIES, question.category, f"questions[{place}].category"),
+            word_of(CATEGORIES, question.category, f"questions[{place}].category"),
             question.line,
             question.to_payer,
         )
@@ -169,6 +169,10 @@ def contact_answer(answer: ContactAnswer) -> profile_pb2.ContactAnswer:
         ],
         recipient=answer.recipient,
         household=answer.household,
+        paused_until=timestamp(answer.paused_until_micros) if answer.paused_until_micros else None,
+        quiet_hours=[
+            profile_pb2.QuietSpan(start_minute=start, end_minute=end) for start, end in answer.quiet_hours
+        ],
     )
 
 
@@ -197,14 +201,16 @@ def exceptions_of(outcomes: Iterable[Outcome]) -> list[profile_pb2.EventResult]:
     return [event_result(place, outcome) for place, outcome in enumerate(outcomes) if outcome is not ACCEPTED]
 
 
-def _word(table: WordTable[Word, Number], number: int, field: str) -> Word:
-    word = _word_or_none(table, number, field)
+def word_of(table: WordTable[Word, Number], number: int, field: str) -> Word:
+    """The word of a number; raises InvalidRequestError also when none is given."""
+    word = word_or_none(table, number, field)
     if word is None:
         raise InvalidRequestError("it is missing", field=field, suggestion="say which one")
     return word
 
 
-def _word_or_none(table: WordTable[Word, Number], number: int, field: str) -> Word | None:
+def word_or_none(table: WordTable[Word, Number], number: int, field: str) -> Word | None:
+    """The word of a number; None: none is given."""
     try:
         return table.from_wire(number)
     except ValueError as error:

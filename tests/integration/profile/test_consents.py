@@ -161,7 +161,7 @@ async def test_one_call_answers_for_many_with_zone_language_preferences_and_what
                 birth_date="1990-01-01",
                 better_plan="l",
             ),
-            event("e2", "preference.changed", {"key": "topic.offers", "value": "never"}),
+            event("e2", "preference.changed", {"key": "topic.plan", "value": "off"}),
             event(
                 "e3", "consent.changed", {"purpose": "profiling_usage", "state": "objected", "by": "person"}
             ),
@@ -179,7 +179,7 @@ async def test_one_call_answers_for_many_with_zone_language_preferences_and_what
     )
     assert first.service_blocked
     assert on(first, "SMS").reason == words.REFUSAL_REASON_NO_CONSENT
-    assert dict(first.preferences) == {"topic.offers": "never"}
+    assert dict(first.preferences) == {"topic.plan": "off"}
     assert first.shown_traits["name"] == "Anna"
     assert first.shown_traits["plan_price"] == "12.50 EUR"
     assert not first.shown_traits.keys() & {"birth_date", "better_plan", "zone"}

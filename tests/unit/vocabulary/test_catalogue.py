@@ -407,3 +407,47 @@ def test_a_catalogue_without_event_types_is_no_catalogue(tmp_path):
 def test_a_file_that_is_no_utf8_is_named(rules):
     (rules / "catalogue/topics-more.yaml").write_bytes(b"data: \xff\xfe\n")
     assert any("topics-more.yaml:1: is no YAML" in mistake for mistake in mistakes_of(rules))
+
+
+PURPOSES = {
+    "catalogue/purposes.yaml": """
+        controller: {name: Operator, contact: privacy@operator.example}
+        purposes:
+          marketing:
+            basis: consent
+            kept: 90d
+            double_opt_in: [email]
+            title: {fr: Offres}
+            description: {fr: Vous écrire., en: To write to you.}
+        """
+}
+
+
+def test_purposes_name_what_they_rest_on(rules):
+    catalogue = load_catalogue(write(rules, PURPOSES))
+    terms = catalogue.purposes[Purpose.MARKETING]
+    assert (terms.basis.value, terms.basis.letter, terms.kept_micros) == ("consent", "a", 90 * DAY)
+    assert terms.double_opt_in == {Channel.EMAIL}
+    assert catalogue.controller.contact == "privacy@operator.example"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("basis: consent", "basis: agreement"),
+        ("basis: consent", "x: 1"),
+        ("marketing:", "advertising:"),
+        ("marketing:", "service:"),
+        ("basis: consent", "basis: legitimate_interests"),
+        ("[email]", "[call]"),
+        ("kept: 90d", "x: 1"),
+        ("{fr: Offres}", "{en: Offers}"),
+        ("marketing:", "profiling_web:"),
+    ],
+)
+def test_a_purpose_without_a_basis_or_a_text_is_refused_by_file_and_line(rules, text, message):
+    content = PURPOSES["catalogue/purposes.yaml"]
+    assert text in content
+    with pytest.raises(CatalogueErrors) as caught:
+        load_catalogue(write(rules, {"catalogue/purposes.yaml": content.replace(text, message)}))
+    assert all("purposes.yaml:" in str(error) for error in caught.value.errors)

@@ -980,6 +980,32 @@ class RecentContact(_message.Message):
 Global___RecentContact: _TypeAlias = RecentContact  # noqa: Y015
 
 @_typing.final
+class QuietSpan(_message.Message):
+    """A span of each day, in the person's zone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_MINUTE_FIELD_NUMBER: _builtins.int
+    END_MINUTE_FIELD_NUMBER: _builtins.int
+    start_minute: _builtins.int
+    """Minutes since local midnight at which it begins."""
+    end_minute: _builtins.int
+    """Minutes since local midnight at which it ends, exclusive; not after the start: on the day after."""
+    def __init__(
+        self,
+        *,
+        start_minute: _builtins.int = ...,
+        end_minute: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_minute", b"end_minute", "start_minute", b"start_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuietSpan: _TypeAlias = QuietSpan  # noqa: Y015
+
+@_typing.final
 class ContactAnswer(_message.Message):
     """Answer to one question."""
 
@@ -1038,6 +1064,8 @@ class ContactAnswer(_message.Message):
     RECENT_CONTACTS_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FIELD_NUMBER: _builtins.int
+    PAUSED_UNTIL_FIELD_NUMBER: _builtins.int
+    QUIET_HOURS_FIELD_NUMBER: _builtins.int
     customer: _builtins.int
     """The customer asked about."""
     known: _builtins.bool
@@ -1060,7 +1088,7 @@ class ContactAnswer(_message.Message):
 
     @_builtins.property
     def preferences(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Preferences by key."""
+        """Preferences by key; `topic.<name>` off: the person wants to hear nothing about it."""
 
     @_builtins.property
     def shown_traits(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -1073,6 +1101,14 @@ class ContactAnswer(_message.Message):
     @_builtins.property
     def recent_contacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecentContact]:
         """Contacts by other systems in the last 35 days, under all ids of the person; oldest first under each."""
+
+    @_builtins.property
+    def paused_until(self) -> _timestamp_pb2.Timestamp:
+        """The person wants to hear of nothing but what is mandatory or serves the contract until then; absent: no pause."""
+
+    @_builtins.property
+    def quiet_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuietSpan]:
+        """Hours in which the person wants not to be disturbed, beside the operator's and the law's."""
 
     def __init__(
         self,
@@ -1090,10 +1126,12 @@ class ContactAnswer(_message.Message):
         recent_contacts: _abc.Iterable[Global___RecentContact] | None = ...,
         recipient: _builtins.int = ...,
         household: _builtins.int = ...,
+        paused_until: _timestamp_pb2.Timestamp | None = ...,
+        quiet_hours: _abc.Iterable[Global___QuietSpan] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paused_until", b"paused_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "customer", b"customer", "household", b"household", "known", b"known", "language", b"language", "merged_customers", b"merged_customers", "preferences", b"preferences", "preferred_channel", b"preferred_channel", "recent_contacts", b"recent_contacts", "recipient", b"recipient", "service_blocked", b"service_blocked", "shown_traits", b"shown_traits", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "customer", b"customer", "household", b"household", "known", b"known", "language", b"language", "merged_customers", b"merged_customers", "paused_until", b"paused_until", "preferences", b"preferences", "preferred_channel", b"preferred_channel", "quiet_hours", b"quiet_hours", "recent_contacts", b"recent_contacts", "recipient", b"recipient", "service_blocked", b"service_blocked", "shown_traits", b"shown_traits", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -473,6 +473,26 @@ class StoredRecord(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class PreferenceTimesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     SHOWN_FIELD_NUMBER: _builtins.int
     NEXT_EXPIRY_MICROS_FIELD_NUMBER: _builtins.int
     IDENTITIES_FIELD_NUMBER: _builtins.int
@@ -480,6 +500,8 @@ class StoredRecord(_message.Message):
     PREFERENCES_FIELD_NUMBER: _builtins.int
     MERGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    PREFERENCE_TIMES_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_MICROS_FIELD_NUMBER: _builtins.int
@@ -510,6 +532,14 @@ class StoredRecord(_message.Message):
         """Other customers merged into this one."""
 
     @_builtins.property
+    def preference_times(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Since when each preference is as it is, by key."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.ConsentEntry]:
+        """Grants that wait for the person to confirm them."""
+
+    @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredLine]:
         """Lines the customer uses of which a subscription is known."""
 
@@ -523,13 +553,15 @@ class StoredRecord(_message.Message):
         preferences: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         merged_customers: _abc.Iterable[_builtins.int] | None = ...,
         sealed: _builtins.bytes = ...,
+        preference_times: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        waiting: _abc.Iterable[_stream_pb2.ConsentEntry] | None = ...,
         household: _builtins.int = ...,
         lines: _abc.Iterable[Global___StoredLine] | None = ...,
         household_micros: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "household_micros", b"household_micros", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preferences", b"preferences", "sealed", b"sealed", "shown", b"shown", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "household_micros", b"household_micros", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preference_times", b"preference_times", "preferences", b"preferences", "sealed", b"sealed", "shown", b"shown", "waiting", b"waiting", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,13 +13,16 @@ def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
 
     It can be asked again at any moment, so what it could not say may still pass. Work that serves the
     contract is not a contact and needs no consent; a task that sells does, for the agent would call: the
-    consent for calls counts, else that for any channel.
+    consent for calls counts, else that for any channel. A topic that the customer switched off is refused on
+    every channel, but for what a law or the contract demands.
     """
     facts = CATEGORY_FACTS[action.category]
     if not is_contact(action, state.channel) and facts.unknown_means_yes:
         return PASSED
     if state.reach is None:
         return Refused(RefusalReason.CONSENT_UNKNOWN, "the profile service could not be asked", now_micros)
+    if action.topic in state.reach.topics_off and action.category is not Category.MANDATORY:
+        return Refused(RefusalReason.NO_CONSENT, f"the customer wants to hear nothing about {action.topic}")
     if action.category is Category.SERVICE and state.reach.service_blocked:
         return Refused(RefusalReason.NO_CONSENT, "the customer switched service messages off")
     permission = state.permission if is_contact(action, state.channel) else _task_permission(state.reach)

@@ -4,10 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from secrets import token_bytes
 from typing import Any, Final
 
+from rapport.profile.v1 import stored_pb2
+
+from services.profile.adapters.packed_record import consents_in
 from services.profile.adapters.rows.base import Rows
 from services.profile.app.ports import LedgerEntry, Ledgers
-from services.profile.domain.consent import Consent
-from services.profile.domain.ledger import SALT_BYTES, Entry, Head, Line, append
+from services.profile.domain.consent import Consent, Consents
+from services.profile.domain.ledger import HELD, SALT_BYTES, Entry, Head, Line, append, state_text
 from services.runtime.audit import Change, write_audit
 from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
 
@@ -55,6 +58,16 @@ class LedgerRows(Rows):
             (list(customers),),
         )
         return _read(rows, found)
+
+    async def consents_of(self, customers: Collection[int]) -> dict[int, Consents]:
+        """What is in force for these customers, and nothing else of them; unknown ones are left out."""
+        rows = await self.transaction.rows(
+            "SELECT customer, record FROM customer_record WHERE customer = ANY(%s::bigint[])",
+            (list(customers),),
+        )
+        return {
+            customer: consents_in(stored_pb2.StoredRecord.FromString(record)) for customer, record in rows
+        }
 
     async def ledgers_after(self, customer: int, most: int) -> tuple[Ledgers, int | None]:
         """The ledgers of the next customers after one that have any; the last of them, None: no more."""
@@ -170,7 +183,7 @@ def _entry_row(entry: Entry) -> tuple[Any, ...]:
         entry.customer,
         consent.purpose.value,
         None if consent.channel is None else consent.channel.value,
-        consent.state.value,
+        state_text(consent),
         consent.by.value,
         consent.time_micros,
         consent.expiry_micros,
@@ -192,10 +205,11 @@ def _entry_from(row: Sequence[Any]) -> Entry:
     consent = Consent(
         Purpose(purpose),
         None if channel is None else Channel(channel),
-        ConsentState(state),
+        ConsentState.GRANTED if state == HELD else ConsentState(state),
         time_micros,
         ConsentBy(said_by),
         expiry_micros,
+        held=state == HELD,
     )
     return Entry(customer, consent, source, event_id, evidence, wording, recorded_micros or 0)
 
@@ -231,7 +245,7 @@ def _consent_state(consent: Consent | None) -> dict[str, Any] | None:
     if consent is None:
         return None
     return {
-        "state": consent.state.value,
+        "state": state_text(consent),
         "by": consent.by.value,
         "time_micros": consent.time_micros,
         "expiry_micros": consent.expiry_micros,

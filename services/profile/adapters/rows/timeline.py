@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from services.profile.adapters.rows.base import Rows
 from services.profile.adapters.rows.kept import open_event
-from services.profile.domain.customer import CONSENT_CHANGED
+from services.profile.domain.events import CONSENT_CHANGED
 from services.profile.domain.timeline import Happening, Kind, Kinds, Place, Wanted
 from services.runtime.keys import Sealer
 from services.vocabulary.values import format_time

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 from services.profile.app.ports import KeptEvent, Work
 from services.profile.app.questions import Questions
-from services.profile.domain.customer import CONSENT_CHANGED
 from services.profile.domain.errors import (
     InvalidRequestError,
     RejectedError,
     UnknownEventError,
     UnknownSubjectError,
 )
-from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
+from services.profile.domain.events import CONSENT_CHANGED, CheckedEvent, EventChecker, RawEvent
 
 
 @dataclass(frozen=True, slots=True)

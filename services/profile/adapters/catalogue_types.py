@@ -1,6 +1,6 @@
 """What packing needs of one catalogue, prepared once."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -41,6 +41,14 @@ class Types:
         self._direct_fields: dict[str, frozenset[str]] = {}
         self._prefixes: dict[str, bytes] = {}
         self._withheld: dict[str, bytes] = {}
+        self._field_purposes: dict[str, dict[str, Purpose]] = {
+            event.name: {
+                field.name: field.purpose
+                for field in event.fields.values()
+                if field.purpose not in {Purpose.SERVICE, event.purpose}
+            }
+            for event in catalogue.events.values()
+        }
 
     def direct_fields(self, event_type: EventType) -> frozenset[str]:
         """The fields of an event type that identify a person, or are put into a trait that does."""
@@ -67,6 +75,23 @@ class Types:
             prefix = stream_pb2.TypeActivity(type=event_type).SerializeToString()
             self._prefixes[event_type] = prefix
         return prefix + packed
+
+    def without(self, event_type: str, packed: bytes, withheld: Collection[Purpose]) -> bytes:
+        """Packed activity without fields that need a purpose of their own which is withheld."""
+        purposes = self._field_purposes.get(event_type)
+        if not purposes or not any(purpose in withheld for purpose in purposes.values()):
+            return packed
+        message = stream_pb2.TypeActivity.FromString(packed)
+        for columns in (message.columns, message.day_columns):
+            for place in reversed(range(len(columns))):
+                if purposes.get(columns[place].field) in withheld:
+                    del columns[place]
+        return message.SerializeToString()
+
+    def place_purposes(self, kind: str) -> tuple[Purpose, ...]:
+        """What must be agreed to for a thing to be shown that the trait `last_<kind>` names."""
+        thing, last = self.catalogue.things.get(kind), self.catalogue.traits.get(f"last_{kind}")
+        return tuple(known.purpose for known in (thing, last) if known is not None)
 
     def withheld(self, event_type: str) -> bytes:
         """A TypeActivity that says only that there is some."""

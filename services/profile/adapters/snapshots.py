@@ -98,7 +98,7 @@ class SnapshotPacker:
         return [
             types.withheld(item.type)
             if types.purpose_of(item.type) in withheld
-            else types.named(item.type, item.activity)
+            else types.named(item.type, types.without(item.type, item.activity, withheld))
             for item in kept.hot.activity
         ]
 
@@ -110,8 +110,7 @@ class SnapshotPacker:
             thing = things.get((kind, key))
             if thing is None:
                 continue
-            known = self._types.catalogue.things.get(kind)
-            if known is not None and known.purpose in withheld:
+            if not withheld.isdisjoint(self._types.place_purposes(kind)):
                 found.append(stream_pb2.Thing(kind=kind, withheld=True))
             else:
                 found.append(thing_to_wire(thing, self._types))

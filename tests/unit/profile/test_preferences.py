@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from services.profile.adapters.packing import Kept, pack_record
+from services.profile.adapters.packed_record import pack_record
+from services.profile.adapters.packing import Kept
 from services.profile.domain.customer import Customer
 from services.profile.domain.errors import RejectedError, RejectionReason
 from services.profile.domain.events import EventChecker, RawEvent
 from services.profile.domain.preferences import check_preference, wishes_of
 from services.vocabulary.values import FieldError, time_to_micros
 from services.vocabulary.words import Channel
+from tests.fakes.keys import sealer
 
 TOPICS = ("plan", "network")
 NOW = 1_790_000_000_000_000
@@ -103,5 +105,5 @@ def test_the_latest_word_by_time_holds_in_whatever_order_it_comes(order):
         value, time = said[place]
         customer.set_preference("topic.plan", value, time)
     assert customer.record.preferences == {"topic.plan": "off"}
-    kept = Customer(1, 0, Kept(b"", pack_record(customer.record, NOW)))
+    kept = Customer(1, 0, Kept(b"", pack_record(customer.record, NOW, 1, sealer())))
     assert kept.record.preference_times == {"topic.plan": NOW + HOUR}

@@ -63,7 +63,7 @@ def needs(types: Types) -> dict[str, frozenset[Purpose]]:
     found = {
         f"trait {trait.name}": frozenset({trait.purpose})
         for trait in catalogue.traits.values()
-        if trait.type is ValueType.TEXT and not trait.household
+        if trait.type is ValueType.TEXT and not trait.household and not trait.direct
     }
     for event in catalogue.events.values():
         for name in event.keep.fields:
@@ -107,7 +107,9 @@ def test_no_value_of_what_is_withheld_stands_in_a_snapshot_and_all_else_does(typ
     assert hidden == {
         name
         for name, trait in types.catalogue.traits.items()
-        if trait.type is ValueType.TEXT and not trait.household and trait.purpose in withheld
+        if trait.type is ValueType.TEXT
+        and not (trait.household or trait.direct)
+        and trait.purpose in withheld
     }
     for activity in snapshot.activity:
         assert activity.withheld is (types.purpose_of(activity.type) in withheld)

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import resource
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -30,6 +31,7 @@ from services.channel.entrypoints.translate import action_from_record
 from services.cli.stack.layout import CHECKOUT
 from services.runtime.clock import WallClock
 from services.runtime.database import Database
+from services.runtime.keys import KEY_BYTES, Keyring, Sealer
 from services.runtime.outbox import Outbox
 from services.vocabulary import wire
 from services.vocabulary.catalogue import load_catalogue
@@ -111,7 +113,8 @@ async def _run(work: Work, pipe: Connection) -> None:
     clock = WallClock()
     catalogue = load_catalogue(_RULES)
     database = Database(work.database_url, pool_size=work.writers + 4)
-    store = PostgresStore(database, Outbox(database), action_from_record)
+    sealer = Sealer.with_key(Keyring.make(), secrets.token_bytes(KEY_BYTES))
+    store = PostgresStore(database, Outbox(database), action_from_record, sealer)
     shipped = load_policies(_RULES / "policies", catalogue.default_zone)
     policies = replace(shipped, quiet_hours=QuietHours())  # a run does not depend on the hour
     renderer = JinjaRenderer(_RULES / "templates", catalogue.default_locale, catalogue.default_zone)

@@ -13,10 +13,11 @@ from services.channel.adapters.smpp import SmppTransport, see_bound
 from services.channel.adapters.storage.controls import CONTROLS_NOTICE, ControlWatch, PostgresControls
 from services.channel.adapters.storage.erasing import PostgresErasing
 from services.channel.adapters.storage.inbox import INBOX_NOTICE, PostgresInbox
-from services.channel.adapters.storage.personal import PERSONAL
+from services.channel.adapters.storage.personal import tables
 from services.channel.adapters.storage.pruning import prunables
 from services.channel.adapters.storage.quarantine import ChannelPart, OutcomesReplay
 from services.channel.adapters.storage.reconciliation import open_books
+from services.channel.adapters.storage.sealed import sealed_parts
 from services.channel.adapters.storage.store import PostgresStore
 from services.channel.adapters.storage.template_trials import TRIALS_NOTICE, PostgresTrials
 from services.channel.adapters.storage.templates import TEMPLATES_NOTICE, PostgresVersions, TemplateKeeper
@@ -63,6 +64,7 @@ from services.runtime.clock import ClockFollower, EventClock, WallClock, make_cl
 from services.runtime.configuration import ConfigurationLog, digest_files, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
+from services.runtime.data_keys import DataKeys, open_data_keys
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.export_service import ExportService
@@ -78,6 +80,7 @@ from services.runtime.readers_service import ReadersService
 from services.runtime.recovery import await_recovery
 from services.runtime.recovery_service import RecoveryService
 from services.runtime.replay import Replay
+from services.runtime.resealing import Resealing
 from services.runtime.retention import read_retention
 from services.runtime.server import build_server
 from services.runtime.streams import ACTIONS, Bus
@@ -97,6 +100,7 @@ class Parts:
     bus: Bus
     clock: WallClock | EventClock
     store: PostgresStore
+    data_keys: DataKeys
     profile: GrpcProfile
     policies: PolicyFolder
     controls: ControlWatch
@@ -143,7 +147,8 @@ async def build_parts(role: Role) -> Parts:
     backlog = BacklogWatch(database, bus, ACTIONS, partitions=settings.partitions)
     role.supervise("backlog", backlog.run)
     outbox = Outbox(database, partitions=settings.partitions)
-    store = PostgresStore(database, outbox, action_from_record, partitions=settings.partitions)
+    sealer, data_keys = await open_data_keys(role, database)
+    store = PostgresStore(database, outbox, action_from_record, sealer, partitions=settings.partitions)
     grpc_channel = connect(settings.profile_target, CertificateFiles.of(settings))
     role.on_close(grpc_channel.close)
     depend_on_service(role, "profile", grpc_channel)
@@ -155,6 +160,7 @@ async def build_parts(role: Role) -> Parts:
         bus=bus,
         clock=clock,
         store=store,
+        data_keys=data_keys,
         profile=profile,
         policies=policies,
         controls=controls,
@@ -247,7 +253,9 @@ async def build_server_role(role: Role) -> None:
         simulation.served(),
         _suppression(role, parts).served(),
         _templates(role, parts).served(),
-        ExportService(SERVICE, database=parts.database, clock=parts.clock, tables=PERSONAL).served(),
+        ExportService(
+            SERVICE, database=parts.database, clock=parts.clock, tables=tables(parts.store.sealer)
+        ).served(),
         operations.served(),
         ReadersService(parts.database).served(),
         recovery.served(),
@@ -346,7 +354,12 @@ async def build_worker_role(role: Role) -> None:
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=partitions)
     role.supervise("relay", relay.run)
     role.supervise("quarantine", QuarantineWatch(parts.store).run)
-    role.supervise("replay", Replay(parts.database, OutcomesReplay(parts.store.within)).run)
+    role.supervise(
+        "replay", Replay(parts.database, OutcomesReplay(parts.store.within, parts.store.sealer)).run
+    )
+    sealer = parts.store.sealer
+    resealing = Resealing(parts.database, parts.data_keys, sealer, sealed_parts(sealer))
+    role.supervise("resealing", resealing.run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)
     role.supervise("actions", consumer.run, stop=consumer.stop)

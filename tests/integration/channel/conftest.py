@@ -26,6 +26,7 @@ from services.vocabulary import wire
 from services.vocabulary.catalogue import Catalogue, load_catalogue
 from services.vocabulary.words import Category
 from tests.fakes.channel import SaysName, SetClock, SetProfile, SetTransport
+from tests.fakes.keys import sealer
 
 ROOT = Path(__file__).parents[3]
 MIGRATIONS = ROOT / "services/channel/migrations"
@@ -51,7 +52,7 @@ class Road:
     def __post_init__(self) -> None:
         self.profile = SetProfile(self.clock)
         self.outbox = Outbox(self.database)
-        self.store = PostgresStore(self.database, self.outbox, action_from_record)
+        self.store = PostgresStore(self.database, self.outbox, action_from_record, sealer())
         self.inbox = PostgresInbox(self.database)
         self.admission = self.another_admission()
         self.sender = self.another_sender(self.transport)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.channel.adapters.policies.replies import read_replies
+from services.channel.adapters.storage.sealed import open_written
 from services.channel.adapters.templates import JinjaRenderer
 from services.channel.app.inbound import InboundDesk
 from services.channel.app.ports import Inbound
@@ -226,6 +227,7 @@ async def test_while_the_profile_is_away_a_message_waits_and_is_not_acknowledged
 
 async def test_a_text_that_no_database_takes_is_kept_as_far_as_it_goes(road: Road) -> None:
     await take(road, written("a\0b\ud800" + "c" * 5_000))
-    ((text,),) = await road.rows("SELECT text FROM inbound_text")
+    ((own, sealed),) = await road.rows("SELECT inbound_id::text, sealed FROM inbound_text")
+    _, text = open_written(road.store.sealer, own, ("", "", sealed))
     assert text.startswith("ab?ccc")
     assert len(text) < 2_001

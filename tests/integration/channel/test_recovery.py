@@ -217,7 +217,7 @@ async def test_outcomes_since_the_replays_start_are_published_again(road: Road) 
     before = {event.id: fields["message"] for event, fields in await road.events()}
     await road.rows("DELETE FROM outbox RETURNING 1")
     await recover(road)
-    replay = Replay(road.database, OutcomesReplay(road.store.within))
+    replay = Replay(road.database, OutcomesReplay(road.store.within, road.store.sealer))
 
     while await replay.turn():
         pass
@@ -240,7 +240,7 @@ async def test_what_customers_wrote_is_told_again_as_it_was_told(road: Road) -> 
     assert before[0][1:] == ("2", {"text": "and this?", "intent": "other", "action": message.action_id})
     await road.rows("DELETE FROM outbox RETURNING 1")
     await recover(road)
-    replay = Replay(road.database, OutcomesReplay(road.store.within))
+    replay = Replay(road.database, OutcomesReplay(road.store.within, road.store.sealer))
     while await replay.turn():
         pass
     told = [(event.id, event.line, fields) for event, fields in await road.events()]

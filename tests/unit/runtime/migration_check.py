@@ -5,7 +5,8 @@ live on the new shape: it may grow (expand), and loses something (contract) only
 version that used it. Nothing may keep readers or writers from a table for longer than a moment.
 
 Where the version before would do harm on the new shape, the migration takes a table's name from it, so that
-it fails, and names the table: RENAMES = ("table", …). Such an upgrade stops the old roles first.
+it fails, and names the table or column: RENAMES = ("table", "table.column", …). Such an upgrade stops the old
+roles first.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from typing import Any
 
 _NAME = r'"?(?P<table>[a-z_][a-z_0-9]*)"?'
 _MAKES = re.compile(rf"create table (?:if not exists )?{_NAME}", re.IGNORECASE)
-_RENAMES = re.compile(rf"alter table {_NAME} rename to \w+", re.IGNORECASE)
+_RENAMES = re.compile(rf"alter table {_NAME} rename (?:column (?P<column>\w+) )?to \w+", re.IGNORECASE)
 _NAMES_TABLE = re.compile(
     rf"(?:alter table(?: only)?|create (?:unique )?index (?:concurrently )?(?:if not exists )?\w+ on"
     rf"|create trigger .*? on|insert into|update|delete from|truncate(?: table)?) (?:if exists )?{_NAME}",
@@ -120,7 +121,7 @@ def check_statements(
         if made is not None:
             fresh.add(made["table"].lower())
         renamed = _RENAMES.fullmatch(text)
-        if renamed is not None and renamed["table"].lower() in renames:
+        if renamed is not None and ".".join(filter(None, renamed.groups())).lower() in renames:
             continue
         why = _problem(text, fresh, contracts)
         if why:

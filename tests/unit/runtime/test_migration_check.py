@@ -49,6 +49,9 @@ def test_a_table_may_lose_its_name_only_where_the_migration_says_so():
     assert check_statements([statement], renames=("message",)) == []
     assert len(check_statements([statement, "DROP TABLE message"], renames=("message",))) == 1
     assert len(check_statements([statement], renames=("letter",))) == 1
+    column = "ALTER TABLE message RENAME COLUMN trace TO trail"
+    assert check_statements([column], renames=("message.trace",)) == []
+    assert len(check_statements([column], renames=("message",))) == 1
 
 
 def test_a_table_made_in_the_same_migration_may_be_treated_as_one_likes():

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 
 from services.channel.adapters.storage import rows
+from services.channel.adapters.storage.sealed import open_written, seal_written
 from services.channel.domain.inbound import RULE_SET, Written
 from services.channel.domain.messages import Message
 from services.channel.domain.replies import Intent
 from services.runtime import metrics
 from services.runtime.database import Transaction
+from services.runtime.keys import Sealer
 from services.vocabulary.words import Channel
 
 _MOST_LOOKED_AT = 10
 _COLUMNS = (
-    "inbound_id::text, provider, channel, coalesce(recipient, ''), coalesce(text, ''), time_micros, "
+    "inbound_id::text, provider, channel, coalesce(recipient, ''), coalesce(text, ''), sealed, time_micros, "
     "customer, intent, message_id, action_id, answer_id"
 )
 _KEEP = """
@@ -24,9 +26,10 @@ _KEEP = """
     ON CONFLICT (inbound_id) DO NOTHING
 """
 _KEEP_TEXT = """
-    INSERT INTO inbound_text (inbound_id, time_micros, recipient, text)
-    SELECT * FROM unnest(%(ids)s::text[]::uuid[], %(times)s::bigint[], %(recipients)s::text[],
-        %(texts)s::text[])
+    INSERT INTO inbound_text (inbound_id, time_micros, recipient, text, sealed)
+    SELECT id, time_micros, '', '', sealed
+    FROM unnest(%(ids)s::text[]::uuid[], %(times)s::bigint[], %(sealed)s::bytea[])
+        AS written (id, time_micros, sealed)
     ON CONFLICT (inbound_id) DO NOTHING
 """
 _SENT = f"""
@@ -47,7 +50,7 @@ async def unknown(raw: Transaction, inbound_ids: Sequence[str]) -> set[str]:
     return set(inbound_ids) - {row[0] for row in found}
 
 
-async def keep(raw: Transaction, written: Sequence[Written]) -> int:
+async def keep(raw: Transaction, written: Sequence[Written], sealer: Sealer) -> int:
     """Keeps messages; how many were new."""
     if not written:
         return 0
@@ -61,8 +64,7 @@ async def keep(raw: Transaction, written: Sequence[Written]) -> int:
         "messages": [one.message_id for one in written],
         "actions": [one.action_id for one in written],
         "answers": [one.answer_id for one in written],
-        "recipients": [one.recipient for one in written],
-        "texts": [one.text for one in written],
+        "sealed": [seal_written(sealer, one.inbound_id, one.recipient, one.text) for one in written],
     }
     kept = await raw.execute(_KEEP, values)
     await raw.execute(_KEEP_TEXT, values)
@@ -77,7 +79,7 @@ def _count(written: Sequence[Written]) -> None:
 
 
 async def sent_to(
-    raw: Transaction, person: Sequence[int], channel: Channel, after_micros: int
+    raw: Transaction, person: Sequence[int], channel: Channel, after_micros: int, sealer: Sealer
 ) -> list[Message]:
     """What a person got on a channel since then, newest first; automatic answers are not in."""
     found = await raw.rows(
@@ -90,7 +92,7 @@ async def sent_to(
             "limit": _MOST_LOOKED_AT,
         },
     )
-    return [rows.read_message(row) for row in found]
+    return [rows.read_message(row, sealer) for row in found]
 
 
 async def answered(raw: Transaction, person: Sequence[int], after_micros: int) -> int:
@@ -103,18 +105,18 @@ async def answered(raw: Transaction, person: Sequence[int], after_micros: int) -
     return 0 if row is None else int(row[0])
 
 
-async def replies_to(raw: Transaction, message_id: str) -> list[Written]:
+async def replies_to(raw: Transaction, message_id: str, sealer: Sealer) -> list[Written]:
     """What was written in answer to a message, oldest first."""
     found = await raw.rows(
         f"SELECT {_COLUMNS} FROM inbound LEFT JOIN inbound_text USING (inbound_id, time_micros) "  # noqa: S608
         "WHERE message_id = %s AND message_id <> '' ORDER BY number",
         (message_id,),
     )
-    return [_written(row) for row in found]
+    return [_written(row, sealer) for row in found]
 
 
-def _written(row: Sequence[object]) -> Written:
-    values = list(row)
+def _written(row: Sequence[object], sealer: Sealer) -> Written:
+    values = [*row[:3], *open_written(sealer, str(row[0]), row[3:6]), *row[6:]]
     values[2] = Channel(str(values[2]))
     values[7] = Intent(str(values[7]))
     return Written(*values)  # type: ignore[arg-type]

@@ -1,10 +1,13 @@
 """What the channel service's tables hold of persons: how it is shown to them, and how it is erased."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from services.channel.adapters.storage.rows import read_history
+from services.channel.adapters.storage.sealed import open_wording, open_written
 from services.channel.domain.messages import Change
 from services.runtime import personal
+from services.runtime.keys import Sealer
 from services.runtime.personal import Personal, Shown, deleted
 from services.vocabulary.values import format_time
 
@@ -31,7 +34,8 @@ PERSONAL: tuple[Personal, ...] = (
                 "SELECT m.customer, m.message_id, m.action_id, m.decision_id, m.rule_set, m.rule, m.kind, "
                 "m.name, m.category, m.line, m.accepted_micros, m.expires_micros, m.state, m.reason, "
                 "m.detail, m.channel, m.due_micros, m.sent_micros, m.receipt_micros, m.zone, m.template, "
-                "m.segments, m.campaign, m.history, b.text, b.subject, b.html, b.sender, b.address, "
+                "m.segments, m.campaign, m.history, b.text, b.subject, b.html, b.sender_plain, b.address, "
+                "b.sealed, "
                 "m.recipient <> 0 AND m.$mine AS to_payer "
                 "FROM message AS m LEFT JOIN message_body AS b ON b.customer = m.customer "
                 "AND b.message_id = m.message_id AND (m.recipient = 0 OR m.$theirs) "
@@ -141,8 +145,9 @@ PERSONAL: tuple[Personal, ...] = (
         shown=(
             Shown(
                 "written_by_them",
-                "SELECT inbound.time_micros, channel, provider, intent, text, recipient, message_id, "
-                "action_id, answer_id FROM inbound LEFT JOIN inbound_text USING (inbound_id) "
+                "SELECT inbound_id, inbound.time_micros, channel, provider, intent, text, recipient, "
+                "sealed, message_id, action_id, answer_id "
+                "FROM inbound LEFT JOIN inbound_text USING (inbound_id) "
                 "WHERE customer <> 0 AND $mine ORDER BY number",
             ),
         ),
@@ -166,8 +171,11 @@ PERSONAL: tuple[Personal, ...] = (
     ),
     *personal.EVERYWHERE,
 )
+"""To show them, take `tables`."""
 NOBODYS: Mapping[str, str] = {
     **personal.NOBODYS,
+    "data_key": "keys, wrapped",
+    "resealing": "how far values were sealed anew",
     "rate": "rates of providers and campaigns",
     "template_version": "what templates say",
     "template_active": "which templates are in force",
@@ -179,3 +187,26 @@ NOBODYS: Mapping[str, str] = {
     "campaign_use": "what campaigns have used",
     "campaign_bucket": "what campaigns have used",
 }
+
+
+def tables(sealer: Sealer) -> tuple[Personal, ...]:
+    """PERSONAL, with what is sealed opened where it is shown."""
+
+    def message(row: personal.Row) -> Iterable[personal.Row]:
+        said = [row.pop(name) for name in ("text", "subject", "html", "sender_plain", "address", "sealed")]
+        wording = open_wording(sealer, str(row["message_id"]), said)
+        words = {name: getattr(wording, name) for name in ("text", "subject", "html", "sender", "address")}
+        return _message(row | words)
+
+    def written(row: personal.Row) -> Iterable[personal.Row]:
+        columns = [row.pop(name) for name in ("recipient", "text", "sealed")]
+        recipient, text = open_written(sealer, str(row.pop("inbound_id")), columns)
+        return (row | {"text": text, "recipient": recipient},)
+
+    readers = {"message": message, "inbound": written}
+    return tuple(
+        replace(one, shown=tuple(replace(part, read=readers[one.name]) for part in one.shown))
+        if one.name in readers
+        else one
+        for one in PERSONAL
+    )

@@ -6,12 +6,14 @@ from typing import Any
 import orjson
 
 from services.channel.adapters.storage import rows
+from services.channel.adapters.storage.sealed import open_written
 from services.channel.app.store import MessageTransaction
 from services.channel.domain.gap import DETAIL, HELD_BACK
 from services.channel.domain.outcomes import PUBLISHED, own_event
 from services.channel.domain.replies import Intent, reply_event
 from services.runtime.clock import Clock
 from services.runtime.database import Transaction
+from services.runtime.keys import Sealer
 from services.runtime.recovery import Gap
 from services.runtime.recovery_service import Held
 from services.runtime.replay import Step, first_number
@@ -27,8 +29,8 @@ _ROWS = 500
 _WRITTEN = "w"
 """Begins positions among what customers wrote."""
 _REPLIES = """
-    SELECT i.number, i.inbound_id::text, i.customer, i.time_micros, t.text, i.intent, i.action_id,
-        coalesce(m.line, '')
+    SELECT i.number, i.inbound_id::text, i.customer, i.time_micros, t.recipient, t.text, t.sealed,
+        i.intent, i.action_id, coalesce(m.line, '')
     FROM inbound i JOIN inbound_text t USING (inbound_id)
         LEFT JOIN message m ON m.message_id = nullif(i.message_id, '')::uuid
     WHERE i.number >= %s AND i.customer <> 0 AND i.time_micros >= %s ORDER BY i.number LIMIT %s
@@ -94,8 +96,9 @@ class ChannelPart:
 class OutcomesReplay:
     """Publishes outcomes again; the profile knows those that it has by their ids."""
 
-    def __init__(self, within: Callable[[Transaction], MessageTransaction]) -> None:
+    def __init__(self, within: Callable[[Transaction], MessageTransaction], sealer: Sealer) -> None:
         self._within = within
+        self._sealer = sealer
 
     async def step(self, transaction: Transaction, gap: Gap, position: str) -> Step:
         """The outcomes, since the replay's start, of the next messages by number; then what was written."""
@@ -114,7 +117,7 @@ class OutcomesReplay:
         events = [
             own_event(message, change)
             for row in found
-            for message in [rows.read_message(row)]
+            for message in [rows.read_message(row, self._sealer)]
             for change in rows.read_history(bytes(row[rows.WIDTH]))
             if change.state in PUBLISHED and change.time_micros >= since
         ]
@@ -131,12 +134,12 @@ class OutcomesReplay:
                 customer=customer,
                 key=inbound_id,
                 time_micros=time_micros,
-                text=text,
+                text=open_written(self._sealer, inbound_id, columns)[1],
                 intent=Intent(intent),
                 action_id=action_id,
                 line=line,
             )
-            for _, inbound_id, customer, time_micros, text, intent, action_id, line in found
+            for _, inbound_id, customer, time_micros, *columns, intent, action_id, line in found
         ]
         await self._within(transaction).publish(events)
         following = f"{_WRITTEN}{found[-1][0] + 1}" if len(found) == _ROWS else ""

@@ -5,7 +5,9 @@ from typing import Any
 
 import orjson
 
-from services.channel.domain.messages import Change, Message, Wording
+from services.channel.adapters.storage.sealed import open_wording
+from services.channel.domain.messages import Change, Message
+from services.runtime.keys import Sealer
 from services.vocabulary.words import ActionKind, Category, Channel, MessageState, RefusalReason
 
 FIXED: dict[str, tuple[str, Callable[[Message], Any]]] = {
@@ -58,16 +60,17 @@ CHANGING: dict[str, tuple[str, Callable[[Message], Any]]] = {
 """Columns that change with the message's state."""
 
 _READ = (*FIXED, *CHANGING)
-_WORDING = ("text", "subject", "html", "sender", "address")
+_WORDING = ("text", "subject", "html", "sender_plain", "address")
 COLUMNS = ", ".join(
     [
         *(f"m.{name}::text" if name.endswith("_id") else f"m.{name}" for name in _READ),
         *(f"coalesce(b.{name}, '')" for name in _WORDING),
+        "b.sealed",
     ]
 )
 """What `read_message` reads, of `message m` and what there is of `message_body b`."""
 
-WIDTH = len(_READ) + len(_WORDING)
+WIDTH = len(_READ) + len(_WORDING) + 1
 
 _CHANNELS = {"": None, **{channel.value: channel for channel in Channel}}
 _REASONS = {"": None, **{reason.value: reason for reason in RefusalReason}}
@@ -84,7 +87,7 @@ def columns_of(
     return {name: [value(message) for message in messages] for name, (_, value) in columns.items()}
 
 
-def read_message(row: Sequence[Any]) -> Message:
+def read_message(row: Sequence[Any], sealer: Sealer) -> Message:
     """A message from a row of COLUMNS."""
     values = dict(zip(_READ, row, strict=False))
     values["kind"] = _KINDS[values["kind"]]
@@ -95,7 +98,7 @@ def read_message(row: Sequence[Any]) -> Message:
     values["trace"] = values["trace"] or ""
     message = Message(**values)
     message.loaded = tuple(row[len(FIXED) : len(_READ)])
-    message.wording = Wording(*row[len(_READ) : WIDTH])
+    message.wording = open_wording(sealer, message.message_id, row[len(_READ) : WIDTH])
     return message
 
 

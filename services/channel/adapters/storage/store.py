@@ -11,6 +11,7 @@ from services.channel.app.store import MessageFilter
 from services.channel.domain.actions import Action
 from services.channel.domain.messages import Change, Message
 from services.runtime.database import Database, Transaction
+from services.runtime.keys import Sealer
 from services.runtime.operations import Progress
 from services.runtime.outbox import Outbox
 
@@ -25,6 +26,7 @@ class PostgresStore:
         database: Database,
         outbox: Outbox,
         read_action: Callable[[bytes], Action],
+        sealer: Sealer,
         *,
         partitions: int = 64,
     ) -> None:
@@ -32,6 +34,7 @@ class PostgresStore:
         self._outbox = outbox
         self._read_action = read_action
         self._partitions = partitions
+        self.sealer = sealer
         self._known: set[int] = set()
 
     @asynccontextmanager
@@ -48,6 +51,7 @@ class PostgresStore:
             self._read_action,
             self._partitions,
             self.database.notify,
+            self.sealer,
         )
 
     async def know_customers(self, customers: Sequence[int]) -> None:
@@ -74,7 +78,7 @@ class PostgresStore:
             )
         if row is None:
             return None
-        return rows.read_message(row), rows.read_history(bytes(row[rows.WIDTH]))
+        return rows.read_message(row, self.sealer), rows.read_history(bytes(row[rows.WIDTH]))
 
     async def list(self, wanted: MessageFilter, before: int, limit: int) -> list[tuple[int, Message]]:
         """Messages with their numbers, newest first."""
@@ -99,7 +103,7 @@ class PostgresStore:
                 f"WHERE {' AND '.join(where)} ORDER BY m.number DESC LIMIT %(limit)s",
                 values,
             )
-        return [(row[rows.WIDTH], rows.read_message(row)) for row in found]
+        return [(row[rows.WIDTH], rows.read_message(row, self.sealer)) for row in found]
 
     async def progress(self, transaction: Transaction, now_micros: int) -> Progress:
         """How much is on its way, for the OperationsService."""

@@ -15,6 +15,7 @@ from services.channel.adapters.storage import (
     suppression,
 )
 from services.channel.adapters.storage.measure import measure
+from services.channel.adapters.storage.sealed import seal_wording
 from services.channel.app.ports import Receipt
 from services.channel.app.store import MessageKey, QuarantineFilter
 from services.channel.domain.actions import Action
@@ -28,6 +29,7 @@ from services.channel.domain.outcomes import OwnEvent
 from services.channel.domain.rate import Grant, Wish
 from services.channel.domain.suppression import LiftedBy, Suppression, SuppressionFilter
 from services.runtime.database import Transaction
+from services.runtime.keys import Sealer
 from services.runtime.outbox import Outbox
 from services.runtime.recovery import open_gap
 from services.runtime.streams import OUTCOMES
@@ -93,12 +95,13 @@ _QUARANTINED = (
     "AND (%(name)s::text = '' OR m.name = %(name)s)"
 )
 _BODY = """
-    INSERT INTO message_body (customer, message_id, record, text, subject, html, sender, address)
-    SELECT * FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], %(records)s::bytea[],
-                         %(texts)s::text[], %(subjects)s::text[], %(htmls)s::text[],
-                         %(senders)s::text[], %(addresses)s::text[])
-    ON CONFLICT (customer, message_id) DO UPDATE SET text = excluded.text, subject = excluded.subject,
-        html = excluded.html, sender = excluded.sender, address = excluded.address
+    INSERT INTO message_body
+        (customer, message_id, record, sealed, text, subject, html, sender_plain, address)
+    SELECT customer, message_id, record, sealed, '', '', '', '', ''
+    FROM unnest(%(customers)s::bigint[], %(ids)s::text[]::uuid[], %(records)s::bytea[], %(sealed)s::bytea[])
+        AS said (customer, message_id, record, sealed)
+    ON CONFLICT (customer, message_id) DO UPDATE SET sealed = excluded.sealed,
+        text = '', subject = '', html = '', sender_plain = '', address = ''
 """
 
 
@@ -112,7 +115,9 @@ class PostgresTransaction:
         read_action: Callable[[bytes], Action],
         partitions: int,
         notify: Callable[[str], None],
+        sealer: Sealer,
     ) -> None:
+        self.sealer = sealer
         self.raw = raw
         self._outbox = outbox
         self._read_action = read_action
@@ -139,7 +144,8 @@ class PostgresTransaction:
         found = await self.raw.rows(
             f"{_FROM} WHERE m.message_id = ANY(%(ids)s::text[]::uuid[]) {ending}", _keys(keys)
         )
-        return {message.message_id: message for message in map(rows.read_message, found)}
+        messages = [rows.read_message(row, self.sealer) for row in found]
+        return {message.message_id: message for message in messages}
 
     async def contacts(self, customers: Sequence[int], after_micros: int) -> dict[int, list[Contact]]:
         """Slots taken after that time."""
@@ -173,12 +179,12 @@ class PostgresTransaction:
 
     async def keep_written(self, written: Sequence[Written]) -> None:
         """Keeps messages that customers wrote."""
-        if await inbound.keep(self.raw, written) != len(written):
+        if await inbound.keep(self.raw, written, self.sealer) != len(written):
             raise StaleWriteError("a message that a customer wrote was taken by another process meanwhile")
 
     async def sent_to(self, person: Sequence[int], channel: Channel, after_micros: int) -> list[Message]:
         """The last few messages a person got on a channel since then, newest first."""
-        return await inbound.sent_to(self.raw, person, channel, after_micros)
+        return await inbound.sent_to(self.raw, person, channel, after_micros, self.sealer)
 
     async def answered(self, person: Sequence[int], after_micros: int) -> int:
         """How many automatic answers a person got since then."""
@@ -186,7 +192,7 @@ class PostgresTransaction:
 
     async def replies_to(self, message_id: str) -> list[Written]:
         """What was written in answer to a message."""
-        return await inbound.replies_to(self.raw, message_id)
+        return await inbound.replies_to(self.raw, message_id, self.sealer)
 
     async def lift(
         self,
@@ -410,22 +416,19 @@ class PostgresTransaction:
         found = await self.raw.rows(
             f"{_FROM} WHERE {where} LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED", values
         )
-        return [rows.read_message(row) for row in found]
+        return [rows.read_message(row, self.sealer) for row in found]
 
     async def _write_bodies(self, messages: Sequence[Message], records: Mapping[str, bytes]) -> None:
         if not messages:
             return
-        wordings = [message.wording for message in messages]
         await self.raw.execute(
             _BODY,
             {
                 **_keys([(message.customer, message.message_id) for message in messages]),
                 "records": [records.get(message.message_id, b"") for message in messages],
-                "texts": [wording.text if wording is not None else "" for wording in wordings],
-                "subjects": [wording.subject if wording is not None else "" for wording in wordings],
-                "htmls": [wording.html if wording is not None else "" for wording in wordings],
-                "senders": [wording.sender if wording is not None else "" for wording in wordings],
-                "addresses": [wording.address if wording is not None else "" for wording in wordings],
+                "sealed": [
+                    seal_wording(self.sealer, message.message_id, message.wording) for message in messages
+                ],
             },
         )
 

@@ -1,0 +1,71 @@
+"""What the channel keeps of people: sealed where it stands, carried over, sealed anew."""
+
+from services.channel.adapters.storage.sealed import sealed_parts
+from services.channel.domain.messages import Message, Wording
+from services.runtime.data_keys import DataKeys
+from services.runtime.keys import Sealer, sealed_by
+from services.runtime.resealing import Resealing
+from tests.fakes.channel import make_action
+from tests.fakes.keys import RING, keys_file
+from tests.integration.channel.conftest import Road
+from tests.integration.channel.test_inbound import take, written
+from tests.integration.standing import everything_in
+
+_KEPT = {"message_body", "inbound_text"}
+
+
+async def stands(road: Road) -> str:
+    url = road.database.engine.url.render_as_string(hide_password=False)
+    return " ".join(text for table, text in await everything_in(url) if table in _KEPT)
+
+
+async def wording(road: Road, message: Message) -> Wording:
+    return (await road.stored(message)).wording
+
+
+async def through(road: Road, own: Sealer, keys: DataKeys) -> int:
+    work = Resealing(road.database, keys, own, sealed_parts(own))
+    pages = 0
+    while await work.step():
+        pages += 1
+    return pages
+
+
+async def test_texts_addresses_and_what_customers_write_stand_sealed_also_by_a_new_key(road: Road) -> None:
+    own = road.store.sealer = Sealer(RING)
+    keys = DataKeys(road.database, own, "channel", str(keys_file()), ripe_seconds=0.0)
+    await keys.begin()
+    message = await road.take_one(make_action(1, 7))
+    await take(road, written("please call Ada Lovelace"))
+    said = await wording(road, message)
+    assert (said.address, said.text) == ("sms-address-7", "hello in words")
+    standing = await stands(road)
+    assert [word for word in ("sms-address", "in words", "Lovelace", "36111") if word in standing] == []
+    async with road.database.transaction() as tx:
+        await keys.rotate(tx)
+    await keys.refresh()
+    await through(road, own, keys)
+    rows = await road.rows("SELECT sealed FROM message_body UNION ALL SELECT sealed FROM inbound_text")
+    assert {sealed_by(sealed) for (sealed,) in rows if sealed} == {2}
+    assert await wording(road, message) == said
+    assert await through(road, own, keys) == 0
+
+
+async def test_what_stood_open_is_read_and_then_sealed(road: Road) -> None:
+    own = road.store.sealer
+    message = await road.take_one(make_action(1, 7))
+    await take(road, written("please call Ada Lovelace"))
+    async with road.database.transaction() as tx:
+        await tx.execute(
+            "UPDATE message_body SET sealed = NULL, text = 'old words', subject = '', html = '', "
+            "sender_plain = 'us', address = 'old-address'"
+        )
+        await tx.execute("UPDATE inbound_text SET sealed = NULL, text = 'Lovelace', recipient = '36111'")
+    before = await wording(road, message)
+    assert before == Wording("old words", "", "", "us", "old-address")
+    keys = DataKeys(road.database, own, "channel", str(keys_file()), ripe_seconds=0.0)
+    await keys.begin()
+    await through(road, own, keys)
+    standing = await stands(road)
+    assert [word for word in ("old-address", "old words", "Lovelace", "36111") if word in standing] == []
+    assert await wording(road, message) == before

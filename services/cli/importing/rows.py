@@ -65,7 +65,7 @@ class RowReader:
         self._wrong: list[str] = []
         self._missing(columns)
         self._holds = self._conditions(mapping.when)
-        self._events = [] if self._wrong else [self._event(saying) for saying in mapping.sayings]
+        self._events = [self._event(saying) for saying in mapping.sayings]
         if self._wrong:
             raise StackError("The mapping does not fit:\n" + "\n".join(f"  {line}" for line in self._wrong))
         self._id_places = [self._places[column] for column in mapping.id]
@@ -233,7 +233,7 @@ class RowReader:
                 self._wrong.append(f"the value {value!r} {mistake.message}")
                 return _nothing
             return lambda _row: made
-        place = self._places[cell.column]
+        place = self._places.get(cell.column, 0)  # a missing column has been noted
         table = dict(cell.values)
         known: dict[Any, Any] = {}
 
@@ -276,7 +276,7 @@ class RowReader:
                 self._wrong.append(f"time {mistake.message}; {mistake.suggestion}")
                 constant = 0
             return lambda _row: constant
-        place = self._places[time.column]
+        place = self._places.get(time.column, 0)
 
         def at(row: Sequence[Any]) -> int:
             raw = row[place]

@@ -190,6 +190,13 @@ def test_a_mapping_that_does_not_fit_is_told_before_anything_is_sent(run, change
         run(HEAD + ANNA, PEOPLE.replace(*change))
 
 
+def test_all_that_does_not_fit_is_told_at_once(run):
+    wrong = PEOPLE.replace("plan: plan", "plam: plam").replace("type: subscription.ended", "type: no.such")
+    with pytest.raises(StackError) as caught:
+        run(HEAD + ANNA, wrong)
+    assert all(word in str(caught.value) for word in ("no column plam", "plam is no trait", "no.such"))
+
+
 def test_an_event_that_is_too_long_is_told_before_it_is_sent(run):
     mapping = "source: crm\nsubject: {crm: id}\ntime: 2026-11-02\ntraits: {plan: plan}\n"
     findings, events = run(f"id,plan\n7,{'m' * 64_000}\n8,m\n", mapping)

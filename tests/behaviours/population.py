@@ -87,6 +87,9 @@ class Population:
     def __init__(self) -> None:
         self.people: list[Person] = []
         self.taken: set[str] = set()
+        self.erased: dict[str, int] = {}
+        """When each identity was erased last."""
+        self.gone: list[Person] = []
 
     def owner(self, identity: str) -> Person | None:
         """Whose it is."""
@@ -97,10 +100,19 @@ class Population:
         owned = [one for one in identities if self.owner(one) is not None]
         return self.owner(strongest(owned)) if owned else None
 
+    def erase(self, person: Person, time: int) -> None:
+        """All of a person; whoever comes with their identities later is somebody else."""
+        self.people.remove(person)
+        self.gone.append(person)
+        for identity in person.identities:
+            self.erased[identity] = max(time, self.erased.get(identity, 0))
+
     def take(self, identities: list[str], done: Done, word: Word | None) -> None:
         """An event, once: it makes who is new, and gives what nobody owns to whom it means."""
         if done.key in self.taken:
             return
+        if any(done.time <= self.erased.get(identity, -1) for identity in identities):
+            return  # it is of somebody who was erased since
         self.taken.add(done.key)
         person = self.meant(identities)
         if person is None:

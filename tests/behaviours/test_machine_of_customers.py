@@ -24,11 +24,13 @@ from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
+from services.profile.app.erasure import Erasures
 from services.profile.app.intake import Intake
 from services.profile.app.questions import ContactQuestion, Questions
 from services.profile.app.take_events import EventTaker
 from services.profile.app.timeline import Timelines
 from services.profile.domain.consent import Consent
+from services.profile.domain.erasure import Ground
 from services.profile.domain.errors import UnknownSubjectError
 from services.profile.domain.events import EventChecker, RawEvent
 from services.profile.domain.ledger import first_break
@@ -61,6 +63,7 @@ class Process:
         self.checker = EventChecker(CATALOGUE, orjson.loads, orjson.dumps, wall=False)
         self.questions = Questions(CATALOGUE, packer)
         self.changes = Changes(CATALOGUE, self.taker, self.questions, packer, orjson.dumps, wall=False)
+        self.erasures = Erasures(CATALOGUE, self.questions)
         self.timelines = Timelines(CATALOGUE, self.questions)
         self.intake = Intake(self.store, self.taker, lambda: NOON, self._fails, lanes=2)
 
@@ -166,6 +169,15 @@ class CustomersMachine(RuleBasedStateMachine):
         person.done.append(Done(f"recorded-{self.number}", "consent.changed", said.time))
         person.words.append(said)
 
+    @rule(subject=subjects, hours=times, process=st.integers(0, PROCESSES - 1))
+    def somebody_is_erased(self, subject: list[Any], hours: int, process: int) -> None:
+        person = self.model.meant([self._identity(one) for one in subject])
+        if person is None:
+            return
+        time = NOON + hours * HOUR
+        self.town.run(self._erase(person.identities[-1], time, process))
+        self.model.erase(person, time)
+
     @rule()
     def everything_restarts(self) -> None:
         self.town.restart()
@@ -174,6 +186,26 @@ class CustomersMachine(RuleBasedStateMachine):
     def everybody_has_what_is_theirs(self) -> None:
         for number, person in enumerate(self.model.people):
             self.town.run(self._check(person, self.town.processes[number % PROCESSES]))
+
+    @invariant()
+    def of_the_erased_nothing_is_left_but_what_proves_their_consents(self) -> None:
+        self.town.run(self._check_gone(self.town.processes[0]))
+
+    async def _check_gone(self, process: Process) -> None:
+        for person in self.model.gone:
+            if not person.ids:
+                continue  # nobody had looked at them before they went
+            async with process.store.work() as work:
+                assert await work.read_customers(person.ids) == {}
+                left = await work.transaction.rows(
+                    "SELECT event_id FROM event WHERE customer = ANY(%s::bigint[])", (person.ids,)
+                )
+                assert left == []
+                for customer in person.ids:
+                    ledgers = await work.ledgers([customer])
+                    lines = ledgers.lines.get(customer, [])
+                    assert first_break(customer, lines, ledgers.heads.get(customer), work._store.mac) is None
+                    assert all(not (line.entry.evidence or line.entry.wording) for line in lines)
 
     async def _check(self, person: Person, process: Process) -> None:
         async with process.store.work() as work:
@@ -287,6 +319,20 @@ class CustomersMachine(RuleBasedStateMachine):
             )
         plan = data["traits"]["plan"] if event_type == "profile.updated" else ""
         self.model.take(identities, Done(key, event_type, time, plan), word)
+
+    async def _erase(self, subject: str, time: int, process: int) -> None:
+        chosen = self.town.processes[process]
+        async with chosen.store.work() as work:
+            await chosen.erasures.request(
+                work,
+                subject,
+                ground=Ground.OBJECTED,
+                by=ConsentBy.PERSON,
+                reference="case",
+                again=False,
+                request_id=uuid4().hex,
+                now_micros=time,
+            )
 
     async def _record(self, subject: str, said: Word, process: int) -> None:
         chosen = self.town.processes[process]

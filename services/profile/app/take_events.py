@@ -115,7 +115,7 @@ class _Batch:
         identities.update(named for event in events for each in event.persons.values() for named in each)
         owners = await self.work.owners(identities) if identities else {}
         outcomes = self._refuse_strangers(events, owners)
-        await self._refuse_erased(events, owners, outcomes)
+        await self._refuse_erased(events, outcomes)
         fresh = await self._new_ones(events, outcomes)
         if not fresh:
             return self._done(outcomes, events)
@@ -169,12 +169,11 @@ class _Batch:
                         )
         return outcomes
 
-    async def _refuse_erased(
-        self, events: Sequence[CheckedEvent], owners: Mapping[Identity, Owner], outcomes: dict[int, Outcome]
-    ) -> None:
+    async def _refuse_erased(self, events: Sequence[CheckedEvent], outcomes: dict[int, Outcome]) -> None:
         """What happened before a person was erased is not taken; what happened later begins somebody new."""
-        unowned = {identity for event in events for identity in event.identities if identity not in owners}
-        erased = await self.work.erased_identities(unowned) if unowned else {}
+        # also where somebody has the identity: whoever came after the erasure must not gain what was before
+        named = {identity for event in events for identity in event.identities}
+        erased = await self.work.erased_identities(named) if named else {}
         for place, event in enumerate(events) if erased else ():
             if any(event.time_micros <= erased.get(identity, -1) for identity in event.identities):
                 outcomes[place] = _erased("subject")

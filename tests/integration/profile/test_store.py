@@ -12,15 +12,19 @@ from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.old_keys import OldKeys
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
+from services.profile.app.erasure import Erasures
 from services.profile.app.intake import Intake, StreamMark
+from services.profile.app.questions import Questions
 from services.profile.app.take_events import ACCEPTED, DUPLICATE, EventTaker
-from services.profile.domain.errors import RejectedError
+from services.profile.domain.erasure import Ground
+from services.profile.domain.errors import RejectedError, RejectionReason
 from services.profile.domain.events import OLDEST_MICROS, EventChecker, RawEvent
 from services.profile.main import MIGRATIONS
 from services.runtime.clock import EventClock
 from services.runtime.database import Database
 from services.runtime.outbox import Outbox
 from services.vocabulary.catalogue import load_catalogue
+from services.vocabulary.words import ConsentBy
 from tests.fakes.keys import sealer
 from tests.fakes.stumbling_taker import StumblingTaker
 
@@ -187,3 +191,25 @@ async def test_a_customer_with_very_much_activity_stays_within_bounds(profile):
     last = (await profile.handed_on())[-1]
     assert len(last.snapshots[0]) < 64_000
     assert last.events[-1].sequence == 5001
+
+
+async def test_what_was_before_an_erasure_is_not_taken_for_whoever_came_after_it(profile):
+    erasures = Erasures(CATALOGUE, Questions(CATALOGUE, profile.packer))
+    intake = profile.intake()
+    await intake.take([profile.event("e1", "crm:1", NOW)])
+    async with profile.store.work() as work:
+        await erasures.request(
+            work,
+            "crm:1",
+            ground=Ground.OBJECTED,
+            by=ConsentBy.PERSON,
+            reference="",
+            again=False,
+            request_id="r1",
+            now_micros=NOW + DAY,
+        )
+    assert await intake.take([profile.event("new", "crm:1", NOW + 2 * DAY)]) == [ACCEPTED]
+    (late,) = await intake.take([profile.event("late", "crm:1", NOW + DAY)])
+    assert isinstance(late, RejectedError)
+    assert late.reason is RejectionReason.ERASED
+    assert await profile.rows("SELECT event_id FROM event") == [("new",)]

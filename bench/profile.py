@@ -40,8 +40,9 @@ from services.cli.stack.postgres import PostgresServer
 from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
+from services.profile.app.consent_questions import ConsentQuestion, ConsentQuestions
 from services.profile.app.intake import Intake
-from services.profile.app.questions import ContactQuestion, Questions
+from services.profile.app.questions import Questions
 from services.profile.app.take_events import ACCEPTED, EventTaker
 from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
 from services.profile.entrypoints.translation import raw_event
@@ -50,7 +51,7 @@ from services.runtime.keys import KEY_BYTES, Keyring, Sealer
 from services.runtime.migrations import migrate
 from services.runtime.outbox import Outbox
 from services.vocabulary.catalogue import load_catalogue
-from services.vocabulary.words import Category
+from services.vocabulary.words import Channel, Purpose
 
 FOLDER = CHECKOUT / "var" / "bench" / "profile"
 START = 1_790_000_000_000_000
@@ -109,6 +110,8 @@ class Bed:
         self.store = PostgresStore(self.database, Outbox(self.database), types)
         self.checker = EventChecker(self.catalogue, orjson.loads, orjson.dumps, wall=False)
         self.questions = Questions(self.catalogue, packer)
+        mac = partial(self.sealer.ring.mac, "consent ledger")
+        self.consent_questions = ConsentQuestions(self.catalogue, self.questions, mac)
         self.intake = Intake(
             self.store, EventTaker(self.catalogue, packer), lambda: START, _fails, lanes=sql.LANES
         )
@@ -251,12 +254,40 @@ async def snapshots(bed: Bed, places: Sequence[Sequence[int]]) -> Took:
     return took[0]
 
 
-async def consents(bed: Bed, ids: Sequence[int], places: Sequence[Sequence[int]]) -> Took:
+async def consents(bed: Bed, places: Sequence[Sequence[int]]) -> Took:
+    """Whether each of these may be written to for marketing; all of them have said something first."""
+    said = sorted({place for batch in places for place in batch})
+    data = b'{"purpose":"marketing","channel":"sms","state":"granted","by":"person"}'
+    name = os.urandom(4).hex()
+
+    async def say(batch: Sequence[int]) -> None:
+        await bed.intake.take(
+            [
+                bed.checker.check(
+                    RawEvent(
+                        f"{name}-{place}",
+                        "bench",
+                        "consent.changed",
+                        START,
+                        f"msisdn:{msisdn(place + 1)}",
+                        data,
+                    ),
+                    START,
+                )
+                for place in batch
+            ]
+        )
+
+    await bed.in_lanes([said[at : at + sql.BATCH] for at in range(0, len(said), sql.BATCH)], say)
+
     async def work(batch: Sequence[int]) -> None:
         async with bed.store.work() as work:
-            asked = [ContactQuestion(ids[place], Category.SALES) for place in batch]
-            found = await bed.questions.contacts(work, asked, START)
-        assert all(one.known for one in found)
+            asked = [
+                ConsentQuestion(f"msisdn:{msisdn(place + 1)}", Purpose.MARKETING, Channel.SMS)
+                for place in batch
+            ]
+            found = await bed.consent_questions.check(work, asked, START)
+        assert all(one.allowed for one in found)
 
     with bed.timed(len(places) * sql.BATCH) as took:
         await bed.in_lanes(places, work)
@@ -284,8 +315,6 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, count: in
                 connection.execute(f"VACUUM (ANALYZE) {name}".encode())
             connection.execute("CHECKPOINT")
         lookups = [bed.sealer.lookup(f"msisdn:{msisdn(number)}") for number in range(1, profiles + 1)]
-        async with bed.database.transaction() as tx:
-            ids = [row[0] for row in await tx.rows("SELECT id FROM customer ORDER BY id")]
         places = partial(sql.places, count, profiles)
 
         async def plain(seed: int, work: Any) -> Took:
@@ -314,8 +343,8 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, count: in
         tell(
             f"profile.consent_checks_per_s.{profiles}",
             "checks/s",
-            await consents(bed, ids, places(3)),
-            await plain(3, sql.consents(ids)),
+            await consents(bed, places(3)),
+            await plain(3, sql.consents(lookups)),
         )
         reference = await plain_bulk(bed, min(profiles, 100_000))
         tell(f"profile.bulk_rows_per_s.{profiles}", "rows/s", loaded, reference)

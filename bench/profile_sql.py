@@ -181,15 +181,18 @@ def snapshots(lookups: Sequence[bytes]) -> Callable[[psycopg.Connection[Any], An
     return work
 
 
-def consents(ids: Sequence[int]) -> Callable[[psycopg.Connection[Any], Any], None]:
-    """Read the records that consents stand in, by customer."""
+def consents(lookups: Sequence[bytes]) -> Callable[[psycopg.Connection[Any], Any], None]:
+    """Read what a consent is answered from: owners, then the record of each customer."""
 
     def work(connection: psycopg.Connection[Any], places: Sequence[int]) -> None:
         with connection.transaction(), connection.cursor(binary=True) as cursor:
             cursor.execute(
-                "SELECT id, sequence, hot, coalesce(record, '') FROM customer LEFT JOIN customer_record "
-                "ON customer_record.customer = customer.id WHERE id = ANY(%s::bigint[])",
-                ([ids[place] for place in places],),
+                "SELECT lookup, customer, line FROM identity WHERE lookup = ANY(%s::bytea[])",
+                ([lookups[place] for place in places],),
+            )
+            ids = [row[1] for row in cursor.fetchall()]
+            cursor.execute(
+                "SELECT customer, record FROM customer_record WHERE customer = ANY(%s::bigint[])", (ids,)
             )
             cursor.fetchall()
 

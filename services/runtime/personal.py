@@ -169,7 +169,8 @@ def plain(entry: Row) -> Row:
     told: Row = {}
     for name, value in entry.items():
         if name.endswith(_MICROS):
-            told[f"{name.removesuffix(_MICROS)}_time"] = format_time(value) if value else None
+            moment = name.removesuffix(_MICROS)
+            told[moment if moment == "time" else f"{moment}_time"] = format_time(value) if value else None
         else:
             told[name] = _value(value)
     return told

@@ -1,5 +1,6 @@
 """The closed word lists that every service, proto and rule set shares, and what each category implies."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -50,6 +51,17 @@ PREFERRED = "preferred"
 
 DEFAULT_CHANNELS: tuple[str, ...] = (PREFERRED, Channel.SMS.value, Channel.EMAIL.value)
 """Where an action goes whose rule names no channel: the first that passes."""
+
+
+ADDRESS_KINDS: Mapping[Channel, str] = {
+    Channel.SMS: "msisdn",
+    Channel.EMAIL: "email",
+    Channel.PUSH: "device",
+    Channel.APP: "device",
+    Channel.WEB: "cookie",
+    Channel.CALL: "msisdn",
+}
+"""The kind of identity that is an address of a channel."""
 
 
 class Category(StrEnum):

@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.channel.app.campaigns import Spending
 from services.channel.app.ports import MissingTemplate, Rendered
 from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.speech import Speech
-from services.channel.app.store import Customers, GateTransaction, MessageKey, MessageTransaction
+from services.channel.app.store import Customers, GateTransaction, MessageKey, MessageTransaction, Reached
 from services.channel.domain.actions import Action, ChannelChoice
 from services.channel.domain.caps import longest_window
 from services.channel.domain.choice import Choice, Chosen, Dropped, Waits, choose
@@ -59,6 +59,13 @@ class Prepared:
         if not erased.isdisjoint((self.action.customer, self.recipient)):
             self.reach = Reach(known=False, asked_wall_micros=0)
             self.said.clear()
+
+    def reached(self) -> Iterator[Reached]:
+        """The addresses that it may go to."""
+        permissions = self.reach.permissions if self.reach is not None else {}
+        for choice in self.choices:
+            if choice.channel is not None and choice.channel in permissions:
+                yield self.recipient, choice.channel, permissions[choice.channel].address
 
     @property
     def recipient(self) -> int:
@@ -278,6 +285,7 @@ class Admission:
             shared = await tx.household_contacts(homes, after_micros) if counted else {}
         spending = Spending(self._policies(), now_micros)
         await spending.open(tx, [one.action for one in prepared])
+        await tx.adopt_suppressions([reached for one in prepared for reached in one.reached()])
         suppressed = await tx.suppressed(customers)
         return Gathered(contacts, suppressed, now_micros, spending, of_households=shared)
 

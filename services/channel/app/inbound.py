@@ -199,6 +199,7 @@ class InboundDesk:
                 message_id=written.message_id,
             )
         elif written.intent is Intent.START:
+            await tx.adopt_suppressions([(owner.customer, written.channel, letter.came.sender)])
             await lift_for(
                 tx,
                 self._clock,

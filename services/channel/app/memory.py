@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from services.channel.app.admit import Prepared
-from services.channel.app.store import MessageKey, MessageStore
+from services.channel.app.store import MessageKey, MessageStore, Reached
 from services.channel.domain.campaigns import CampaignUse
 from services.channel.domain.caps import longest_window
 from services.channel.domain.contact import Contact, SuppressedFor
@@ -165,6 +165,9 @@ class MemoryTransaction:
             for _, message_id in keys
             if message_id in self._done or self._waiting.get(message_id, 0) > now_micros
         }
+
+    async def adopt_suppressions(self, addresses: Sequence[Reached]) -> None:
+        """Nobody's list is changed by what is imagined."""
 
     async def gap(self) -> Gap | None:
         """Nothing was lost here."""

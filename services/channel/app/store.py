@@ -19,6 +19,8 @@ from services.vocabulary.words import Category, Channel, MessageState, RefusalRe
 
 MessageKey = tuple[int, str]
 """Customer and message id."""
+Reached = tuple[int, Channel, str]
+"""A customer, a channel, and the address by which the channel reaches them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ class GateTransaction(Protocol):
         self, customers: Sequence[int]
     ) -> Mapping[tuple[int, Channel], frozenset[SuppressedFor]]:
         """The suppression list of these customers: every reason that stands."""
+
+    async def adopt_suppressions(self, addresses: Sequence[Reached]) -> None:
+        """Puts on the list, for who has them now, addresses that were on it for somebody who was erased."""
 
     async def gap(self) -> Gap | None:
         """The gap of the recovery that is under way; None: none is."""

@@ -281,7 +281,7 @@ class _Reader:
         open_facts(facts, bytes(row["sealed"]), table, self._types.sealer)
         # others are named by ids alone, and those are ours
         return {"name": facts.name} | {
-            name: value
+            name: value if isinstance(value, str) else format_time(int(value))  # type: ignore[arg-type]
             for name, (value, _) in sorted(facts.attributes.items())
             if value is not None and name not in {USER, PAYER}
         }

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from services.profile.domain.permission import ADDRESS_KINDS
-from services.vocabulary.words import Channel, ConsentBy
+from services.vocabulary.words import ADDRESS_KINDS, Channel, ConsentBy
 
 CUSTOMER_ERASED: Final = "customer.erased"
 PROFILE: Final = "profile"

@@ -1,22 +1,18 @@
 """May a customer be contacted for a category on a channel, and where."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from services.profile.domain.consent import REFUSALS, Consents
 from services.profile.domain.customer import Record
-from services.vocabulary.words import CATEGORY_FACTS, Category, Channel, ConsentState, Purpose, RefusalReason
-
-ADDRESS_KINDS: Final[Mapping[Channel, str]] = {
-    Channel.SMS: "msisdn",
-    Channel.EMAIL: "email",
-    Channel.PUSH: "device",
-    Channel.APP: "device",
-    Channel.WEB: "cookie",
-    Channel.CALL: "msisdn",
-}
-"""The kind of identity that is an address of a channel."""
+from services.vocabulary.words import (
+    ADDRESS_KINDS,
+    CATEGORY_FACTS,
+    Category,
+    Channel,
+    ConsentState,
+    Purpose,
+    RefusalReason,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The suppression list in PostgreSQL: one row for each reason that stands."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from services.channel.domain.contact import SuppressedFor
@@ -8,7 +8,7 @@ from services.channel.domain.suppression import LiftedBy, Suppression, Suppressi
 from services.runtime import metrics
 from services.runtime.audit import Change, write_audit
 from services.runtime.database import Transaction
-from services.vocabulary.words import Channel
+from services.vocabulary.words import ADDRESS_KINDS, Channel
 
 COLUMNS = "customer, channel, reason, time_micros, evidence, message_id, number"
 _ADD = f"""
@@ -24,6 +24,14 @@ _REMOVE = f"""
     WHERE customer = %(customer)s AND channel = %(channel)s AND reason = ANY(%(reasons)s::text[])
     RETURNING {COLUMNS}
 """  # noqa: S608 - columns are our own
+_ADOPT = """
+    DELETE FROM suppressed_address AS kept
+    USING unnest(%(lookups)s::bytea[], %(channels)s::text[], %(customers)s::bigint[])
+        AS has (lookup, channel, customer)
+    WHERE kept.lookup = has.lookup AND kept.channel = has.channel
+    RETURNING has.customer, kept.channel, kept.reason, kept.time_micros
+"""
+_KEPT = "stood for this address before"
 # The version before knows one reason for a channel: for as long as it may run beside this one it is told the
 # strictest. To be dropped with its table by the next release.
 _FORGET_OLD = """
@@ -143,6 +151,37 @@ async def remove(
         ),
     )
     return removed
+
+
+async def adopt(
+    raw: Transaction, addresses: Sequence[tuple[int, Channel, str]], lookup: Callable[[str], bytes]
+) -> None:
+    """What stood for an address when its owner was erased stands for who has it now, as it stood.
+
+    The person alone may lift what the person said: who has the address now must say so themselves.
+    """
+    listed = sorted(
+        {
+            (lookup(f"{ADDRESS_KINDS[channel]}:{address}"), channel.value, customer)
+            for customer, channel, address in addresses
+            if address and channel in ADDRESS_KINDS
+        }
+    )
+    if not listed:
+        return
+    found = await raw.rows(
+        _ADOPT,
+        {
+            "lookups": [found for found, _, _ in listed],
+            "channels": [channel for _, channel, _ in listed],
+            "customers": [customer for _, _, customer in listed],
+        },
+    )
+    entries = [
+        Suppression(customer, Channel(channel), SuppressedFor(reason), time_micros, _KEPT)
+        for customer, channel, reason, time_micros in found
+    ]
+    await add(raw, entries, by=LiftedBy.STAFF)
 
 
 def read_entry(row: Sequence[Any]) -> Suppression:

@@ -17,7 +17,7 @@ from services.channel.adapters.storage import (
 from services.channel.adapters.storage.measure import measure
 from services.channel.adapters.storage.sealed import seal_wording
 from services.channel.app.ports import Receipt
-from services.channel.app.store import MessageKey, QuarantineFilter
+from services.channel.app.store import MessageKey, QuarantineFilter, Reached
 from services.channel.domain.actions import Action
 from services.channel.domain.campaigns import CampaignUse
 from services.channel.domain.contact import Contact, SuppressedFor
@@ -162,6 +162,10 @@ class PostgresTransaction:
     ) -> Mapping[tuple[int, Channel], frozenset[SuppressedFor]]:
         """The suppression list of these customers."""
         return await suppression.read(self.raw, customers)
+
+    async def adopt_suppressions(self, addresses: Sequence[Reached]) -> None:
+        """Puts addresses of persons who were erased on the list, for who has them now."""
+        await suppression.adopt(self.raw, addresses, self.sealer.lookup)
 
     async def suppressions(self, wanted: SuppressionFilter, before: int, limit: int) -> list[Suppression]:
         """Entries of the suppression list with numbers below `before` (0: the newest), newest first."""

@@ -144,6 +144,8 @@ class ErasureRows(AccountRows, HouseholdRows, LedgerRows):
 
     async def erased_identities(self, identities: Collection[Identity]) -> dict[Identity, int]:
         """When each of these identities was erased last; those that never were are left out."""
+        if await self.transaction.row("SELECT 1 FROM erased_identity LIMIT 1") is None:
+            return {}  # as long as nobody was erased it costs next to nothing
         sealer = self._store.types.sealer
         by_lookup = {sealer.lookup(identity.text): identity for identity in identities}
         rows = await self.transaction.rows(

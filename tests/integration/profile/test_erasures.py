@@ -1,0 +1,140 @@
+"""A person is erased in the profile service: what goes, what is refused from then on, and the receipt."""
+
+import orjson
+import pytest
+
+from services.profile.app.erasure import Erasures
+from services.profile.app.questions import Questions
+from services.profile.app.take_events import ACCEPTED
+from services.profile.domain.erasure import Ground
+from services.profile.domain.errors import RejectedError, RejectionReason, UnknownSubjectError
+from services.vocabulary.words import ConsentBy
+from tests.integration.profile.test_store import CATALOGUE, DAY, NOW, Profile
+
+ADA = "msisdn:+33611111111 email:ada@example.org"
+BOB = "msisdn:+33622222222"
+GONE = NOW - DAY
+
+
+@pytest.fixture
+async def profile(make_database):
+    from services.profile.main import MIGRATIONS
+
+    made = Profile(make_database(MIGRATIONS))
+    made.erasures = Erasures(CATALOGUE, Questions(CATALOGUE, made.packer))
+    yield made
+    await made.database.close()
+
+
+async def take(profile, *events):
+    async with profile.store.work() as work:
+        return await profile.taker.take(work, events, NOW)
+
+
+async def erase(profile, subject, request_id="r-1", **more):
+    asked = {"ground": Ground.OBJECTED, "by": ConsentBy.PERSON, "reference": "case 1", "again": False} | more
+    async with profile.store.work() as work:
+        return await profile.erasures.request(work, subject, request_id=request_id, now_micros=GONE, **asked)
+
+
+def reason(outcome):
+    return outcome.reason if isinstance(outcome, RejectedError) else outcome
+
+
+async def sent(profile):
+    return [
+        one for batch in await profile.handed_on() for one in batch.events if one.type == "customer.erased"
+    ]
+
+
+async def known(profile):
+    """Two customers of whom there is something in every part of a profile."""
+    consent = {"purpose": "marketing", "state": "granted", "by": "person", "evidence": "signed by Ada"}
+    events = [
+        profile.event(
+            "a", ADA, GONE - DAY, "profile.updated", traits={"name": "Ada", "zone": "Europe/Paris"}
+        ),
+        profile.event("b", ADA, GONE - DAY, "consent.changed", **consent),
+        profile.event("c", BOB, GONE - DAY),
+    ]
+    assert await take(profile, *events) == [ACCEPTED] * 3
+    rows = await profile.rows("SELECT id FROM customer ORDER BY id")
+    return [row[0] for row in rows]
+
+
+async def test_nothing_is_left_but_the_ledger_without_its_texts(profile):
+    ada, bob = await known(profile)
+    erasure = await erase(profile, ADA.split(maxsplit=1)[0])
+    assert erasure.customers == (ada,)
+    for table, column in {"customer": "id", "customer_record": "customer", "event": "customer"}.items():
+        assert await profile.rows(f"SELECT {column} FROM {table}") == [(bob,)], table
+    assert await profile.rows(f"SELECT count(*) FROM identity WHERE customer = {ada}") == [(0,)]
+    ledger = await profile.rows("SELECT customer, purpose, evidence, event_id FROM consent_ledger")
+    assert ledger == [(ada, "marketing", "", "")]
+    (told,) = await sent(profile)
+    assert (told.customer, list(told.erasure.customers)) == (ada, [ada])
+    assert {address.channel for address in told.erasure.addresses} >= {1, 2}
+    assert b"336" not in told.SerializeToString()
+    with pytest.raises(UnknownSubjectError):
+        await erase(profile, ADA, "r-2")
+
+
+async def test_what_happened_before_is_refused_and_what_happens_later_begins_somebody_new(profile):
+    ada, _ = await known(profile)
+    await erase(profile, ADA)
+    late = profile.event("late", ADA, GONE)
+    assert [reason(one) for one in await take(profile, late)] == [RejectionReason.ERASED]
+    assert await take(profile, profile.event("new", ADA, GONE + 1)) == [ACCEPTED]
+    # now that somebody has the number again, what is older still is not theirs
+    later = profile.event("later", ADA.split(maxsplit=1)[0], GONE - 5)
+    assert [reason(one) for one in await take(profile, later)] == [RejectionReason.ERASED]
+    assert await take(profile, profile.event("mixed", f"{BOB} {ADA.split(maxsplit=1)[0]}", GONE + 2)) == [
+        ACCEPTED
+    ]
+    ((new,),) = await profile.rows("SELECT max(id) FROM customer")
+    assert new != ada
+    assert await profile.rows(f"SELECT count(*) FROM event WHERE customer = {new}") == [(1,)]
+
+
+async def test_own_events_about_an_erased_id_are_refused_as_such(profile):
+    ada, _ = await known(profile)
+    await erase(profile, ADA)
+    own = profile.event("own", ADA, GONE + 5)
+    own.identities, own.customer = (), ada
+    assert [reason(one) for one in await take(profile, own)] == [RejectionReason.ERASED]
+    own.customer = 999_999
+    assert [reason(one) for one in await take(profile, own)] == [RejectionReason.UNKNOWN_SUBJECT]
+
+
+async def test_the_receipt_is_complete_when_every_service_has_done_every_id(profile):
+    ada, _ = await known(profile)
+    erasure = await erase(profile, ADA)
+    assert erasure.completed_micros == 0
+    assert erasure.parts["profile"].erased["event"] == 2
+    assert erasure.parts["decision"].open_customers == [ada]
+    for service in ("decision", "channel", "channel"):
+        data = {"erasure": erasure.erasure_id, "service": service, "erased": ["a=1", "b=2"]}
+        told = profile.event("f", ADA, NOW)
+        told.fields, told.data, told.identities = data, orjson.dumps(data), ()
+        told.customer = ada
+        async with profile.store.work() as work:
+            await profile.erasures.finished(work, told)
+    async with profile.store.work() as work:
+        done = await profile.erasures.receipt(work, erasure.erasure_id)
+    assert done.completed_micros == NOW
+    assert done.parts["channel"].erased == {"a": 1, "b": 2}
+
+
+async def test_an_id_that_was_erased_has_one_erasure_which_can_be_sent_again(profile):
+    ada, _ = await known(profile)
+    first = await erase(profile, ADA)
+    same = await erase(profile, f"customer:{ada}", "r-2")
+    assert same.erasure_id == first.erasure_id
+    assert len(await sent(profile)) == 1
+    again = await erase(profile, f"customer:{ada}", "r-3", again=True)
+    assert again.erasure_id == first.erasure_id
+    one, two = await sent(profile)
+    assert one.id != two.id
+    addresses = [sorted(address.lookup for address in told.erasure.addresses) for told in (one, two)]
+    assert addresses[0] == addresses[1]
+    assert again.parts["decision"].open_customers == [ada]

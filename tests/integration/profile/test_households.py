@@ -8,8 +8,11 @@ import pytest
 from rapport.profile.v1 import account_pb2, account_pb2_grpc, profile_pb2
 from rapport.types.v1 import event_pb2, stream_pb2, vocabulary_pb2
 
+from services.profile.main import MIGRATIONS
 from services.runtime.database import Database
 from tests.integration.profile.asking import at, event, ingest, traits
+from tests.integration.profile.conftest import until
+from tests.integration.profile.test_store import NOW, Profile
 
 PAUL = "crm:paul account:A1 msisdn:+33600000010 email:paul@example.org"
 MIA = "crm:mia msisdn:+33600000011 email:mia@example.org"
@@ -214,16 +217,28 @@ async def test_snapshots_of_one_batch_each_see_the_household_as_it_was_then(prof
     assert found == {"mia-1": 1, "mia-2": 2}
 
 
-async def test_lines_of_one_account_told_at_the_same_time_make_one_household(profile):
-    await send(profile, event("met", subject=PAUL))
-    many = [
-        [line(number, f"crm:user-{number}", name=f"l{number}-{again}") for again in range(2)]
-        for number in range(1, 9)
-    ]
-    await asyncio.gather(*(send(profile, *few) for few in many))
-    snapshots = await seen(profile, "crm:paul", *(f"crm:user-{number}" for number in range(1, 9)))
-    assert {snapshot.household.id for snapshot in snapshots} == {snapshots[0].household.id}
-    assert (snapshots[0].household.members, snapshots[0].household.lines) == (9, 8)
+async def test_lines_of_one_account_told_at_the_same_time_make_one_household(make_database):
+    """Nobody is known to pay, so that no customer is common to both; the account is what they wait for."""
+    profile = Profile(make_database(MIGRATIONS))
+
+    def told(number):
+        data = {"subscription": f"S{number}", "account": "A1", "user": f"crm:{number}"}
+        return profile.event(f"e{number}", f"crm:{number}", kind="subscription.changed", **data)
+
+    async def waits():
+        return await profile.rows("SELECT 1 FROM pg_locks WHERE NOT granted")
+
+    try:
+        async with profile.store.work() as first:
+            await profile.taker.take(first, [told(1)], NOW)
+            second = asyncio.create_task(profile.intake().take([told(2)]))
+            await until(waits)
+        await second
+        ((members,),) = await profile.rows("SELECT members FROM household")
+        assert members == [row[0] for row in await profile.rows("SELECT id FROM customer ORDER BY id")]
+        assert len(members) == 2
+    finally:
+        await profile.database.close()
 
 
 async def test_what_names_an_account_or_a_line_stands_nowhere_in_plain_text(profile):

@@ -60,6 +60,7 @@ class AccountChanges:
         self._customers: Mapping[int, Customer] = {}
         self._by_key: dict[Key, Household] = {}
         self._free_ids: list[int] = []
+        self._asked: frozenset[int] = frozenset()
 
     async def prepare(self, events: Sequence[CheckedEvent], owners: Mapping[Identity, Owner]) -> set[int]:
         """The customers besides the events' own that must be locked; `owners` of all identities named."""
@@ -78,7 +79,8 @@ class AccountChanges:
                     self._unowned.setdefault(id(event), {})[role] = list(identities)
         self._found = await self._read(lock=False)
         named = {customer for persons in self._persons.values() for customer in persons.values()}
-        return named | self._found.customers()
+        self._asked = frozenset(named | self._found.customers())
+        return set(self._asked)
 
     async def load(self, customers: Mapping[int, Customer], events: Iterable[CheckedEvent]) -> None:
         """Lock and read what belongs to the customers, who are locked by now."""
@@ -93,12 +95,15 @@ class AccountChanges:
             return
         if self._events:
             found = await self._read(lock=True)
-            if not found.customers() <= customers.keys():
+            if (
+                found.customers() - customers.keys() - self._asked
+            ):  # what was asked for and is not there is gone
                 raise ContentionError
             self._found = found
             homes.update(found.homes)
-            homes.update(customers[one].home_id for one in found.customers())
-            homes.update(customers[one].home_id for each in self._persons.values() for one in each.values())
+            homes.update(
+                customers[one].home_id for one in self._asked | found.customers() if one in customers
+            )
         fresh = await self._work.homes(homes - {0}, lock=True)
         for customer in customers.values():
             if customer.home_id in fresh:
@@ -143,7 +148,7 @@ class AccountChanges:
                 customer = self._customers[owner]
                 held = customer.record.identities
                 claims = [
-                    (one, Owner(owner, line_of_new(one, held)))
+                    (one, Owner(customer.id, line_of_new(one, held)))
                     for one in identities
                     if one not in self._found.owners
                 ]
@@ -198,11 +203,11 @@ class AccountChanges:
             one.put(USER, event.customer, 0)  # any word goes before what is only supposed
         told = one.text("account")
         one.account = work.account_key(told) if told else b""
-        if user and user != one.user:
+        if user and self._who(user) != self._who(one.user):
             self._hold(user, [line for line in self._lines(user) if line.subscription != one.key])
         line = next((line.line for line in self._lines(one.user) if line.subscription == one.key), None)
         owned = self._found.owners.get(Identity(NUMBER, one.text(NUMBER)))
-        if owned is not None and owned.customer == one.user:
+        if owned is not None and self._who(owned.customer) == self._who(one.user):
             line = owned.line
         others = [other for other in self._lines(one.user) if other.subscription != one.key]
         self._hold(one.user, [*others, one.line(line or "")])
@@ -210,17 +215,25 @@ class AccountChanges:
             if key:
                 self._regroup(key)
 
+    def _who(self, customer: int) -> int:
+        """Who a customer is now: whom they were merged into; 0: nobody any more."""
+        person = self._customers.get(customer)
+        return 0 if person is None else person.id
+
     def _lines(self, customer: int) -> Sequence[Line]:
-        return self._customers[customer].record.lines
+        person = self._customers.get(customer)
+        return () if person is None else person.record.lines
 
     def _hold(self, customer: int, lines: Sequence[Line]) -> None:
-        person = self._customers[customer]
+        person = self._customers.get(customer)
+        if person is None:
+            return
         ordered = sorted(lines, key=lambda line: (line.line, line.subscription))
         if ordered != person.record.lines:
             person.record.lines = ordered
             person.record_changed = True
         if person.home is not None:
-            person.home.hold_lines(customer, ordered)
+            person.home.hold_lines(person.id, ordered)
 
     def _regroup(self, key: Key) -> None:
         """Who shares an account is a household, as far as nothing else was said of a person."""
@@ -234,7 +247,7 @@ class AccountChanges:
         together = (
             frozenset()
             if account.large
-            else persons_together(lines, owner.customer if owner is not None else 0, self._now)
+            else persons_together(lines, owner.customer if owner is not None else 0, self._now, self._who)
         )
         home = self._by_key.get(key)
         if home is None:

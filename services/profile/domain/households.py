@@ -1,6 +1,6 @@
 """Households: who belongs to one, which lines it has, and what its members share."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -64,11 +64,15 @@ class Household:
             self.changed = True
 
 
-def persons_together(subscriptions: Collection[Subscription], payer: int, time_micros: int) -> frozenset[int]:
-    """Who forms a household by sharing an account; nobody where one alone uses its lines, or too many."""
+def persons_together(
+    subscriptions: Collection[Subscription], payer: int, time_micros: int, who: Callable[[int], int]
+) -> frozenset[int]:
+    """Who forms a household by sharing an account; nobody where one alone uses its lines, or too many.
+
+    `who`: who a customer is now, 0: nobody.
+    """
     counting = [one for one in subscriptions if one.counts_at(time_micros)]
-    users = {one.user for one in counting if one.user}
-    payers = {one.payer for one in counting if one.payer} | ({payer} if payer else set())
-    if len(users) < 2 or len(users | payers) > MOST_MEMBERS:
-        return frozenset()
-    return frozenset(users | payers)
+    users = {who(one.user) for one in counting} - {0}
+    payers = {who(one.payer) for one in counting} | {who(payer)}
+    persons = (users | payers) - {0}
+    return frozenset(persons) if len(users) > 1 and len(persons) <= MOST_MEMBERS else frozenset()

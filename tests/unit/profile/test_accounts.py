@@ -97,13 +97,19 @@ def test_the_line_asked_for_is_found_where_it_can_be_told(lines, asked, found):
 
 
 def test_a_household_is_several_users_and_who_pays_and_no_company():
+    def together(lines, now_is=lambda customer: customer):
+        return persons_together(lines, PAYER, 100, now_is)
+
     two = [subscription("S1", MIA), subscription("S2", TOM)]
-    assert persons_together(two, PAYER, 100) == {PAYER, MIA, TOM}
-    assert persons_together(two[:1], PAYER, 100) == frozenset()
+    assert together(two) == {PAYER, MIA, TOM}
+    assert together(two[:1]) == frozenset()
     many = [subscription(f"S{user}", user) for user in range(2, MOST_MEMBERS + 1)]
-    assert len(persons_together(many, PAYER, 100)) == MOST_MEMBERS
+    assert len(together(many)) == MOST_MEMBERS
     many.append(subscription("last", MOST_MEMBERS + 1))
-    assert persons_together(many, PAYER, 100) == frozenset()
+    assert together(many) == frozenset()
+    # two that turned out to be one person, and one who is gone
+    assert together(two, lambda customer: {TOM: MIA}.get(customer, customer)) == frozenset()
+    assert together([*two, subscription("S3", 9)], lambda customer: customer % 9) == {PAYER, MIA, TOM}
 
 
 def test_what_a_household_shares_is_the_latest_word_of_any_member_and_ends_with_the_last():

@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("services.cli.commands.backup:backup", "Write the databases into files."),
     "restore": ("services.cli.commands.backup:restore", "Replace databases by those of a backup."),
     "recover": ("services.cli.commands.recover:recover", "Bring restored databases together."),
+    "keys": ("services.cli.commands.keys:keys", "Make and replace the keys that seal what names people."),
     "token": ("services.cli.commands.token:token", "Make a token for somebody who calls."),
     "dead": ("services.cli.commands.dead:dead", "Look at what was set aside, and send it again."),
 }

@@ -106,6 +106,13 @@ class DataKeys:
         await write_audit(transaction, Change("keys.rotate", f"data_key/{number}", after={"number": number}))
         return number
 
+    async def follow(self) -> None:
+        """Begin with a new data key if the keys file wants one, once nothing is left of the one before."""
+        async with self._database.transaction() as transaction:
+            known = await self.known(transaction)
+            if len(known) == 1 and known[0].number < self._sealer.ring.generation:
+                await self.rotate(transaction)
+
     async def wrap_again(self) -> int:
         """Wrap by the current wrapping key what another one wrapped; how many."""
         async with self._database.transaction() as transaction:

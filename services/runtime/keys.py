@@ -44,11 +44,15 @@ class UnknownDataKeyError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """What the keys file holds: the look-up key, and wrapping keys by id, of which `current` wraps."""
+    """What the keys file holds: the look-up key, and wrapping keys by id, of which `current` wraps.
+
+    `generation` counts how often data keys were to be replaced, from 1.
+    """
 
     lookup_key: bytes = field(repr=False)
     wrapping: Mapping[str, bytes] = field(repr=False)
     current: str
+    generation: int = 1
 
     @classmethod
     def make(cls) -> "Keyring":
@@ -81,7 +85,7 @@ class Keyring:
             told = json.loads(text)
             lookup, keys, current = told["lookup"], told["keys"], told["current"]
             wrapping = {str(name): _decode(key) for name, key in keys.items()}
-            ring = cls(_decode(lookup), wrapping, str(current))
+            ring = cls(_decode(lookup), wrapping, str(current), int(told.get("data", 1)))
         except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
             raise SettingError(
                 "the keys file is not JSON with `lookup`, `keys` and `current`, all keys 32 bytes in base64",
@@ -97,20 +101,28 @@ class Keyring:
     def text(self) -> str:
         """As it stands in a file."""
         keys = {name: _encode(key) for name, key in self.wrapping.items()}
-        told = {"lookup": _encode(self.lookup_key), "current": self.current, "keys": keys}
+        told = {
+            "lookup": _encode(self.lookup_key),
+            "current": self.current,
+            "data": self.generation,
+            "keys": keys,
+        }
         return json.dumps(told, indent=2) + "\n"
 
-    def rotated(self) -> "Keyring":
-        """With a new wrapping key, which is current; those before stay, until nothing is wrapped by them."""
+    def rotated(self, *, data: bool = False) -> "Keyring":
+        """With a new wrapping key, which is current; those before stay, until nothing is wrapped by them.
+
+        `data`: data keys are to be replaced too, and everything sealed anew.
+        """
         name = secrets.token_hex(4)
         wrapping = {**self.wrapping, name: secrets.token_bytes(KEY_BYTES)}
-        return Keyring(self.lookup_key, wrapping, name)
+        return Keyring(self.lookup_key, wrapping, name, self.generation + data)
 
     def without(self, names: Iterable[str]) -> "Keyring":
         """Without some wrapping keys; the current one stays."""
         gone = {*names} - {self.current}
         kept = {name: key for name, key in self.wrapping.items() if name not in gone}
-        return Keyring(self.lookup_key, kept, self.current)
+        return Keyring(self.lookup_key, kept, self.current, self.generation)
 
     def lookup(self, text: str) -> bytes:
         """16 bytes by which a text is found again and from which nobody without the key learns it (HMAC)."""

@@ -134,6 +134,7 @@ class Resealing:
         while True:
             with suppress(UnavailableError):
                 await self._keys.wrap_again()
+                await self._keys.follow()
                 more = True
                 while more:
                     more = await self.step()

@@ -176,7 +176,13 @@ async def test_a_wrapping_key_is_replaced_and_another_look_up_key_is_refused(sto
     assert await keys.wrap_again() == 1
     assert await keys.wrap_again() == 0
     assert await stored.rows("SELECT wrapping FROM data_key") == [(ring.current,)]
-    path.write_text(ring.without(RING.wrapping).text())
+    await keys.follow()
+    assert await stored.rows("SELECT number FROM data_key") == [(1,)]
+    path.write_text(ring.without(RING.wrapping).rotated(data=True).text())
+    await keys.refresh()
+    await keys.follow()
+    await keys.follow()
+    assert await stored.rows("SELECT number FROM data_key ORDER BY number") == [(1,), (2,)]
     later = DataKeys(stored.database, Sealer(Keyring.read(str(path))), "profile", str(path))
     await later.begin()
     stranger = Keyring(b"x" * 32, ring.wrapping, ring.current)

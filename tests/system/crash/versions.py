@@ -84,7 +84,8 @@ class Version:
 def version_before_newest_migration(folder: Path) -> Version:
     """The commit before the one that added the newest migration, unpacked in `folder`.
 
-    NoHistoryError where the history is not there or reaches no version that asks callers for credentials.
+    NoHistoryError where the history is not there or reaches no version that asks callers for credentials, and
+    where the newest migration makes roles of the version before fail (RENAMES), which are stopped first then.
     """
     added = _git(
         *("log", "--diff-filter=A", "--format=%H", "--max-count=1", "--"),
@@ -95,6 +96,8 @@ def version_before_newest_migration(folder: Path) -> Version:
         raise NoHistoryError("the history of this checkout holds no commit before the newest migration")
     if not _git("ls-tree", commit, "--", _TRUST_LAYER):
         raise NoHistoryError("before the newest migration callers needed no credentials yet")
+    if "+RENAMES = " in _git("show", "--format=", added, "--", "services/*/migrations/versions/*.py"):
+        raise NoHistoryError("roles of the version before must fail over the newest migration")
     archive = subprocess.run(["git", "archive", commit], cwd=CHECKOUT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(folder, filter="data")

@@ -31,6 +31,7 @@ POLICIES = Policies(
         Cap("roaming", 1, 2 * DAY, ALL, ALL, topics=frozenset({"roaming"})),
         Cap("sms", 3, 6 * HOUR, SELLING, ALL, channels=frozenset({Channel.SMS})),
         Cap("repeat", 1, DAY, ALL, ALL, same_name=True),
+        Cap("house", 1, DAY, SELLING, SELLING, household=True),
     ),
     quiet_hours=QuietHours(Week(((QuietWindow(21 * 60, 8 * 60),),) * 7)),
     campaigns=Campaigns(
@@ -92,6 +93,10 @@ def some_people(road: Road) -> None:
     road.profile.reaches[4] = Reach(
         True, 0, {Channel.SMS: Permission(False, RefusalReason.NO_CONSENT, "sms-address-4")}
     )
+    for member in (5, 6, 7):
+        road.profile.reaches[member] = reachable(member, household=900)
+    # what is for the eighth goes to one who pays, of the same household
+    road.profile.reaches[8] = reachable(80, household=900, recipient=80)
 
 
 class Imagined:
@@ -170,6 +175,7 @@ async def test_the_same_sequence_gets_the_same_answers(
         RefusalReason.QUIET_HOURS,
     }
     assert {key: as_stored(choice) for key, choice in imagined.said.items()} == await final(road)
+    assert await road.rows("SELECT 1 FROM message WHERE detail LIKE 'cap house: %'")
 
 
 async def test_it_goes_on_from_what_is_stored_and_writes_nothing(make_road: MakeRoad) -> None:

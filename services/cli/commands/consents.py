@@ -141,14 +141,14 @@ async def check(
 @folder_option
 @runs
 async def list_lines(subject: str, folder: Path, *, as_json: bool) -> None:
-    """List the lines of a customer's ledger, in the order in which they were written."""
+    """List the lines of a customer's ledger, in the order in which they were written; all of each: --json."""
     async with connected(folder) as connections:
         told = [_line(line) async for line in lines_of(connections, subject)]
     if as_json:
         for one in told:
             print_json(one)
         return
-    shown = ("number", "purpose", "channel", "state", "by", "said", "until", "evidence", "wording", "source")
+    shown = ("number", "purpose", "channel", "state", "by", "said", "evidence")
     print_table(shown, [tuple(one[name] for name in shown) for one in told], empty="no consents")
 
 

@@ -91,7 +91,7 @@ class Consents:
         key = (consent.purpose, consent.channel)
         if consent.held:
             self.held[key] = _later(self.held.get(key), consent) or consent
-            return "it waits for the person to confirm it"
+            return f"on {consent.channel or 'every channel'} it waits for the person to confirm it"
         slot = self.by_person if consent.by is ConsentBy.PERSON else self.by_others
         slot[key] = _later(slot.get(key), consent) or consent
         counts = self.prevailing(*key)

@@ -126,6 +126,12 @@ class AudienceServicer(audience_pb2_grpc.AudienceServiceServicer):
                 if trait is None
                 else "name one of AudienceOperator",
             )
+        if trait.direct:
+            raise InvalidRequestError(
+                f"{trait.name} identifies a person and is kept sealed",
+                field=f"{where}.trait",
+                suggestion="ask for a trait that the catalogue does not mark as direct",
+            )
         values = _values(test.trait, f"{where}.trait.values")
         if operator is Operator.EXISTS:
             fits = not values

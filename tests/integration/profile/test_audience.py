@@ -261,6 +261,7 @@ async def test_a_worker_gathers_what_is_asked_for(profile_settings):
     [
         ({"clauses": [clause()]}, "clauses[0].any_of"),
         ({"clauses": [clause(trait("shoe_size", "EXISTS"))]}, "clauses[0].any_of[0].trait"),
+        ({"clauses": [clause(trait("name", "EXISTS"))]}, "clauses[0].any_of[0].trait"),
         ({"clauses": [clause(trait("plan", "UNSPECIFIED", "x"))]}, "clauses[0].any_of[0].trait"),
         ({"clauses": [clause(trait("plan", "LESS"))]}, "clauses[0].any_of[0].trait.values"),
         ({"clauses": [clause(trait("plan", "EXISTS", "x"))]}, "clauses[0].any_of[0].trait.values"),

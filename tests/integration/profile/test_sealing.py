@@ -188,3 +188,13 @@ async def test_a_wrapping_key_is_replaced_and_another_look_up_key_is_refused(sto
     stranger = Keyring(b"x" * 32, ring.wrapping, ring.current)
     with pytest.raises(SettingError, match="not the one this database was filled with"):
         await DataKeys(stored.database, Sealer(stranger), "profile", str(path)).begin()
+
+
+async def test_every_column_of_sealed_values_is_sealed_anew_when_a_data_key_is_replaced(stored):
+    found = await stored.rows(
+        "SELECT table_name || '.' || column_name FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND column_name = 'sealed' AND data_type = 'bytea'"
+    )
+    walked = {part.name for part in sealed_parts(stored.store.types)}
+    assert {name for (name,) in found} - walked == set()
+    assert found

@@ -25,6 +25,7 @@ TOGETHER = {
     # how files begin: what they share
     f"{SYSTEM}crash_kills.py": "counted",
     f"{SYSTEM}crash_stopped_worker.py": "counted",
+    f"{SYSTEM}crash_erasure.py": "counted",
     f"{SYSTEM}drain.py": "counted",
     SYSTEM: "system",
     "tests/integration/cli/": "stack",

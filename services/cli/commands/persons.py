@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import click
+import grpc
 import orjson
 from rapport.privacy.v1 import erasure_pb2
 from rich.console import Console
@@ -140,7 +141,13 @@ async def erase(
     left = 0
     async with connected(folder) as connections:
         for request in requests:
-            asked = await connections.erasures.RequestErasure(request)
+            try:
+                asked = await connections.erasures.RequestErasure(request)
+            except grpc.aio.AioRpcError as error:
+                if receipts is None or error.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise
+                click.echo(f"{request.subject} is not known here", err=True)
+                continue
             erasure = await _complete(connections, asked.erasure, wait)
             left += not erasure.HasField("complete_time")
             _show(erasure, as_json=as_json)

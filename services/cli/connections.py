@@ -22,6 +22,7 @@ from rapport.privacy.v1.export_pb2_grpc import ExportServiceStub
 from rapport.profile.v1.account_pb2_grpc import AccountServiceStub
 from rapport.profile.v1.consent_pb2_grpc import ConsentServiceStub
 from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceStub
+from rapport.profile.v1.identity_pb2_grpc import IdentityServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.profile.v1.account_pb2_grpc import AccountServiceAsyncStub
     from rapport.profile.v1.consent_pb2_grpc import ConsentServiceAsyncStub
     from rapport.profile.v1.correction_pb2_grpc import CorrectionServiceAsyncStub
+    from rapport.profile.v1.identity_pb2_grpc import IdentityServiceAsyncStub
     from rapport.profile.v1.profile_pb2_grpc import ProfileServiceAsyncStub
     from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceAsyncStub
 
@@ -68,6 +70,7 @@ class Connections:
     readers: dict[str, "ReadersServiceAsyncStub"]
     """The same."""
     timeline: "TimelineServiceAsyncStub"
+    identities: "IdentityServiceAsyncStub"
     quarantine: "QuarantineServiceAsyncStub"
     controls: "ControlServiceAsyncStub"
     reconciliation: "ReconciliationServiceAsyncStub"
@@ -110,6 +113,7 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
                 for name, grpc_channel in zip(SERVICES, (profile, decision, channel), strict=True)
             },
             timeline=TimelineServiceStub(profile),
+            identities=IdentityServiceStub(profile),
             quarantine=QuarantineServiceStub(channel),
             controls=ControlServiceStub(channel),
             reconciliation=ReconciliationServiceStub(channel),

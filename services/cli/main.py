@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "timeline": ("services.cli.commands.timeline:timeline", "See what happened to one customer."),
     "privacy": ("services.cli.commands.privacy:privacy", "See to people's rights over what is kept."),
     "consent": ("services.cli.commands.consent_papers:consent", "Record and prove what customers agree to."),
+    "identity": ("services.cli.commands.identity:identity", "Say who is who: merge, split, assign."),
     "rules": ("services.cli.commands.rules:rules", "Check, test and activate rule sets."),
     "ask": ("services.cli.commands.ask:ask", "Ask what is best for one customer now."),
     "runs": ("services.cli.commands.audience_runs:list_runs", "See which audiences were asked."),

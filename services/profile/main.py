@@ -22,7 +22,10 @@ from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
 from services.profile.app.corrections import Corrections
 from services.profile.app.erasure import Erasures
+from services.profile.app.identities import Identities, Suggested
 from services.profile.app.intake import Intake
+from services.profile.app.joining import Joining
+from services.profile.app.merging import Merging
 from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
 from services.profile.app.take_events import EventTaker
@@ -35,6 +38,7 @@ from services.profile.entrypoints.clock_keeper import ClockKeeper
 from services.profile.entrypoints.correction_servicer import CorrectionServicer
 from services.profile.entrypoints.erasure_servicer import ErasureServicer
 from services.profile.entrypoints.errors import PROFILE_ERRORS
+from services.profile.entrypoints.identity_servicer import IdentityServicer
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
 from services.profile.entrypoints.timeline_servicer import TimelineServicer
@@ -95,6 +99,7 @@ class Parts:
     checker: EventChecker
     questions: Questions
     changes: Changes
+    merging: Merging
     set_aside: SetAside
     dead_letters: DeadLetters
     pruner: Pruner
@@ -141,6 +146,7 @@ async def build_parts(role: Role) -> Parts:
         taker=taker,
         checker=checker,
         questions=questions,
+        merging=Merging(catalogue, questions, checker, packer, orjson.dumps),
         changes=Changes(catalogue, taker, questions, packer, orjson.dumps, wall=wall),
         data_keys=data_keys,
         set_aside=set_aside,
@@ -217,6 +223,15 @@ async def build_server_role(role: Role) -> None:
         watching=watching,
         clock=parts.clock,
     )
+    identities = IdentityServicer(
+        database=parts.database,
+        store=parts.store,
+        questions=parts.questions,
+        merging=parts.merging,
+        identities=Identities(parts.catalogue),
+        clock=parts.clock,
+        errors=PROFILE_ERRORS,
+    )
     readers = ReadersService(parts.database)
     corrections = CorrectionServicer(
         database=parts.database,
@@ -234,6 +249,7 @@ async def build_server_role(role: Role) -> None:
         *_privacy(parts),
         accounts.served(),
         timelines.served(),
+        identities.served(),
         operations.served(),
         readers.served(),
         recovery.served(),
@@ -293,6 +309,7 @@ async def build_worker_role(role: Role) -> None:
     role.supervise("resealing", resealing.run)
     role.supervise("chaining", Chaining(parts.store, parts.clock).run)
     role.supervise("old-keys", OldKeys(parts.database, parts.clock).run)
+    role.supervise("joining", Joining(parts.store, Suggested(parts.merging), parts.clock).run)
     role.supervise("housekeeping", Housekeeping(parts.database).run)
     role.supervise("prune", parts.pruner.run)
     role.supervise("outcomes", consumer.run, stop=consumer.stop)

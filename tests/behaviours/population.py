@@ -47,6 +47,11 @@ class Person:
     done: list[Done] = field(default_factory=list)
     words: list[Word] = field(default_factory=list)
 
+    def may_have(self, identity: str) -> bool:
+        """Whether one more of its kind is not too many: a person has one CRM number."""
+        kind = identity.partition(":")[0]
+        return kind != "crm" or not any(held.startswith("crm:") for held in self.identities)
+
     def plan(self) -> str | None:
         """What is known of the trait `plan`: the latest word."""
         told = [one for one in self.done if one.type == "profile.updated"]
@@ -119,7 +124,7 @@ class Population:
             person = Person()
             self.people.append(person)
         for identity in identities:
-            if self.owner(identity) is None:
+            if self.owner(identity) is None and person.may_have(identity):
                 person.identities.append(identity)
         person.done.append(done)
         if word is not None:

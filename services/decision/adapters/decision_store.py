@@ -175,7 +175,7 @@ class DecisionStore:
                 f"""
                 SELECT {_COLUMNS} FROM decision
                 WHERE (%(before)s::bigint = 0 OR number < %(before)s)
-                    AND (%(customer)s::bigint = 0 OR customer = %(customer)s)
+                    AND (cardinality(%(customers)s::bigint[]) = 0 OR customer = ANY(%(customers)s::bigint[]))
                     AND (%(event_type)s::text = '' OR event_type = %(event_type)s)
                     AND (%(rule_set)s::text = '' AND %(reason)s::text = '' OR EXISTS (
                         SELECT FROM decision_action AS action
@@ -187,7 +187,7 @@ class DecisionStore:
                 """,  # noqa: S608  columns are our own
                 {
                     "before": wanted.before,
-                    "customer": wanted.customer,
+                    "customers": list(wanted.customers),
                     "event_type": wanted.event_type,
                     "rule_set": wanted.rule_set,
                     "reason": wanted.reason,

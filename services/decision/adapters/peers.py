@@ -56,15 +56,14 @@ class ProfilePeer:
             household=snapshot.household.id,
         )
 
-    async def resolve(self, subject: str) -> int:
-        """The customer of an identity; ``customer:<id>`` is taken as it is."""
-        if subject.startswith(_CUSTOMER) and subject[len(_CUSTOMER) :].isdecimal():
-            return int(subject[len(_CUSTOMER) :])
+    async def people(self, subject: str) -> tuple[int, ...]:
+        """All ids of a person; ``customer:<id>`` of whom the profile knows nothing is taken as it is."""
         try:
-            answer = await self._stub.ResolveIdentity(profile_pb2.ResolveIdentityRequest(subject=subject))
-        except grpc.aio.AioRpcError as error:
-            raise _told(error) from error
-        return answer.customer
+            return (await self.snapshot(subject)).people
+        except NotFoundError:
+            if subject.startswith(_CUSTOMER) and subject[len(_CUSTOMER) :].isdecimal():
+                return (int(subject[len(_CUSTOMER) :]),)
+            raise
 
     async def set_listened(self, types: Sequence[str], absences: Sequence[str], request_id: str) -> None:
         """Replaces the lists of types that travel with a snapshot, and of which last times are kept."""

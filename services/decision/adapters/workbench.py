@@ -208,7 +208,7 @@ class Workbench:
         event = stream_pb2.TakenEvent.FromString(packed_event)
         snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
-        decision = decision_id(event.source, event.id, event.customer)
+        decision = decision_id(event.source, event.id, event.via or event.customer)
         question = Question(decision, situation, planned)
         evaluation, outcome = evaluate(program, self._engine, self._eligibility, question)
         if outcome is None:
@@ -327,7 +327,7 @@ class Workbench:
         outcome = run_if_asked(self._program, self._engine, situation)
         if outcome is None:
             return None
-        question = Question(decision_id(event.source, event.id, event.customer), situation)
+        question = Question(decision_id(event.source, event.id, event.via or event.customer), situation)
         evaluation = evaluation_of(self._program, self._eligibility, question, outcome)
         if not evaluation.candidates:
             return None
@@ -343,7 +343,7 @@ class Workbench:
     ) -> Item:
         """A journey's step whose time has come. Where no rule goes on from it, the customer leaves."""
         if not event.snapshot:
-            return Left(item, event.customer, (event.customer,), due)
+            return Left(item, event.customer, _known_as(event), due)
         raw = batch.snapshots[event.snapshot - 1]
         snapshot = stream_pb2.Snapshot.FromString(raw)
         evaluated, _, _ = self._evaluated(item, event, b"", raw, snapshot, stored_arms, None)
@@ -369,7 +369,7 @@ class Workbench:
             stored = stored_arms.get(event.customer, {})
             arms = {experiment: stored.get(experiment, arm)} if experiment else {}
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
-        decision = decision_id(event.source, event.id, event.customer)
+        decision = decision_id(event.source, event.id, event.via or event.customer)
         question = Question(decision, situation, None if due is None else due.planned)
         evaluation, outcome = evaluate(self._program, self._engine, self._eligibility, question)
         evaluated = _evaluated(item, event, question, evaluation, packed_event, packed_snapshot, snapshot)
@@ -472,4 +472,9 @@ def _given_back(item: int, event: stream_pb2.TakenEvent) -> GivenBack | None:
     told = orjson.loads(event.data)
     if told.get("reason") == _UNKNOWN_HANDOVER:
         return None
-    return GivenBack(item, event.customer, told["action"])
+    return GivenBack(item, event.customer, told["action"], _known_as(event))
+
+
+def _known_as(event: stream_pb2.TakenEvent) -> tuple[int, ...]:
+    """The customer, and the id under which the event came if that one was merged."""
+    return (event.customer, event.via) if event.via else (event.customer,)

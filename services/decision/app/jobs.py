@@ -69,11 +69,15 @@ class FellDue:
 
 @dataclass(frozen=True)
 class GivenBack:
-    """An action that the channel refused or could not say in time: it frees what it had used up."""
+    """An action that the channel refused or could not say in time: it frees what it had used up.
+
+    ``people``: the customer, and the id for which it was decided, where that one was merged since.
+    """
 
     item: int
     customer: int
     action_id: str
+    people: tuple[int, ...]
 
 
 @dataclass(frozen=True)

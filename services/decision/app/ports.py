@@ -81,9 +81,12 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which decisions to list; 0 and empty: any. ``before``: number of the last one seen."""
+    """Which decisions to list; 0 and empty: any. ``before``: number of the last one seen.
 
-    customer: int = 0
+    ``customers``: all ids of one person.
+    """
+
+    customers: tuple[int, ...] = ()
     rule_set: str = ""
     reason: str = ""
     event_type: str = ""
@@ -265,8 +268,8 @@ class Profiles(Protocol):
         """By identity. Raises NotFoundError and UnavailableError."""
         ...
 
-    async def resolve(self, subject: str) -> int:
-        """The customer of an identity. Raises NotFoundError and UnavailableError."""
+    async def people(self, subject: str) -> tuple[int, ...]:
+        """All ids of the person with an identity. Raises NotFoundError and UnavailableError."""
         ...
 
 

@@ -198,7 +198,7 @@ class TakeEvents:
                 case Evaluated() if item.customer in ledger.erased:
                     counts["events.erased"] += 1
                 case GivenBack():
-                    ledger.give_back((item.customer,), item.action_id)
+                    ledger.give_back(item.people, item.action_id)
                 case SetAside():
                     await self._set_asides.set_aside(transaction, item)
                     counts["events.set_aside"] += 1
@@ -277,10 +277,8 @@ class TakeEvents:
             elif isinstance(item, Left):
                 people.update(item.people)
                 journeys = True
-            elif isinstance(item, Erased):
+            elif isinstance(item, (Erased, GivenBack)):
                 people.update(item.people)
-            elif isinstance(item, GivenBack):
-                people.add(item.customer)
         limits = {name for item in items if isinstance(item, Evaluated) for name in item.evaluation.limits}
         actions = [item.action_id for item in items if isinstance(item, GivenBack)]
         actions += [item.planned for item in items if isinstance(item, Evaluated) and item.planned]

@@ -107,7 +107,7 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
         reason = REFUSAL_REASONS.from_wire(request.reason)
         found = await self._look_back.page(
             Wanted(
-                customer=await self._profiles.resolve(request.subject) if request.subject else 0,
+                customers=await self._profiles.people(request.subject) if request.subject else (),
                 rule_set=request.rule_set,
                 reason="" if reason is None else reason.value,
                 event_type=request.event_type,

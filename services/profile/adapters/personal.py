@@ -20,6 +20,7 @@ from services.runtime.personal import Personal, Row, Shown, deleted
 from services.vocabulary.values import format_time, to_json
 
 _BY_LOOKUP = "DELETE FROM {0} WHERE $mine AND lookup = ANY(%(lookups)s::bytea[])"
+_OF_EITHER = "DELETE FROM {0} WHERE $mine OR other = ANY(%(customers)s::bigint[])"
 _KEPT = (
     Personal(
         "consent_head",
@@ -130,6 +131,22 @@ def tables(types: Types) -> tuple[Personal, ...]:
                 ),
             ),
             erase=deleted("identity_conflict"),
+        ),
+        Personal(
+            "identity_suggestion",
+            hidden="that somebody else may be the same person; it names them as well",
+            erase=(_OF_EITHER.format("identity_suggestion"),),
+        ),
+        Personal(
+            "customer_merge",
+            shown=(
+                Shown(
+                    "merges",
+                    "SELECT kind, time_micros, undone_micros FROM customer_merge "
+                    "WHERE $mine OR other = ANY(%(customers)s::bigint[]) ORDER BY id",
+                ),
+            ),
+            erase=(_OF_EITHER.format("customer_merge"),),
         ),
         Personal(
             "account",

@@ -15,6 +15,8 @@ from services.profile.adapters.rows.erasures import ErasureRows
 from services.profile.adapters.rows.identities import IdentityRows
 from services.profile.adapters.rows.kept import KeptRows
 from services.profile.adapters.rows.listened import GATHERING_CHANNEL, ListenedRows
+from services.profile.adapters.rows.merges import MergeRows
+from services.profile.adapters.rows.periods import PeriodRows
 from services.profile.adapters.rows.retracted import RetractedRows
 from services.profile.adapters.rows.things import ThingRows
 from services.profile.adapters.rows.timeline import TimelineRows
@@ -37,6 +39,8 @@ class PostgresWork(
     ErasureRows,
     ListenedRows,
     IdentityRows,
+    PeriodRows,
+    MergeRows,
     AccountRows,
     CustomerRows,
     ThingRows,
@@ -79,6 +83,10 @@ class PostgresStore:
             raise UnavailableError(
                 "the profile's database does not answer", suggestion="try again"
             ) from error
+
+    def met_others(self, error: Exception) -> bool:
+        """Whether two transactions met in a ring, and this one was undone."""
+        return isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
 
     def is_away(self, error: Exception) -> bool:
         """Whether an error says nothing of what was to be done."""

@@ -21,7 +21,7 @@ _SLICES = 50
 _NARROWEST_MICROS = 1_000_000
 _WIDEST_MICROS = 3_600_000_000
 _SLICE = """
-    SELECT customer, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, data
+    SELECT customer, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, data, via
     FROM event
     WHERE accepted_micros >= %(start)s AND accepted_micros < %(end)s
         AND type = ANY(%(types)s::text[]) AND NOT history AND retracted_micros = 0
@@ -152,6 +152,8 @@ class EventsReplay:
         except RejectedError:
             return None
         checked.hops = hops
-        if not customer:
+        if customer:
+            checked.via = row[10]
+        else:
             checked.thing = parse_thing(row[10], self._checker.catalogue.things)
         return TakenEvent(checked, customer, sequence, line, accepted)

@@ -20,6 +20,7 @@ from services.profile.adapters.rows.identities import (
     seal_identity,
 )
 from services.profile.adapters.rows.kept import event_context, open_event
+from services.profile.adapters.rows.merges import merge_context, suggestion_context
 from services.profile.domain.customer import PROFILE_UPDATED, Customer
 from services.runtime.database import Transaction
 from services.runtime.dead_letters import DEAD_LETTER
@@ -55,6 +56,10 @@ def sealed_parts(types: Types) -> list[Part]:
             SealedColumn(sealer, table, [lookup], partial(facts_context, table))
             for table in (ACCOUNT, SUBSCRIPTION)
         ),
+        SealedColumn(
+            sealer, "identity_suggestion", [("low", "bigint"), ("high", "bigint")], suggestion_context
+        ),
+        SealedColumn(sealer, "customer_merge", [("id", "bigint")], merge_context, "base"),
         _Profiles(types),
         _Records(types),
         _Events(types),

@@ -242,6 +242,7 @@ class _OpenBatch:
             snapshot=place,
             hops=event.hops,
             history=event.history,
+            via=event.via,
         )
         if event.thing is not None:
             wire.thing = event.thing.text

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.profile.app.ports import ListenedTypes, Packer, TakenEvent, Work
 from services.profile.app.questions import Questions
+from services.profile.app.successors import read_with_successors, successor
 from services.profile.app.take_events import EventTaker
 from services.profile.domain.consent import Consent
 from services.profile.domain.errors import (
@@ -14,6 +15,7 @@ from services.profile.domain.errors import (
     UnknownSubjectError,
 )
 from services.profile.domain.events import CONSENT_CHANGED, CheckedEvent, is_future
+from services.profile.domain.merging import line_with
 from services.runtime.caller import current_caller
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.ids import own_event_id
@@ -134,13 +136,19 @@ class Changes:
 
     async def hand_again(self, work: Work, items: Sequence[TakenEvent], now_micros: int) -> list[TakenEvent]:
         """Events taken before, each with a fresh snapshot; those of unknown customers are left out."""
-        customers = await work.read_customers({item.customer for item in items if item.customer})
+        read = await read_with_successors(work, {item.customer for item in items if item.customer})
+        customers = {number: successor(customer, read) for number, customer in read.items()}
         things = await self._questions.things_of(work, customers.values())
         named = await self._questions.things_named(work, [item.event for item in items])
         handed: list[TakenEvent] = []
         for item in items:
             customer = customers.get(item.customer)
             if customer is not None:
+                if customer.id != item.customer:
+                    before = read[item.customer]
+                    item.line = line_with(customer.record, before.record, item.line)
+                    item.event.via = item.event.via or before.id
+                    item.customer = customer.id
                 item.snapshot = self._packer.snapshot(customer, things, item.event.time_micros, now_micros)
             elif item.customer:
                 continue

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from services.profile.app.identity_ports import IdentityWork
 from services.profile.domain.accounts import Account, Key, Subscription
 from services.profile.domain.audience import Audience, Members, Place
 from services.profile.domain.consent import Consent, Consents
@@ -208,7 +209,7 @@ class ConsentLedger(Protocol):
         ...
 
 
-class Work(ConsentLedger, Accounts, Protocol):
+class Work(ConsentLedger, Accounts, IdentityWork, Protocol):
     """One transaction on the profile's database. Everything in it is committed together, or nothing is."""
 
     async def listened(self) -> ListenedTypes:
@@ -222,7 +223,7 @@ class Work(ConsentLedger, Accounts, Protocol):
         ...
 
     async def owners(self, identities: Collection[Identity]) -> dict[Identity, Owner]:
-        """Whose these identities are; unknown ones are left out."""
+        """Whose these identities are now, customer 0 those given up; unknown ones are left out."""
         ...
 
     async def new_keys(self, keys: Mapping[bytes, int]) -> set[bytes]:
@@ -238,7 +239,10 @@ class Work(ConsentLedger, Accounts, Protocol):
         ...
 
     async def claim(self, claims: Sequence[tuple[Identity, Owner]]) -> set[Identity]:
-        """Make identities their owners'; gives those that belonged to nobody before."""
+        """Make identities their owners'; gives those that belonged to nobody before.
+
+        One that somebody gave up is its owner's since then.
+        """
         ...
 
     async def add_customers(self, customers: Sequence[int]) -> None:
@@ -356,6 +360,10 @@ class ProfileStore(Protocol):
 
     def join(self, transaction: Any) -> Work:
         """The same in a transaction of this store that somebody else began, and will end."""
+        ...
+
+    def met_others(self, error: Exception) -> bool:
+        """Whether an error says that two transactions met in a ring, and this one was undone."""
         ...
 
     def is_away(self, error: Exception) -> bool:

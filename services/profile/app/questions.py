@@ -1,15 +1,17 @@
 """Answers about customers: who, what is known, may they be contacted."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.profile.app.ports import Packer, ThingKey, Work
+from services.profile.app.successors import read_with_successors, successor
 from services.profile.domain.accounts import Line, line_asked
 from services.profile.domain.contacts import RecentContact, recent_contacts
 from services.profile.domain.customer import Customer, precedence_of, traits_at
 from services.profile.domain.errors import InvalidRequestError, UnknownSubjectError
 from services.profile.domain.events import CheckedEvent
-from services.profile.domain.identities import Resolution, resolve
+from services.profile.domain.identities import Owner, Resolution, resolve
+from services.profile.domain.merging import line_with
 from services.profile.domain.permission import Permission, permissions
 from services.profile.domain.preferences import Window, wishes_of
 from services.profile.domain.things import ThingState
@@ -107,8 +109,8 @@ class Questions:
             identity = next(
                 (identity for identity, _ in customer.record.identities), Identity("customer", str(found))
             )
-            return Resolution(found, "", identity, conflict=False, unowned=())
-        resolution = resolve(found, await work.owners(found))
+            return Resolution(customer.id, "", identity, ())
+        resolution = resolve(found, await _owned(work, found), self._catalogue.identities)
         if resolution is None:
             raise _unknown()
         return resolution
@@ -117,7 +119,7 @@ class Questions:
         """The customer id of a subject; raises UnknownSubjectError."""
         found = read_subject(subject, self._catalogue)
         if isinstance(found, int):
-            return found
+            return (await self.one(work, found)).id
         return (await self.resolve(work, subject)).customer
 
     async def people(self, work: Work, subject: str) -> tuple[int, ...]:
@@ -126,11 +128,11 @@ class Questions:
         return (one.id, *(other for other in one.record.merged_customers if other != one.id))
 
     async def one(self, work: Work, customer: int) -> Customer:
-        """One customer; raises UnknownSubjectError."""
-        customers = await work.read_customers([customer])
+        """One customer, or whom they have become; raises UnknownSubjectError."""
+        customers = await read_with_successors(work, [customer])
         if customer not in customers:
             raise _unknown()
-        return customers[customer]
+        return successor(customers[customer], customers)
 
     def other_words(self, customer: Customer, now_micros: int) -> list[tuple[Trait, bool]]:
         """What further sources say of the traits that hold now; each with whether it must be withheld."""
@@ -194,15 +196,16 @@ class Questions:
             except InvalidRequestError as error:
                 asked.append(f"{error.message}; {error.suggestion}")
         identities = {identity for item in asked if isinstance(item, tuple) for identity in item}
-        owners = await work.owners(identities) if identities else {}
+        owners = await _owned(work, identities) if identities else {}
         ids: list[int | str] = []
         for item in asked:
             if isinstance(item, tuple):
-                resolution = resolve(item, owners)
+                resolution = resolve(item, owners, self._catalogue.identities)
                 ids.append("unknown subject" if resolution is None else resolution.customer)
             else:
                 ids.append(item)
-        customers = await work.read_customers({item for item in ids if isinstance(item, int)})
+        read = await read_with_successors(work, {item for item in ids if isinstance(item, int)})
+        customers = {number: successor(customer, read) for number, customer in read.items()}
         things = await self.things_of(work, customers.values())
         return [
             item
@@ -222,17 +225,19 @@ class Questions:
             except InvalidRequestError:
                 asked.append(())
         identities = {identity for item in asked if isinstance(item, tuple) for identity in item}
-        owners = await work.owners(identities) if identities else {}
+        owners = await _owned(work, identities) if identities else {}
         found: list[tuple[int, str]] = []
         for item in asked:
-            one = resolve(item, owners) if isinstance(item, tuple) and item else None
+            named = isinstance(item, tuple) and item
+            one = resolve(item, owners, self._catalogue.identities) if named else None  # type: ignore[arg-type]
             if isinstance(item, int):
                 found.append((item, ""))
             else:
                 found.append((one.customer, one.line) if one is not None else (0, ""))
-        customers = await work.read_customers({customer for customer, _ in found if customer})
+        read = await read_with_successors(work, {customer for customer, _ in found if customer})
+        customers = {number: successor(customer, read) for number, customer in read.items()}
         return [
-            SubjectOwner(customer, line, tuple(customers[customer].record.merged_customers))
+            SubjectOwner(customers[customer].id, line, tuple(customers[customer].record.merged_customers))
             if customer in customers
             else SubjectOwner(0)
             for customer, line in found
@@ -242,17 +247,13 @@ class Questions:
         self, work: Work, questions: Sequence[ContactQuestion], now_micros: int
     ) -> list[ContactAnswer]:
         """An answer per question, in order."""
-        customers = await work.read_customers({question.customer for question in questions})
+        read = await read_with_successors(work, {question.customer for question in questions})
+        customers = {number: successor(customer, read) for number, customer in read.items()}
         payers = await self._payers(work, questions, customers, now_micros)
         strangers = {payer for payer in payers.values() if payer} - customers.keys()
         if strangers:
-            customers |= await work.read_customers(strangers)
-        merged = {other for one in customers.values() for other in one.record.merged_customers}
-        others = await work.read_customers(merged - customers.keys()) if merged - customers.keys() else {}
-        recent = {
-            number: recent_contacts(customer.kept, now_micros)
-            for number, customer in (customers | others).items()
-        }
+            read |= await read_with_successors(work, strangers)
+            customers = {number: successor(customer, read) for number, customer in read.items()}
         places = await self._places(work, customers.values(), now_micros)
         answers: list[ContactAnswer] = []
         for place, question in enumerate(questions):
@@ -262,10 +263,14 @@ class Questions:
                 answers.append(ContactAnswer(question.customer, recipient=max(recipient, 0)))
                 continue
             line = question.line if recipient == question.customer else ""
+            if recipient == question.customer and customer.id != recipient:
+                line = line_with(customer.record, read[recipient].record, line)
             answer = self._contact(customer, replace(question, line=line), places, now_micros)
-            answer.customer = question.customer
-            ids = (customer.id, *answer.merged_customers)
-            answer.recent_contacts = [contact for number in ids for contact in recent.get(number, ())]
+            # whoever asks knows the customer by this id, and all others of the person count as well
+            answer.customer, answer.recipient = question.customer, recipient
+            ids = (customer.id, *customer.record.merged_customers)
+            answer.merged_customers = tuple(number for number in ids if number != recipient)
+            answer.recent_contacts = list(recent_contacts(customer.kept, now_micros))
             answers.append(answer)
         return answers
 
@@ -366,12 +371,17 @@ class Questions:
             service_blocked=service_blocked,
             preferences=dict(record.preferences),
             shown_traits=shown,
-            merged_customers=tuple(record.merged_customers),
             recipient=customer.id,
             household=customer.home_id,
             paused_until_micros=wishes.pause_until_micros,
             quiet_hours=wishes.quiet_hours,
         )
+
+
+async def _owned(work: Work, identities: Collection[Identity]) -> dict[Identity, Owner]:
+    """Whose these identities are now; those given up are left out."""
+    found = await work.owners(identities)
+    return {identity: owner for identity, owner in found.items() if owner.customer}
 
 
 def _is_zone(name: str) -> bool:

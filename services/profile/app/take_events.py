@@ -1,11 +1,14 @@
 """Take a batch of checked events in one transaction: keys, identities, state, and what is handed on."""
 
 import asyncio
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from services.profile.app.account_changes import AccountChanges
+from services.profile.app.identities import ASSIGNED, MOVES, Identities
 from services.profile.app.ports import (
     ContentionError,
     Handed,
@@ -16,7 +19,9 @@ from services.profile.app.ports import (
     ThingKey,
     Work,
 )
-from services.profile.domain.accounts import ACCOUNT_EVENTS, persons_to_be
+from services.profile.app.successors import successor, with_successors
+from services.profile.app.whose import Whose
+from services.profile.domain.accounts import ACCOUNT_EVENTS
 from services.profile.domain.activity import SLACK_MICROS
 from services.profile.domain.consent import entries_of
 from services.profile.domain.customer import (
@@ -24,9 +29,10 @@ from services.profile.domain.customer import (
     consent_of,
     trait_updates,
 )
-from services.profile.domain.errors import RejectedError, RejectionReason
+from services.profile.domain.errors import IdentityRefusedError, RejectedError, RejectionReason
 from services.profile.domain.events import CONSENT_CHANGED, PREFERENCE_CHANGED, CheckedEvent
-from services.profile.domain.identities import Owner, Resolution, line_of_new, resolve
+from services.profile.domain.identities import Resolution
+from services.profile.domain.merging import line_with
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity
 from services.vocabulary.words import ConsentBy
@@ -66,6 +72,7 @@ class EventTaker:
     def __init__(self, catalogue: Catalogue, packer: Packer) -> None:
         self._catalogue = catalogue
         self._packer = packer
+        self._identities = Identities(catalogue)
         kinds = catalogue.things.keys()
         self._kinds_named = {
             name: tuple(kinds & event_type.fields.keys()) for name, event_type in catalogue.events.items()
@@ -79,8 +86,45 @@ class EventTaker:
     ) -> list[Outcome]:
         """One outcome per event, in order; `now_micros` is business time."""
         listened = await work.listened()
-        batch = _Batch(self._catalogue, self._packer, work, listened, now_micros, self._kinds_named)
-        return await batch.take(events)
+        if not any(event.type.name in MOVES for event in events):
+            return await self._batch(work, listened, now_micros).take(events)
+        # whose an identity is changes between the events before and those behind
+        outcomes: list[Outcome] = []
+        for moves, part in groupby(events, key=lambda event: event.type.name in MOVES):
+            if moves:
+                outcomes += [await self._move(work, listened, event, now_micros) for event in part]
+            else:
+                outcomes += await self._batch(work, listened, now_micros).take(list(part))
+        return outcomes
+
+    def _batch(self, work: Work, listened: ListenedTypes, now_micros: int) -> "_Batch":
+        return _Batch(self._catalogue, self._packer, work, listened, now_micros, self._kinds_named)
+
+    async def _move(
+        self, work: Work, listened: ListenedTypes, event: CheckedEvent, now_micros: int
+    ) -> Outcome:
+        """An event that gives an identity to a customer, or takes it from them."""
+        try:
+            identity = self._identities.moved_by(event)
+        except RejectedError as rejection:
+            return rejection
+        line = str(event.fields.get("line", ""))
+        # what goes on and is kept says of which kind it was: the value stands with the identities
+        fields = {**event.fields, "identity": identity.kind}
+        kept = replace(event, fields=fields, data=json.dumps(fields).encode())
+        (outcome,) = await self._batch(work, listened, now_micros).take([kept])
+        if outcome is not ACCEPTED:
+            return outcome
+        event.customer = kept.customer
+        about = (work, kept.customer, identity, event.time_micros)
+        try:
+            if event.type.name == ASSIGNED:
+                await self._identities.assign(*about, line, now_micros)
+            else:
+                await self._identities.release(*about, now_micros)
+        except IdentityRefusedError:
+            await work.note_conflicts([(kept.customer, (identity,))], now_micros)
+        return outcome
 
 
 class _Batch:
@@ -109,21 +153,25 @@ class _Batch:
         self.pending: dict[int, _Pending] = {}
         self.handed = Handed()
         self.accounts = AccountChanges(catalogue, work, now_micros)
+        self.whose = Whose(catalogue, work, now_micros)
 
     async def take(self, events: Sequence[CheckedEvent]) -> list[Outcome]:
-        identities = {identity for event in events for identity in event.identities}
-        identities.update(named for event in events for each in event.persons.values() for named in each)
-        owners = await self.work.owners(identities) if identities else {}
-        outcomes = self._refuse_strangers(events, owners)
+        await self.whose.look_up(events)
+        outcomes: dict[int, Outcome] = {
+            place: refusal
+            for place, event in enumerate(events)
+            if (refusal := self.whose.refusal(event)) is not None
+        }
         await self._refuse_erased(events, outcomes)
         fresh = await self._new_ones(events, outcomes)
         if not fresh:
             return self._done(outcomes, events)
-        resolutions, created = await self._resolve(fresh, owners)
-        related = await self.accounts.prepare(fresh, owners)
+        resolutions, created = await self.whose.resolve(fresh)
+        related = await self.accounts.prepare(fresh, self.whose.owners)
         await self._load(fresh, resolutions, created, related)
+        await self._follow(fresh)
+        await self.whose.attach(fresh, resolutions, self.customers)
         fresh = await self._known_only(fresh, outcomes, events)
-        await self._attach(resolutions)
         await self.accounts.load(self.customers, fresh)
         await self._load_things(fresh)
         for number, event in enumerate(fresh, start=1):
@@ -136,7 +184,7 @@ class _Batch:
         for customer, pending in self.pending.items():
             self._cut(self.customers[customer], pending)
         await self.accounts.save()
-        await self.work.save(self.customers.values(), self.now)
+        await self.work.save({one.id: one for one in self.customers.values()}.values(), self.now)
         if self.last_times:
             await self.work.save_last_times(self.last_times)
         await self.work.save_things(self.changed_things.values())
@@ -144,30 +192,6 @@ class _Batch:
         return self._done(outcomes, events)
 
     # who is meant
-
-    def _refuse_strangers(
-        self, events: Sequence[CheckedEvent], owners: Mapping[Identity, Owner]
-    ) -> dict[int, Outcome]:
-        outcomes: dict[int, Outcome] = {}
-        strict = self.catalogue.creates_customers_except
-        for place, event in enumerate(events):
-            if event.source in strict and event.identities and not any(i in owners for i in event.identities):
-                outcomes[place] = RejectedError(
-                    RejectionReason.UNKNOWN_SUBJECT,
-                    "subject",
-                    "is unknown, and this source creates no customers",
-                    "send it once another source has named this identity",
-                )
-            elif event.source in strict:
-                for role, identities in persons_to_be(event.persons).items():
-                    if not any(identity in owners for identity in identities):
-                        outcomes[place] = RejectedError(
-                            RejectionReason.UNKNOWN_SUBJECT,
-                            f"data.{role}",
-                            "is unknown, and this source creates no customers",
-                            "send it once another source has named this identity",
-                        )
-        return outcomes
 
     async def _refuse_erased(self, events: Sequence[CheckedEvent], outcomes: dict[int, Outcome]) -> None:
         """What happened before a person was erased is not taken; what happened later begins somebody new."""
@@ -200,75 +224,6 @@ class _Batch:
                 outcomes[place] = DUPLICATE
         return fresh
 
-    async def _resolve(
-        self, events: Sequence[CheckedEvent], owners: dict[Identity, Owner]
-    ) -> tuple[dict[int, Resolution], dict[int, list[tuple[Identity, str]]]]:
-        """Whose each event is; customers are created for identities that nobody owns."""
-        created: set[int] = set()
-        while True:
-            claims = await self._claims(events, owners)
-            if not claims:
-                break
-            created.update(owner.customer for owner in claims.values())
-            ordered = sorted(claims.items(), key=lambda claim: claim[0].text)
-            won = await self.work.claim(ordered)
-            owners.update({identity: claims[identity] for identity in won})
-            lost = claims.keys() - won
-            if lost:
-                # somebody else was faster: look again
-                owners.update(await self.work.owners(lost))
-        resolutions = {
-            number: resolution
-            for number, event in enumerate(events)
-            if event.identities and (resolution := resolve(event.identities, owners)) is not None
-        }
-        conflicts = [
-            (resolution.customer, events[number].identities)
-            for number, resolution in resolutions.items()
-            if resolution.conflict
-        ]
-        if conflicts:
-            await self.work.note_conflicts(conflicts, self.now)
-        gained: dict[int, list[tuple[Identity, str]]] = {}
-        for identity, owner in owners.items():
-            if owner.customer in created:
-                gained.setdefault(owner.customer, []).append((identity, owner.line))
-        if gained:
-            await self.work.add_customers(sorted(gained))
-        return resolutions, gained
-
-    async def _claims(
-        self, events: Sequence[CheckedEvent], owners: Mapping[Identity, Owner]
-    ) -> dict[Identity, Owner]:
-        """Identities of nobody, put together where an event names them together."""
-        group_of: dict[Identity, int] = {}
-        groups: list[list[Identity]] = []
-        for event in events:
-            for identities in (event.identities, *persons_to_be(event.persons).values()):
-                if not identities or any(identity in owners for identity in identities):
-                    continue
-                known = [group_of[identity] for identity in identities if identity in group_of]
-                if known:
-                    group = min(known)
-                else:
-                    group = len(groups)
-                    groups.append([])
-                for identity in identities:
-                    if identity not in group_of:
-                        group_of[identity] = group
-                        groups[group].append(identity)
-        if not groups:
-            return {}
-        ids = await self.work.new_customer_ids(len(groups))
-        claims: dict[Identity, Owner] = {}
-        for customer, members in zip(ids, groups, strict=True):
-            held: list[tuple[Identity, str]] = []
-            for identity in members:
-                line = line_of_new(identity, held)
-                held.append((identity, line))
-                claims[identity] = Owner(customer, line)
-        return claims
-
     async def _load(
         self,
         events: Sequence[CheckedEvent],
@@ -283,6 +238,7 @@ class _Batch:
             if resolution is not None:
                 event.customer = resolution.customer
                 event.line = event.line or resolution.line
+                event.via = resolution.via
                 if resolution.unowned:
                     records.add(event.customer)
             if not event.customer:
@@ -319,22 +275,22 @@ class _Batch:
         await self.work.forget_keys([event.key for event in fresh if id(event) in strangers])
         return [event for event in fresh if id(event) not in strangers]
 
-    async def _attach(self, resolutions: Mapping[int, Resolution]) -> None:
-        """Identities that came along with a known one become the same customer's."""
-        for resolution in resolutions.values():
-            if not resolution.unowned:
+    async def _follow(self, events: Sequence[CheckedEvent]) -> None:
+        """Events of customers that were merged become those of whom they were merged into."""
+        merged = [customer for customer in self.customers.values() if customer.merged_into]
+        if not merged:
+            return
+        everyone = await with_successors(self.work, merged)
+        for event in events:
+            before = everyone.get(event.customer)
+            if before is None or not before.merged_into:
                 continue
-            customer = self.customers[resolution.customer]
-            held = customer.record.identities
-            known = {identity for identity, _ in held}
-            claims = [
-                (identity, Owner(customer.id, line_of_new(identity, held)))
-                for identity in sorted(set(resolution.unowned) - known, key=_text)
-            ]
-            won = await self.work.claim(claims) if claims else set()
-            for identity, owner in claims:
-                if identity in won:
-                    customer.add_identity(identity, owner.line)
+            who = successor(before, everyone)
+            event.via = event.via or before.id
+            event.line = line_with(who.record, before.record, event.line)
+            event.customer = who.id
+        # nothing has been applied yet, and these have their records; an old id names who they are now
+        self.customers |= {number: successor(customer, everyone) for number, customer in everyone.items()}
 
     # things
 
@@ -462,7 +418,3 @@ def _erased(field_name: str) -> RejectedError:
         "is of a person who was erased, and this happened before",
         "take it out of the source, which is to forget the person too",
     )
-
-
-def _text(identity: Identity) -> str:
-    return identity.text

@@ -98,6 +98,7 @@ class Customer:
 
     `before` is the sequence as it was read; `activity` holds the event types that had to be opened.
     `trait_changes` counts words taken, `values_changed` says whether one of them changed what holds.
+    `merged_into`: who the customer has become; 0: a customer of their own.
     """
 
     id: int
@@ -109,6 +110,7 @@ class Customer:
     zone_changed: bool = False
     taken_back: int = 0
     record_changed: bool = False
+    merged_into: int = 0
     _traits: dict[TraitKey, Trait] | None = None
     _record: Record | None = None
     before: int = 0
@@ -192,6 +194,15 @@ class Customer:
                 self.home.take(update)
             else:
                 self._set_trait(update, precedence_of(update.name, catalogue))
+        return self._remember(event, catalogue)
+
+    def note(self, event: CheckedEvent, catalogue: Catalogue) -> int:
+        """Take one event as something that happened, and nothing that it says; gives its sequence."""
+        self.sequence += 1
+        return self._remember(event, catalogue)
+
+    def _remember(self, event: CheckedEvent, catalogue: Catalogue) -> int:
+        name = event.type.name
         kept_fields, retention = event.kept_fields(), retention_of(event.type)
         activity = self.activity.get(name)
         if activity is None:
@@ -251,6 +262,14 @@ class Customer:
             record.preferences[key] = value
             record.preference_times[key] = time_micros
             self.record_changed = True
+
+    def become(self, other: "Customer", record: Record) -> None:
+        """Be what another state of the same customer is, with this record; the sequence goes on."""
+        self.kept, self.activity, self._traits = other.kept, other.activity, other.traits
+        self.home_changed = True
+        self.trait_changes = other.trait_changes + 1
+        self.values_changed = self.zone_changed = True
+        self.replace_record(record)
 
     def add_identity(self, identity: Identity, line: str) -> None:
         """Note that an identity is this customer's."""

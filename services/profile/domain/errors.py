@@ -56,6 +56,10 @@ class UnknownEventError(ProfileError):
     """No such event is kept of that customer."""
 
 
+class IdentityRefusedError(ProfileError):
+    """Who is who does not allow it: they are one already, or an identity is not theirs."""
+
+
 class ClockRefusedError(ProfileError):
     """Business time is the wall's and is not fed, or would go back."""
 

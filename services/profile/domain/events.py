@@ -57,7 +57,8 @@ class CheckedEvent:
     `data` is its JSON object, `fields` the typed values of it. Exactly one of `customer` (own events),
     `identities` and `thing` says whom it concerns. `told_by` is the caller who sent it, `trace` (W3C
     traceparent) the trace that it belongs to. `persons`: others that its fields name, by what they are to its
-    subscription. `words`: what it says of traits, and the line for which that was found out.
+    subscription. `words`: what it says of traits, and the line for which that was found out. `via`: the
+    id under which it came, of those merged into its customer; 0: the customer's own.
 
     A change of consent may carry `consent` with more than its fields say, and `confirmed`: the person
     confirmed it. It learns in `entries` what was entered in the ledger, and in `without_effect` why that
@@ -84,6 +85,7 @@ class CheckedEvent:
     trace: str = ""
     persons: Mapping[str, tuple[Identity, ...]] = field(default_factory=dict)
     words: tuple[str, list[Trait]] | None = None
+    via: int = 0
 
     @property
     def key(self) -> bytes:

@@ -42,8 +42,8 @@ def merge_consents(one: Consents, other: Consents) -> Consents:
     put at the latest one's time: it stands until the person says something newer. The ledgers keep the true
     times.
     """
-    merged = Consents(dict(one.by_person), dict(one.by_others))
-    for consent in (*other.by_person.values(), *other.by_others.values()):
+    merged = Consents(dict(one.by_person), dict(one.by_others), dict(one.held))
+    for consent in (*other.by_person.values(), *other.by_others.values(), *other.held.values()):
         merged.add(consent)
     keys = {*one.by_person, *one.by_others, *other.by_person, *other.by_others}
     for purpose in sorted({purpose for purpose, _ in keys}):

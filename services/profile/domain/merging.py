@@ -202,6 +202,11 @@ def merge_records(into: Record, other: Record, other_id: int, lines: Lines) -> R
         consents=merge_consents(into.consents, other.consents),
         preferences={**other.preferences, **into.preferences},
         preference_times={**other.preference_times, **into.preference_times},
+        lines=[
+            *into.lines,
+            *(replace(line, line=lines.get(line.line, line.line)) for line in other.lines),
+        ],
+        said_household=into.said_household or other.said_household,
         merged_customers=list(dict.fromkeys((*into.merged_customers, other_id, *other.merged_customers))),
     )
 

@@ -5,6 +5,7 @@ import grpc
 from services.profile.app.ports import ContentionError
 from services.profile.domain.errors import (
     ClockRefusedError,
+    IdentityRefusedError,
     InvalidRequestError,
     ProfileError,
     RejectedError,
@@ -20,6 +21,7 @@ PROFILE_ERRORS: ErrorTable = {
     RejectedError: ErrorKind(grpc.StatusCode.INVALID_ARGUMENT, "EVENT_REJECTED"),
     UnknownSubjectError: ErrorKind(grpc.StatusCode.NOT_FOUND, "UNKNOWN_SUBJECT"),
     UnknownEventError: ErrorKind(grpc.StatusCode.NOT_FOUND, "UNKNOWN_EVENT"),
+    IdentityRefusedError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "IDENTITY_REFUSED"),
     ClockRefusedError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "CLOCK_REFUSED"),
     ContentionError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "CONTENTION"),
     StreamGapError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "STREAM_GAP"),

@@ -195,6 +195,7 @@ class OutcomesHandler:
         )
         checked.hops = taken.hops
         checked.history = taken.history
+        checked.via = taken.via
         if taken.thing:
             checked.thing = parse_thing(taken.thing, self._checker.catalogue.things)
         return TakenEvent(checked, taken.customer, taken.sequence, taken.line, taken.accepted_micros)

@@ -236,7 +236,7 @@ async def test_decisions_are_listed_by_customer_rule_set_reason_and_type(worker)
     )
     ids = lambda found: [one.event_id for one in found]  # noqa: E731
     assert ids(await worker.decided()) == ["a", "b", "c"]
-    assert ids(await worker.decided(customer=5)) == ["c"]
+    assert ids(await worker.decided(customers=(5,))) == ["c"]
     assert ids(await worker.decided(reason="OUTRANKED")) == ["b"]
     assert ids(await worker.decided(rule_set="dropped-calls")) == ["c"]
     assert ids(await worker.decided(event_type="usage.allowance_exhausted")) == ["a", "b"]

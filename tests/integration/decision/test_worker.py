@@ -277,7 +277,7 @@ async def due_pairs(worker, seen):
 
 async def plan_a_survey(worker):
     await worker.take((complaint(event_id="a", customer=5, sequence=3), snapshot(5, sequence=3)))
-    (one,) = await worker.decided(customer=5)
+    (one,) = await worker.decided(customers=(5,))
     assert outcomes(one) == {"ask-how-it-went": (PLANNED, None)}
     assert [told.type for told in await worker.own_events() if told.customer == 5] == ["action.planned"]
     assert await worker.due.take_due() == 0
@@ -330,6 +330,32 @@ async def test_after_a_merge_standing_counts_under_all_ids(worker):
     seen = snapshot(other, merged_customers=[TREATED])
     await worker.take((exhausted(event_id="b", customer=other, at=NOON + HOUR), seen))
     assert outcomes((await worker.decided())[1]) == {"one-off-top-up": (REFUSED, RefusalReason.OUTRANKED)}
+
+
+async def test_what_was_decided_before_a_merge_is_neither_decided_again_nor_lost(worker):
+    await worker.take((exhausted(event_id="a", customer=TREATED), snapshot(TREATED)))
+    (before,) = await worker.decided()
+    assert await worker.count("conversation") == 1
+    other = TREATED + 1
+    again = exhausted(event_id="a", customer=other, via=TREATED)  # handed on anew, after the merge
+    await worker.take((again, snapshot(other, merged_customers=[TREATED])))
+    assert len(await worker.decided()) == 1
+    for place, action in enumerate(before.actions):
+        told = {
+            "action": action.candidate.action_id,
+            "rule_set": "r",
+            "rule": "r",
+            "name": "n",
+            "reason": "CAPPED",
+        }
+        refused = event(
+            "action.refused", event_id=f"r{place}", source="channel", customer=other, via=TREATED, data=told
+        )
+        await worker.take((refused, None))
+    assert await worker.count("conversation") == 0
+    assert [one.decision_id for one in await worker.decided(customers=(other, TREATED))] == [
+        before.decision_id
+    ]
 
 
 OWN = """

@@ -14,6 +14,7 @@ from services.profile.domain.consent import Consent
 from services.profile.domain.contacts import RecentContact
 from services.profile.domain.customer import Customer
 from services.profile.domain.events import CheckedEvent
+from services.profile.domain.merging import join
 from services.profile.domain.things import ThingState
 from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.values import ValueType
@@ -54,8 +55,8 @@ class Reading:
 def again(customer: Customer) -> Customer:
     """The same customer as read from the database."""
     hot = pack_hot(customer, Types(CATALOGUE, sealer()))
-    record = pack_record(customer.record, NOW, customer.id, sealer())
-    return Customer(customer.id, customer.sequence, Kept(hot, record, customer.id, sealer()))
+    kept = Kept(hot, pack_record(customer.record, NOW, customer.id, sealer()), customer.id, sealer())
+    return Customer(customer.id, customer.sequence, kept, merged_into=customer.merged_into)
 
 
 def person(number: int, *, merged: Collection[int] = (), **traits: object) -> Customer:
@@ -93,11 +94,17 @@ async def test_contacts_of_other_systems_are_told_for_35_days() -> None:
     assert (await ask(person(1))).recent_contacts == []
 
 
-async def test_contacts_under_merged_ids_are_the_persons_own() -> None:
-    other = person(2)
+async def test_who_was_merged_is_answered_for_as_the_person_under_all_other_ids() -> None:
+    one, other = person(1, zone="Indian/Reunion"), person(2)
     tell(other, "contact.made", NOW - 7, channel="email", category="survey", by="survey tool")
-    answer = await ask(person(1, merged=[2, 3]), other)
-    assert list(answer.recent_contacts) == [RecentContact(Channel.EMAIL, Category.SURVEY, NOW - 7)]
+    join(one, other, CATALOGUE)
+    other.merged_into = 1
+    for about, merged in ((1, (2,)), (2, (1,))):
+        answer = await ask(again(one), other, about=about)
+        assert (answer.customer, answer.known, answer.merged_customers) == (about, True, merged)
+        assert answer.zone == "Indian/Reunion"
+        # what was joined counts once
+        assert list(answer.recent_contacts) == [RecentContact(Channel.EMAIL, Category.SURVEY, NOW - 7)]
 
 
 def may_be_located(customer: Customer) -> Customer:

@@ -24,22 +24,28 @@ class CustomerRows(HouseholdRows):
     async def customers(self, ids: Collection[int], records: Collection[int]) -> dict[int, Customer]:
         """Lock, then read: what is read after the lock is what the last writer left."""
         rows = await self.transaction.rows(
-            "SELECT id, sequence, hot FROM customer WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
+            "SELECT id, sequence, hot, merged_into FROM customer WHERE id = ANY(%s::bigint[]) "
+            "ORDER BY id FOR UPDATE",
             (sorted(ids),),
         )
         sealer = self._store.types.sealer
         kept_records = await self._records(records) if records else {}
         return await self._at_home(
             {
-                number: Customer(number, sequence, Kept(hot, kept_records.get(number, b""), number, sealer))
-                for number, sequence, hot in rows
+                number: Customer(
+                    number,
+                    sequence,
+                    Kept(hot, kept_records.get(number, b""), number, sealer),
+                    merged_into=merged_into,
+                )
+                for number, sequence, hot, merged_into in rows
             }
         )
 
     async def read_customers(self, ids: Collection[int]) -> dict[int, Customer]:
         """Both parts in one statement, so that they are of one moment."""
         rows = await self.transaction.rows(
-            "SELECT id, sequence, hot, coalesce(record, '') FROM customer "
+            "SELECT id, sequence, hot, coalesce(record, ''), merged_into FROM customer "
             "LEFT JOIN customer_record ON customer_record.customer = customer.id "
             "WHERE id = ANY(%s::bigint[])",
             (list(ids),),
@@ -47,8 +53,8 @@ class CustomerRows(HouseholdRows):
         sealer = self._store.types.sealer
         return await self._at_home(
             {
-                number: Customer(number, sequence, Kept(hot, record, number, sealer))
-                for number, sequence, hot, record in rows
+                number: Customer(number, sequence, Kept(hot, record, number, sealer), merged_into=merged_into)
+                for number, sequence, hot, record, merged_into in rows
             }
         )
 

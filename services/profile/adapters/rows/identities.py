@@ -14,6 +14,13 @@ CLAIM = """
     SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::text[], %s::bytea[])
     ON CONFLICT DO NOTHING RETURNING lookup
 """
+_CLAIM = """
+    INSERT INTO identity (lookup, customer, line, sealed, via)
+    SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[])
+    ON CONFLICT (lookup) DO UPDATE SET customer = excluded.customer, line = excluded.line,
+        sealed = excluded.sealed, via = excluded.via
+    WHERE identity.customer = 0 RETURNING lookup
+"""
 
 
 def seal_identity(sealer: Sealer, text: str) -> tuple[bytes, bytes]:
@@ -57,13 +64,14 @@ class IdentityRows(Rows):
     """Tables `identity`, `identity_conflict` and `event_key`, and the sequence of customer ids."""
 
     async def owners(self, identities: Collection[Identity]) -> dict[Identity, Owner]:
-        """Whose these identities are."""
+        """Whose these identities are; customer 0: nobody's since some time."""
         sealer = self._store.types.sealer
         by_lookup = {sealer.lookup(identity.text): identity for identity in identities}
         rows = await self.transaction.rows(
-            "SELECT lookup, customer, line FROM identity WHERE lookup = ANY(%s::bytea[])", (list(by_lookup),)
+            "SELECT lookup, customer, line, since_micros, via FROM identity WHERE lookup = ANY(%s::bytea[])",
+            (list(by_lookup),),
         )
-        found = {by_lookup[lookup]: Owner(customer, line) for lookup, customer, line in rows}
+        found = {by_lookup[lookup]: Owner(*owner) for lookup, *owner in rows}
         if len(found) < len(by_lookup) and not self._store.types.all_sealed:
             await self._add_plain(found, identities)
         return found
@@ -99,17 +107,18 @@ class IdentityRows(Rows):
         return [row[0] for row in rows]
 
     async def claim(self, claims: Sequence[tuple[Identity, Owner]]) -> set[Identity]:
-        """Make identities their owners'."""
+        """Make identities of nobody their owners'; one that was given up is theirs since then."""
         sealer = self._store.types.sealer
         sealed = [seal_identity(sealer, identity.text) for identity, _ in claims]
         by_lookup = {lookup: identity for (lookup, _), (identity, _) in zip(sealed, claims, strict=True)}
         rows = await self.transaction.rows(
-            CLAIM,
+            _CLAIM,
             (
                 [lookup for lookup, _ in sealed],
                 [owner.customer for _, owner in claims],
                 [owner.line for _, owner in claims],
                 [value for _, value in sealed],
+                [owner.via for _, owner in claims],
             ),
         )
         return {by_lookup[row[0]] for row in rows}

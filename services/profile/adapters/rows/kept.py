@@ -40,9 +40,12 @@ class KeptRows(LedgerRows):
     async def _keep_events(self, items: Sequence[TakenEvent]) -> None:
         if items:
             await self.transaction.copy_rows(
-                f"COPY event ({_EVENT_COLUMNS}) FROM STDIN (FORMAT BINARY)",
-                _EVENT_TYPES,
-                [(item.customer, item.sequence, *_event_row(item, self._data(item))) for item in items],
+                f"COPY event ({_EVENT_COLUMNS}, via) FROM STDIN (FORMAT BINARY)",
+                (*_EVENT_TYPES, "int8"),
+                [
+                    (item.customer, item.sequence, *_event_row(item, self._data(item)), item.event.via)
+                    for item in items
+                ],
             )
 
     def _data(self, item: TakenEvent) -> bytes:

@@ -1,0 +1,44 @@
+"""The households of customers who are merged, and taken apart again."""
+
+from collections.abc import Mapping
+
+from services.profile.app.ports import Work
+from services.profile.domain.customer import Customer
+from services.profile.domain.households import Household
+from services.vocabulary.catalogue import Catalogue
+
+
+async def move_home(work: Work, into: Customer, other: Customer, catalogue: Catalogue) -> None:
+    """A household has one member less, or who stays in the place of who was merged away."""
+    homes = await work.homes({into.home_id, other.home_id} - {0}, lock=True)
+    home = homes.get(other.home_id)
+    if home is not None and other.id in home.members:
+        said = home.members[other.id].said
+        home.leave(other.id)
+        if not into.home_id:
+            home.join(into.id, into.record.lines, said=said)
+            into.enter(home, catalogue)
+    await _hold_lines(work, into, homes)
+
+
+async def return_home(work: Work, into: Customer, other: Customer, before: int) -> None:
+    """Both belong to the households they came from."""
+    homes = await work.homes({into.home_id, other.home_id} - {0}, lock=True)
+    home = homes.get(other.home_id)
+    if home is not None:
+        said = into.id in home.members and home.members[into.id].said
+        if into.home_id == home.id and not before:
+            home.leave(into.id)
+            into.leave_home()
+        home.join(other.id, other.record.lines, said=said)
+        other.home = home
+    await _hold_lines(work, into, homes)
+
+
+async def _hold_lines(work: Work, into: Customer, homes: Mapping[int, Household]) -> None:
+    if into.home_id in homes:
+        homes[into.home_id].hold_lines(into.id, into.record.lines)
+        into.home = homes[into.home_id]
+    changed = [home for home in homes.values() if home.changed]
+    if changed:
+        await work.save_homes(changed)

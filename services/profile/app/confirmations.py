@@ -76,6 +76,9 @@ class Confirmations:
         customer = customers.get(confirming.customer)
         if customer is None:
             return ConfirmationStatus.NOT_GOOD, None
+        if customer.merged_into:
+            # the stricter word of both was taken then; the person is asked again
+            return ConfirmationStatus.OUTDATED, confirming
         consents = customer.record.consents
         held = consents.waiting(confirming.purpose, confirming.channel)
         if held is None or held.time_micros != confirming.said_micros:

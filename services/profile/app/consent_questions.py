@@ -72,7 +72,7 @@ class ConsentQuestions:
         return [
             ConsentAnswer(error=error or _NOBODY)
             if error or customer not in consents
-            else answer_of(customer, consents[customer], question, now_micros)
+            else answer_of(*consents[customer], question, now_micros)
             for question, customer, error in zip(asked, owners, errors, strict=True)
         ]
 
@@ -89,7 +89,8 @@ class ConsentQuestions:
                 subjects.append(())
                 errors.append(f"{error.message}; {error.suggestion}")
         identities = {one for subject in subjects if isinstance(subject, tuple) for one in subject}
-        known: dict[Identity, Owner] = await work.owners(identities) if identities else {}
+        owned = await work.owners(identities) if identities else {}
+        known: dict[Identity, Owner] = {one: owner for one, owner in owned.items() if owner.customer}
         found: list[int] = []
         for subject in subjects:
             if isinstance(subject, int):

@@ -192,8 +192,8 @@ class ConsentLedger(Protocol):
         """Add lines to their customers' chains."""
         ...
 
-    async def consents_of(self, customers: Collection[int]) -> dict[int, Consents]:
-        """What is in force for these customers, and nothing else of them; unknown ones are left out."""
+    async def consents_of(self, customers: Collection[int]) -> dict[int, tuple[int, Consents]]:
+        """Who these customers are now, and what is in force for them; unknown ones are left out."""
         ...
 
     async def ledgers(self, customers: Collection[int]) -> Ledgers:

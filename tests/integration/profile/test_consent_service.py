@@ -134,6 +134,22 @@ async def test_a_grant_that_must_be_confirmed_counts_once_the_person_did(desk):
     assert (await desk.verify(ANNA)).lines == 10
 
 
+async def test_a_merged_customer_is_answered_for_by_whom_they_have_become(desk):
+    profile = desk.running
+    await profile.profile.IngestEvents(ingest(event("e1"), event("e2", subject="crm:2")))
+    anna = (await record(profile, "r1", change("GRANTED", channel="EMAIL"))).customer
+    other = (await record(profile, "r2", change("DENIED"), subject="crm:2")).customer
+    (waiting,) = (
+        await desk.consents.AskConfirmation(consent_pb2.AskConfirmationRequest(subject=ANNA))
+    ).confirmations
+    await record(profile, "r3", change("GRANTED", channel="SMS"))
+    merged = f"UPDATE customer SET merged_into = {other} WHERE id = {anna}"
+    await desk.change_database(merged)
+    (answer,) = await desk.check((f"customer:{anna}", MARKETING, SMS))
+    assert (answer.allowed, answer.customer, answer.state) == (False, other, words.CONSENT_STATE_DENIED)
+    assert (await desk.confirm("c1", waiting.token)).status == consent_pb2.CONFIRMATION_STATUS_OUTDATED
+
+
 async def test_an_import_that_proves_a_grant_need_not_ask_again(desk):
     said = {"purpose": "marketing", "channel": "email", "state": "granted", "by": "import"}
     await desk.running.profile.IngestEvents(

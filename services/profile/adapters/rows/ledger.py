@@ -59,15 +59,27 @@ class LedgerRows(Rows):
         )
         return _read(rows, found)
 
-    async def consents_of(self, customers: Collection[int]) -> dict[int, Consents]:
-        """What is in force for these customers, and nothing else of them; unknown ones are left out."""
-        rows = await self.transaction.rows(
-            "SELECT customer, record FROM customer_record WHERE customer = ANY(%s::bigint[])",
-            (list(customers),),
-        )
-        return {
-            customer: consents_in(stored_pb2.StoredRecord.FromString(record)) for customer, record in rows
-        }
+    async def consents_of(self, customers: Collection[int]) -> dict[int, tuple[int, Consents]]:
+        """Who these customers are now, and what is in force for them; unknown ones are left out."""
+        records: dict[int, tuple[int, bytes]] = {}
+        wanted = set(customers)
+        while wanted:
+            rows = await self.transaction.rows(
+                "SELECT id, merged_into, coalesce(record, '') FROM customer "
+                "LEFT JOIN customer_record ON customer_record.customer = customer.id "
+                "WHERE id = ANY(%s::bigint[])",
+                (list(wanted),),
+            )
+            records |= {number: (into, record) for number, into, record in rows}
+            wanted = {into for _, into, _ in rows} - {0} - records.keys()
+        found: dict[int, tuple[int, Consents]] = {}
+        for customer in customers:
+            now = customer
+            while now in records and records[now][0]:
+                now = records[now][0]
+            if now in records and records[now][1]:
+                found[customer] = now, consents_in(stored_pb2.StoredRecord.FromString(records[now][1]))
+        return found
 
     async def ledgers_after(self, customer: int, most: int) -> tuple[Ledgers, int | None]:
         """The ledgers of the next customers after one that have any; the last of them, None: no more."""

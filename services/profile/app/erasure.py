@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 
-from services.profile.app.ports import ContentionError, TakenEvent, Work
+from services.profile.app.ports import TakenEvent, Work
 from services.profile.app.questions import Questions, read_subject
 from services.profile.domain.customer import Customer
 from services.profile.domain.erasure import (
@@ -91,7 +91,7 @@ class Erasures:
     ) -> Erasure:
         """Erase a person under all their ids; of an id that was erased, its receipt.
 
-        Raises UnknownSubjectError, and ContentionError when the person was merged meanwhile.
+        Raises UnknownSubjectError.
         """
         if len(reference) > MAX_REFERENCE or not reference.isprintable():
             raise InvalidRequestError(
@@ -159,11 +159,13 @@ class Erasures:
         customer = await self._questions.find(work, subject)
         one = await self._questions.one(work, customer)
         ids = {one.id, *one.record.merged_customers}
-        locked = await work.customers(ids, ids)
-        merged = {other for one in locked.values() for other in one.record.merged_customers}
-        if not {one.id, *merged} <= ids:
-            raise ContentionError
-        return locked
+        while True:
+            locked = await work.customers(ids, ids)
+            named = {other for one in locked.values() for other in one.record.merged_customers}
+            further = {*named, *(one.merged_into for one in locked.values())} - {0} - ids
+            if not further:
+                return locked
+            ids |= further  # merged since it was looked up who they are
 
     async def _send(self, work: Work, notice: ErasureNotice, request_id: str, now_micros: int) -> None:
         """`customer.erased` in each id's partition, after all that was taken before."""

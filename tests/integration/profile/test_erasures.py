@@ -2,12 +2,16 @@
 
 import orjson
 import pytest
+from rapport.types.v1 import event_pb2
 
 from services.profile.app.erasure import Erasures
+from services.profile.app.merging import Merging
 from services.profile.app.questions import Questions
 from services.profile.app.take_events import ACCEPTED
 from services.profile.domain.erasure import Ground
 from services.profile.domain.errors import RejectedError, RejectionReason, UnknownSubjectError
+from services.runtime.dead_letters import DeadLetters
+from services.runtime.outbox import Outbox
 from services.vocabulary.words import ConsentBy
 from tests.integration.profile.test_store import CATALOGUE, DAY, NOW, Profile
 
@@ -77,6 +81,48 @@ async def test_nothing_is_left_but_the_ledger_without_its_texts(profile):
     assert b"336" not in told.SerializeToString()
     with pytest.raises(UnknownSubjectError):
         await erase(profile, ADA, "r-2")
+
+
+@pytest.mark.parametrize("asked_as", [0, 1])
+async def test_a_merged_person_is_erased_under_all_their_ids_whichever_is_named(profile, asked_as):
+    ids = await known(profile)
+    merging = Merging(
+        CATALOGUE, Questions(CATALOGUE, profile.packer), profile.checker, profile.packer, orjson.dumps
+    )
+    async with profile.store.work() as work:
+        await merging.merge(work, ids[1], ids[0], "same person", GONE)
+    erasure = await erase(profile, f"customer:{ids[asked_as]}")
+    assert sorted(erasure.customers) == ids
+    told = await sent(profile)
+    assert sorted(one.customer for one in told) == ids
+    assert all(sorted(one.erasure.customers) == ids for one in told)
+    for table in ("customer", "customer_record", "event", "customer_merge", "identity_conflict"):
+        assert await profile.rows(f"SELECT 1 FROM {table}") == [], table
+    assert await profile.rows("SELECT 1 FROM identity WHERE customer <> 0") == []
+    late = profile.event("late", BOB, GONE - 1)
+    assert [reason(one) for one in await take(profile, late)] == [RejectionReason.ERASED]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+async def test_events_set_aside_before_anybody_knew_whose_they_are_go_too(profile, sealed):
+    await known(profile)
+    outbox = Outbox(profile.database)
+    letters = DeadLetters("profile", outbox, None, sealer=profile.store.types.sealer if sealed else None)
+    payloads = [event_pb2.Event(subject=subject).SerializeToString() for subject in (ADA, BOB)]
+    async with profile.database.transaction() as transaction:
+        for number, payload in enumerate([*payloads, b"no event at all"]):
+            await letters.add(
+                transaction,
+                kind="event",
+                item_id=f"l-{number}",
+                item_type="x",
+                customer=0,
+                payload=payload,
+                reason="",
+            )
+    erasure = await erase(profile, ADA)
+    assert erasure.parts["profile"].erased["dead_letter"] == 1
+    assert await profile.rows("SELECT item_id FROM dead_letter ORDER BY id") == [("l-1",), ("l-2",)]
 
 
 async def test_what_happened_before_is_refused_and_what_happens_later_begins_somebody_new(profile):

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
+from google.protobuf.message import DecodeError
 from rapport.types.v1 import event_pb2
 
 from services.profile.adapters.account_packing import SUBSCRIPTION, open_facts
@@ -16,6 +17,8 @@ from services.profile.adapters.rows.ledger import LedgerRows
 from services.profile.domain.accounts import PAYER, Subscription
 from services.profile.domain.erasure import OTHERS, ErasedIdentity, Erasure, ErasureNotice, Ground, Part
 from services.runtime.audit import Change, write_audit
+from services.runtime.dead_letters import DEAD_LETTER
+from services.runtime.keys import SealError, sealed_by
 from services.runtime.personal import erase
 from services.vocabulary.identities import Identity
 from services.vocabulary.words import ConsentBy
@@ -123,10 +126,20 @@ class ErasureRows(AccountRows, HouseholdRows, LedgerRows):
         after = 0
         while rows := await self.transaction.rows(_LETTERS, (after,)):
             after = rows[-1][0]
-            gone += [number for number, payload in rows if _names_any(bytes(payload), texts)]
+            gone += [number for number, payload in rows if self._names_any(bytes(payload), texts)]
         if gone:
             await self.transaction.execute("DELETE FROM dead_letter WHERE id = ANY(%s::bigint[])", (gone,))
         return len(gone)
+
+    def _names_any(self, payload: bytes, texts: Collection[str]) -> bool:
+        """Whether a letter's event names one of these; what cannot be read names nobody to anybody."""
+        try:
+            if sealed_by(payload):
+                payload = self._store.types.sealer.open(payload, DEAD_LETTER)
+            subject = event_pb2.Event.FromString(payload).subject
+        except (DecodeError, SealError):
+            return False
+        return any(text in texts for text in subject.split())
 
     async def erasure_of(self, customer: int) -> str:
         """The erasure by which an id was erased; empty: it was not."""
@@ -243,10 +256,6 @@ def _erasure(row: Sequence[Any]) -> Erasure:
     return Erasure(
         number, erasure_id, tuple(customers), requested_micros, Ground(ground), ConsentBy(said_by), reference
     )
-
-
-def _names_any(payload: bytes, texts: Collection[str]) -> bool:
-    return any(text in texts for text in event_pb2.Event.FromString(payload).subject.split())
 
 
 def _text(identity: Identity) -> str:

@@ -5,7 +5,7 @@ import itertools
 
 import grpc
 import pytest
-from rapport.profile.v1 import account_pb2, account_pb2_grpc, profile_pb2
+from rapport.profile.v1 import account_pb2, account_pb2_grpc, identity_pb2, identity_pb2_grpc, profile_pb2
 from rapport.types.v1 import event_pb2, stream_pb2, vocabulary_pb2
 
 from services.profile.main import MIGRATIONS
@@ -298,6 +298,26 @@ async def test_an_account_and_a_household_are_shown_and_read_by_whom_is_written_
     finally:
         await database.close()
     assert (mia.customer, "/rapport.profile.v1.AccountService/GetAccount") in rows
+
+
+async def test_two_users_who_turn_out_to_be_one_person_are_one_member_with_both_lines(profile):
+    await family(profile)
+    await send(profile, event("met-twin", subject="crm:twin"), line(3, "crm:twin"))
+    (twin,) = await seen(profile, "crm:twin")
+    assert (twin.household.members, twin.household.lines) == (4, 4)
+    stub = identity_pb2_grpc.IdentityServiceStub(profile.grpc_channel)
+    request = identity_pb2.MergeCustomersRequest(request_id="m", into="crm:tom", reason="one person")
+    setattr(request, "from", "crm:twin")
+    await stub.MergeCustomers(request)
+    for again in (False, True):
+        if again:  # the account is looked at anew, and its subscriptions name the id of before
+            await send(profile, line(3, "", plan="l", time=at(hours=1)))
+        paul, tom = await seen(profile, "crm:paul", "crm:tom")
+        assert (paul.household.id, paul.household.members, paul.household.lines) == (twin.household.id, 3, 4)
+        assert tom.household == paul.household
+    # who asks by the id of before is answered about who pays now, as for the other
+    assert (await asked(profile, twin.customer)).recipient == paul.customer
+    assert (await asked(profile, tom.customer)).recipient == paul.customer
 
 
 async def handed_on(settings) -> list[stream_pb2.EventBatch]:

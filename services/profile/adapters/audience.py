@@ -34,7 +34,7 @@ _SILENT = """
 """
 _IN_ZONE = "FROM customer_zone WHERE zone = %(zone)s AND customer > %(customer)s ORDER BY customer"
 _WITH_TRAITS = "FROM customer_traits WHERE customer > %(customer)s ORDER BY customer"
-_EVERYONE = "FROM customer WHERE id > %(customer)s ORDER BY id"
+_EVERYONE = "FROM customer WHERE id > %(customer)s AND merged_into = 0 ORDER BY id"
 _COMPARISONS = {
     Operator.IS: "==",
     Operator.CONTAINS: "==",

@@ -49,20 +49,26 @@ def merge_consents(one: Consents, other: Consents) -> Consents:
     for purpose in sorted({purpose for purpose, _ in keys}):
         for channel in _EVERYWHERE:
             said = [side.prevailing(purpose, channel) for side in (one, other)]
-            for word in sorted(filter(None, said), key=_strictness):
+            words = sorted(filter(None, said), key=_strictness)
+            if not words or _restate(merged, words[-1], channel):
+                continue
+            # a refusal for every channel, put at a later time, stands before what the person said of this one
+            for word in words:
                 _restate(merged, word, channel)
     return merged
 
 
-def _restate(merged: Consents, wanted: Consent, channel: Channel | None) -> None:
-    """Have `wanted` count on a channel, at the time of what counts there now."""
+def _restate(merged: Consents, wanted: Consent, channel: Channel | None) -> bool:
+    """Have `wanted` count on a channel, at the time of what counts there now; whether it does."""
     now = merged.prevailing(wanted.purpose, channel)
     if now is None or _same_word(now, wanted):
-        return
+        return True
     over = _strictness(wanted)[:4] < _strictness(now)[:4]
     time_micros = max(now.time_micros, wanted.time_micros) + over
     slot = merged.by_person if wanted.by is ConsentBy.PERSON else merged.by_others
     slot[wanted.purpose, channel] = replace(wanted, channel=channel, time_micros=time_micros)
+    counts = merged.prevailing(wanted.purpose, channel)
+    return counts is not None and _same_word(counts, wanted)
 
 
 def _same_word(one: Consent, other: Consent) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from services.profile.adapters.audience import AudienceReader
 from services.profile.adapters.packing import Types
 from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
@@ -13,6 +14,7 @@ from services.profile.app.joining import Joining
 from services.profile.app.merging import Merging
 from services.profile.app.questions import ContactQuestion, Questions
 from services.profile.app.take_events import ACCEPTED, EventTaker
+from services.profile.domain.audience import Audience, Place
 from services.profile.domain.errors import IdentityRefusedError, RejectedError, RejectionReason
 from services.profile.domain.events import EventChecker, RawEvent
 from services.profile.domain.merges import SuggestionState
@@ -137,6 +139,9 @@ async def test_two_become_one_and_two_again_each_with_what_came_since(company):
     assert one[2] == {("plan", ""): "s", ("plan", "2"): "l", ("stage", ""): "leave"}
     assert one[3] == {"crm:1": "", ANNA: "", OLD: "2", "email:old@example.org": ""}
     assert one[4] == (ConsentState.WITHDRAWN, ConsentState.GRANTED)
+    async with company.database.transaction() as transaction:
+        everybody = await AudienceReader("UTC").members(transaction, Audience(), Place(), 9)
+    assert [customer for customer, _ in everybody.members] == [anna]
     async with company.store.work() as work:
         (answer,) = await company.questions.contacts(work, [ContactQuestion(old, Category.SALES)], NOW)
     assert (answer.customer, answer.merged_customers) == (old, (anna,))

@@ -92,6 +92,12 @@ def test_a_refusal_of_either_stands_whichever_came_later():
         assert merged.effective(MARKETING, SMS, 30) is ConsentState.GRANTED
 
 
+def test_no_more_is_written_than_what_outweighs():
+    merged = merge_consents(project([said("granted", 9)]), project([said("withdrawn", 5)]))
+    assert list(merged.by_person) == [(MARKETING, None)]
+    assert merged.by_person[MARKETING, None].time_micros == 9
+
+
 def test_what_staff_noted_as_refused_stands_against_the_other_ones_own_grant():
     merged = merge_consents(project([said("granted", 9)]), project([said("denied", 5, by="staff")]))
     assert merged.effective(MARKETING, SMS, 10) is ConsentState.DENIED

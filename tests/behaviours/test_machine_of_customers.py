@@ -19,6 +19,7 @@ import hypothesis.strategies as st
 import orjson
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from rapport.types.v1 import stream_pb2
+from services.profile.app.merging import Merging
 
 from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.postgres import PostgresStore
@@ -30,8 +31,9 @@ from services.profile.app.questions import ContactQuestion, Questions
 from services.profile.app.take_events import EventTaker
 from services.profile.app.timeline import Timelines
 from services.profile.domain.consent import Consent
+from services.profile.domain.customer import Customer
 from services.profile.domain.erasure import Ground
-from services.profile.domain.errors import UnknownSubjectError
+from services.profile.domain.errors import IdentityRefusedError, UnknownSubjectError
 from services.profile.domain.events import EventChecker, RawEvent
 from services.profile.domain.ledger import first_break
 from services.profile.domain.timeline import Kind, Wanted
@@ -39,14 +41,16 @@ from services.profile.main import MIGRATIONS
 from services.runtime.database import Database
 from services.runtime.outbox import Outbox
 from services.vocabulary.catalogue import load_catalogue
+from services.vocabulary.identities import parse_identity
 from services.vocabulary.words import Category, Channel, ConsentBy, ConsentState, Purpose
 from tests.behaviours.machines import bounded
-from tests.behaviours.population import CHANNELS, REFUSALS, Done, Person, Population, Word
+from tests.behaviours.population import CHANNELS, KEYS, PURPOSES, REFUSALS, Done, Person, Population, Word
 from tests.fakes.keys import sealer
 
 CATALOGUE = load_catalogue(Path(__file__).parents[2] / "rules")
 NOON = 1_790_000_000_000_000
 HOUR = 3_600_000_000
+NOW_HOUR = 6
 PROCESSES = 2
 Result = TypeVar("Result")
 
@@ -64,6 +68,7 @@ class Process:
         self.questions = Questions(CATALOGUE, packer)
         self.changes = Changes(CATALOGUE, self.taker, self.questions, packer, orjson.dumps, wall=False)
         self.erasures = Erasures(CATALOGUE, self.questions)
+        self.merging = Merging(CATALOGUE, self.questions, self.checker, packer, orjson.dumps)
         self.timelines = Timelines(CATALOGUE, self.questions)
         self.intake = Intake(self.store, self.taker, lambda: NOON, self._fails, lanes=2)
 
@@ -109,13 +114,13 @@ KINDS = ("crm", "email", "device", "cookie")
 TYPES = ("topup.received", "profile.updated", "consent.changed")
 subjects = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 1)), min_size=1, max_size=2, unique=True)
 words = st.tuples(
-    st.sampled_from((Purpose.MARKETING, Purpose.PROFILING_USAGE)),
+    st.sampled_from(PURPOSES),
     st.sampled_from(CHANNELS),
     st.sampled_from((ConsentState.GRANTED, ConsentState.WITHDRAWN, ConsentState.DENIED)),
     st.sampled_from(ConsentBy),
 )
-times = st.integers(0, 5)
-"""Hours: some things are said at the same time, and much is heard late."""
+times = st.integers(0, 6)
+"""Hours: some things are said at the same time, and much is heard late; the last stands for now."""
 told = st.tuples(subjects, st.sampled_from(TYPES), times, words)
 
 
@@ -158,18 +163,19 @@ class CustomersMachine(RuleBasedStateMachine):
     def a_consent_is_recorded(self, subject: list[Any], word: Any, hours: int, process: int) -> None:
         identities = [self._identity(one) for one in subject[:1]]
         person = self.model.meant(identities)
-        said = Word(*word, time=NOON + hours * HOUR)
+        self.number += 1
+        said = Word(*word, time=self._time(hours))
         try:
             self.town.run(self._record(" ".join(identities), said, process))
         except UnknownSubjectError:
             assert person is None
             return
         assert person is not None
-        self.number += 1
-        person.done.append(Done(f"recorded-{self.number}", "consent.changed", said.time))
-        person.words.append(said)
+        via = person.via.get(identities[0], 0)
+        person.done.append(Done(f"recorded-{self.number}", "consent.changed", said.time, via=via))
+        person.hear(said, newest=hours == NOW_HOUR)
 
-    @rule(subject=subjects, hours=times, process=st.integers(0, PROCESSES - 1))
+    @rule(subject=subjects, hours=st.integers(0, 5), process=st.integers(0, PROCESSES - 1))
     def somebody_is_erased(self, subject: list[Any], hours: int, process: int) -> None:
         person = self.model.meant([self._identity(one) for one in subject])
         if person is None:
@@ -177,6 +183,41 @@ class CustomersMachine(RuleBasedStateMachine):
         time = NOON + hours * HOUR
         self.town.run(self._erase(person.identities[-1], time, process))
         self.model.erase(person, time)
+
+    @rule(one=subjects, other=subjects, process=st.integers(0, PROCESSES - 1))
+    def two_are_found_to_be_one(self, one: list[Any], other: list[Any], process: int) -> None:
+        into, gone = (self.model.meant([self._identity(each) for each in who]) for who in (one, other))
+        if into is None or gone is None:
+            return
+        try:
+            merge = self.town.run(self._merge(gone.ids[0], into.ids[0], process))
+        except IdentityRefusedError:
+            assert into is gone
+            return
+        self.model.merge(merge, gone, into)
+
+    @rule(data=st.data(), process=st.integers(0, PROCESSES - 1))
+    def that_was_wrong(self, data: st.DataObject, process: int) -> None:
+        if not self.model.merges:
+            return
+        merge = data.draw(st.sampled_from(self.model.merges))
+        try:
+            self.town.run(self._undo(merge.id, process))
+        except (IdentityRefusedError, UnknownSubjectError):
+            assert not self.model.may_undo(merge)
+            return
+        assert self.model.may_undo(merge)
+        self.model.undo(merge)
+
+    @rule(subject=subjects, process=st.integers(0, PROCESSES - 1))
+    def somebody_is_two(self, subject: list[Any], process: int) -> None:
+        identities = [self._identity(one) for one in subject]
+        person = self.model.owner(identities[0])
+        mine = [one for one in identities if person is not None and one in person.identities]
+        if person is None or len(mine) == len(person.identities):
+            return
+        self.town.run(self._split(person.ids[0], mine, process))
+        self.model.split(person, mine)
 
     @rule()
     def everything_restarts(self) -> None:
@@ -213,38 +254,46 @@ class CustomersMachine(RuleBasedStateMachine):
             assert len(owners) == 1, "a person's identities are one customer's"
             (customer,) = owners
             person.ids = person.ids or [customer]
-            assert customer == person.ids[0]
-            found = await process.questions.one(work, customer)
+            for number in person.ids:
+                found = await process.questions.one(
+                    work, await process.questions.find(work, f"customer:{number}")
+                )
+                assert found.id == customer == person.ids[0]
+            assert set(found.record.merged_customers) == set(person.ids[1:])
             assert {identity.text for identity, _ in found.record.identities} == set(person.identities)
             plan = found.traits.get(("plan", ""))
             assert (None if plan is None else plan.value) == person.plan()
             for event_type in TYPES:
                 activity = found.kept.open_activity(event_type)
-                assert ([] if activity is None else activity.times) == person.times(event_type)
-            for purpose in (Purpose.MARKETING, Purpose.PROFILING_USAGE):
-                for channel in CHANNELS:
-                    state = found.record.consents.effective(purpose, channel, NOON)
-                    assert state == person.counts(purpose, channel), (purpose, channel)
-            await self._check_contact(person, process, work, customer)
-            await self._check_ledger(person, work, customer)
+                if event_type != "consent.changed" or person.told_all:
+                    assert ([] if activity is None else activity.times) == person.times(event_type)
+            for key in KEYS:
+                state = found.record.consents.effective(*key, NOON)
+                assert person.fits(key, state), (key, state, person.stands()[key])
+            await self._check_contact(found, process, work)
+            await self._check_ledger(person, work)
             await self._check_timeline(person, process, work, customer)
 
-    async def _check_contact(self, person: Person, process: Process, work: Any, customer: int) -> None:
-        (answer,) = await process.questions.contacts(work, [ContactQuestion(customer, Category.SALES)], NOON)
+    async def _check_contact(self, customer: Customer, process: Process, work: Any) -> None:
+        question = ContactQuestion(customer.id, Category.SALES)
+        (answer,) = await process.questions.contacts(work, [question], NOON)
         (mail,) = [one for one in answer.permissions if one.channel is Channel.EMAIL]
-        agreed = person.counts(Purpose.MARKETING, Channel.EMAIL) is ConsentState.GRANTED
-        has = any(identity.startswith("email:") for identity in person.identities)
+        consents = customer.record.consents
+        agreed = consents.effective(Purpose.MARKETING, Channel.EMAIL, NOON) is ConsentState.GRANTED
+        has = any(identity.kind == "email" for identity, _ in customer.record.identities)
         assert mail.allowed == (agreed and has)
-        (packed,) = await process.questions.snapshots(work, [f"customer:{customer}"], NOON)
+        (packed,) = await process.questions.snapshots(work, [f"customer:{customer.id}"], NOON)
         snapshot = stream_pb2.Snapshot.FromString(packed)
-        withheld = person.counts(Purpose.PROFILING_USAGE, None) in REFUSALS
+        withheld = consents.effective(Purpose.PROFILING_USAGE, None, NOON) in REFUSALS
         assert bool(snapshot.withheld_purposes) >= withheld
 
-    async def _check_ledger(self, person: Person, work: Any, customer: int) -> None:
-        ledgers = await work.ledgers([customer])
-        lines = ledgers.lines.get(customer, [])
-        assert first_break(customer, lines, ledgers.heads.get(customer), work._store.mac) is None
-        assert len(lines) == len(person.words)
+    async def _check_ledger(self, person: Person, work: Any) -> None:
+        ledgers = await work.ledgers(person.ids)
+        for customer in person.ids:
+            lines = ledgers.lines.get(customer, [])
+            assert first_break(customer, lines, ledgers.heads.get(customer), work._store.mac) is None
+        if person.standing is None:
+            assert len(ledgers.lines.get(person.ids[0], [])) == len(person.words)
 
     async def _check_timeline(self, person: Person, process: Process, work: Any, customer: int) -> None:
         async def page(size: int, **how: Any) -> Any:
@@ -255,8 +304,9 @@ class CustomersMachine(RuleBasedStateMachine):
 
         whole = [one.entry for one in (await page(500)).entries]
         assert whole == sorted(whole, key=lambda one: one.place, reverse=True)
-        assert sorted(one.place.time_micros for one in whole if one.kind is not Kind.IDENTITY) == sorted(
-            one.time for one in person.done
+        left_out = {Kind.IDENTITY} if person.standing is None else {Kind.IDENTITY, Kind.CONSENT}
+        assert sorted(one.place.time_micros for one in whole if one.kind not in left_out) == sorted(
+            one.time for one in person.done if person.standing is None or one.type != "consent.changed"
         )
         backwards = [one.entry for one in (await page(500, oldest_first=True)).entries]
         assert backwards == whole[::-1]
@@ -284,7 +334,7 @@ class CustomersMachine(RuleBasedStateMachine):
     ) -> tuple[str, list[str], str, int, dict[str, object]]:
         self.number += 1
         data: dict[str, object]
-        time = NOON + hours * HOUR
+        time = self._time(hours)
         if event_type == "consent.changed":
             purpose, channel, state, by = word
             data = {"purpose": purpose.value, "state": state.value, "by": by.value}
@@ -298,6 +348,12 @@ class CustomersMachine(RuleBasedStateMachine):
         event = (f"{self.own}-{self.number}", identities, event_type, time, data)
         self.sent.append(event)
         return event
+
+    def _time(self, hours: int) -> int:
+        """Now is later than all that was said before."""
+        if hours == NOW_HOUR:
+            return NOON + 100 * HOUR + self.number * 1_000_000
+        return NOON + hours * HOUR
 
     def _tell(self, event: Any, process: int) -> None:
         self.town.run(self._send(event, process))
@@ -318,7 +374,8 @@ class CustomersMachine(RuleBasedStateMachine):
                 Purpose(data["purpose"]), channel, ConsentState(data["state"]), ConsentBy(data["by"]), time
             )
         plan = data["traits"]["plan"] if event_type == "profile.updated" else ""
-        self.model.take(identities, Done(key, event_type, time, plan), word)
+        newest = time >= NOON + 100 * HOUR and key not in self.model.taken
+        self.model.take(identities, Done(key, event_type, time, plan), word, newest=newest)
 
     async def _erase(self, subject: str, time: int, process: int) -> None:
         chosen = self.town.processes[process]
@@ -333,6 +390,22 @@ class CustomersMachine(RuleBasedStateMachine):
                 request_id=uuid4().hex,
                 now_micros=time,
             )
+
+    async def _merge(self, gone: int, into: int, process: int) -> int:
+        chosen = self.town.processes[process]
+        async with chosen.store.work() as work:
+            return (await chosen.merging.merge(work, gone, into, "one person", NOON)).id
+
+    async def _undo(self, merge_id: int, process: int) -> None:
+        chosen = self.town.processes[process]
+        async with chosen.store.work() as work:
+            await chosen.merging.undo(work, merge_id, "two persons", NOON)
+
+    async def _split(self, customer: int, identities: list[str], process: int) -> None:
+        chosen = self.town.processes[process]
+        named = [parse_identity(text) for text in identities]
+        async with chosen.store.work() as work:
+            await chosen.merging.split(work, f"customer:{customer}", named, "two persons", NOON)
 
     async def _record(self, subject: str, said: Word, process: int) -> None:
         chosen = self.town.processes[process]

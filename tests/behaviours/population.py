@@ -69,11 +69,6 @@ class Person:
         kind = identity.partition(":")[0]
         return kind != "crm" or not any(held.startswith("crm:") for held in self.identities)
 
-    def may_have(self, identity: str) -> bool:
-        """Whether one more of its kind is not too many: a person has one CRM number."""
-        kind = identity.partition(":")[0]
-        return kind != "crm" or not any(held.startswith("crm:") for held in self.identities)
-
     def plan(self) -> str | None:
         """What is known of the trait `plan`: the latest word."""
         told = [one for one in self.done if one.type == "profile.updated"]

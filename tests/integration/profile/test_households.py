@@ -256,12 +256,6 @@ async def test_what_names_an_account_or_a_line_stands_nowhere_in_plain_text(prof
         await database.close()
 
 
-async def test_a_person_that_cannot_be_read_is_refused_by_name_of_the_field(profile):
-    answer = await profile.profile.IngestEvents(ingest(line(1, "+33600000011"), line(1, "crm:x", payer="me")))
-    assert [one.field for one in answer.results] == ["data.user", "data.payer"]
-    assert not any("00000011" in one.message for one in answer.results)
-
-
 async def test_an_account_and_a_household_are_shown_and_read_by_whom_is_written_down(profile):
     await family(profile)
     await send(profile, traits("left", shared_data_mb=900, subject="crm:tom"))

@@ -5,7 +5,8 @@ from itertools import permutations
 import pytest
 
 from services.profile.domain.account_views import account_view
-from services.profile.domain.accounts import Account, Line, Subscription, line_asked
+from services.profile.domain.accounts import Account, Line, Subscription, line_asked, persons_of
+from services.profile.domain.errors import RejectedError
 from services.profile.domain.households import MOST_MEMBERS, Household, persons_together
 from services.profile.domain.traits import Trait
 
@@ -53,6 +54,15 @@ def test_a_user_sees_the_own_line_and_not_who_pays_nor_the_lines_of_others():
 def test_an_account_is_nothing_to_a_stranger_and_all_ids_of_a_person_are_one():
     assert seen(STRANGER) is None
     assert seen(99, MIA) == seen(MIA)
+
+
+@pytest.mark.parametrize("role", ["user", "payer"])
+def test_a_person_that_cannot_be_read_is_refused_by_name_of_the_field(catalogue_types, role):
+    event_type = catalogue_types.catalogue.events["subscription.changed"]
+    with pytest.raises(RejectedError) as refused:
+        persons_of(event_type, {"subscription": "S1", role: "+33600000011"})
+    assert refused.value.field == f"data.{role}"
+    assert "00000011" not in refused.value.text
 
 
 def test_each_word_of_a_subscription_counts_by_its_time_whatever_order_they_come_in():

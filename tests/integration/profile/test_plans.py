@@ -170,7 +170,8 @@ async def test_no_hot_statement_reads_more_where_there_are_more_customers(profil
     grown = {
         sql: (few[sql]["Total Cost"], plan["Total Cost"])
         for sql, plan in many.items()
-        if plan["Total Cost"] > 1.5 * few[sql]["Total Cost"]
+        # ten times the customers: another level of an index, rows on more pages, and never ten times the cost
+        if plan["Total Cost"] > 3 * few[sql]["Total Cost"]
     }
     assert grown == {}
     # and it would be seen: who asks for a trait reads everybody

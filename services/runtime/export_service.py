@@ -83,6 +83,12 @@ class ExportService(export_pb2_grpc.ExportServiceServicer):
         self, transaction: Transaction, request: export_pb2.ExportPersonRequest
     ) -> tuple[list[int], Mapping[str, Any]]:
         if self._people is not None:
+            if request.customers:
+                raise InvalidArgumentError(
+                    f"{len(request.customers)} customers were named, and here a subject names the person",
+                    field="customers",
+                    suggestion="name a `subject`; the answer says whose ids are the person's",
+                )
             customers, values = await self._people(transaction, request.subject)
             return sorted(customers), values
         if request.subject:

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access__pb2
+from rapport.decision.v1 import explanation_pb2 as rapport_dot_decision_dot_v1_dot_explanation__pb2
 from rapport.types.v1 import event_pb2 as rapport_dot_types_dot_v1_dot_event__pb2
 from rapport.types.v1 import vocabulary_pb2 as rapport_dot_types_dot_v1_dot_vocabulary__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rapport/decision/v1/decision.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a\x1crapport/types/v1/event.proto\x1a!rapport/types/v1/vocabulary.proto\"\xe2\x02\n\rDecideRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12&\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x17.rapport.types.v1.Event\x12\x0b\n\x03\x61sk\x18\x04 \x01(\t\x12-\n\x04mode\x18\x05 \x01(\x0e\x32\x1f.rapport.decision.v1.DecideMode\x12*\n\x07\x63hannel\x18\x06 \x01(\x0e\x32\x19.rapport.types.v1.Channel\x12M\n\x0e\x61sk_parameters\x18\x07 \x03(\x0b\x32\x35.rapport.decision.v1.DecideRequest.AskParametersEntry\x1aM\n\x12\x41skParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.rapport.types.v1.Value:\x02\x38\x01\"S\n\x0e\x44\x65\x63ideResponse\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.rapport.decision.v1.Decision\x12\x10\n\x08reserved\x18\x02 \x01(\x08\"\xa7\x04\n\rDecidedAction\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08rule_set\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12*\n\x04kind\x18\x05 \x01(\x0e\x32\x1c.rapport.types.v1.ActionKind\x12\x0c\n\x04name\x18\x06 \x01(\t\x12,\n\x08\x63\x61tegory\x18\x07 \x01(\x0e\x32\x1a.rapport.types.v1.Category\x12\x30\n\x07outcome\x18\x08 \x01(\x0e\x32\x1f.rapport.types.v1.ActionOutcome\x12/\n\x06reason\x18\t \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\r\n\x05score\x18\n \x01(\x01\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x0b \x03(\t\x12\x0b\n\x03\x61rm\x18\x0c \x01(\t\x12\x30\n\x0cplanned_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coutranked_by\x18\x0e \x01(\t\x12\x46\n\nparameters\x18\x0f \x03(\x0b\x32\x32.rapport.decision.v1.DecidedAction.ParametersEntry\x1aJ\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.rapport.types.v1.Value:\x02\x38\x01\"\x93\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65\x63ided_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63ustomer\x18\x06 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x07 \x03(\t\x12\x33\n\x07\x61\x63tions\x18\x08 \x03(\x0b\x32\".rapport.decision.v1.DecidedAction\x12\x14\n\x0c\x65vent_source\x18\t \x01(\t\"\xa5\x01\n\x14ListDecisionsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08rule_set\x18\x04 \x01(\t\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x12\n\nevent_type\x18\x06 \x01(\t\"b\n\x15ListDecisionsResponse\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.rapport.decision.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x16\x45xplainDecisionRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x11\n\taction_id\x18\x02 \x01(\t\"[\n\x0f\x45xplanationStep\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08rule_set\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0c\n\x04held\x18\x05 \x01(\x08\"\xa5\x01\n\x17\x45xplainDecisionResponse\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.rapport.decision.v1.Decision\x12\x10\n\x08sentence\x18\x02 \x01(\t\x12\x33\n\x05steps\x18\x03 \x03(\x0b\x32$.rapport.decision.v1.ExplanationStep\x12\x12\n\nreproduced\x18\x04 \x01(\x08*X\n\nDecideMode\x12\x1b\n\x17\x44\x45\x43IDE_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45\x43IDE_MODE_PEEK\x10\x01\x12\x17\n\x13\x44\x45\x43IDE_MODE_PRESENT\x10\x02\x32\xf7\x02\n\x0f\x44\x65\x63isionService\x12\x65\n\x06\x44\x65\x63ide\x12\".rapport.decision.v1.DecideRequest\x1a#.rapport.decision.v1.DecideResponse\"\x12\xaa\xbb\x18\x0e\x64\x65\x63isions.make\x12z\n\rListDecisions\x12).rapport.decision.v1.ListDecisionsRequest\x1a*.rapport.decision.v1.ListDecisionsResponse\"\x12\xaa\xbb\x18\x0e\x64\x65\x63isions.read\x12\x80\x01\n\x0f\x45xplainDecision\x12+.rapport.decision.v1.ExplainDecisionRequest\x1a,.rapport.decision.v1.ExplainDecisionResponse\"\x12\xaa\xbb\x18\x0e\x64\x65\x63isions.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rapport/decision/v1/decision.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a%rapport/decision/v1/explanation.proto\x1a\x1crapport/types/v1/event.proto\x1a!rapport/types/v1/vocabulary.proto\"\xe2\x02\n\rDecideRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12&\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x17.rapport.types.v1.Event\x12\x0b\n\x03\x61sk\x18\x04 \x01(\t\x12-\n\x04mode\x18\x05 \x01(\x0e\x32\x1f.rapport.decision.v1.DecideMode\x12*\n\x07\x63hannel\x18\x06 \x01(\x0e\x32\x19.rapport.types.v1.Channel\x12M\n\x0e\x61sk_parameters\x18\x07 \x03(\x0b\x32\x35.rapport.decision.v1.DecideRequest.AskParametersEntry\x1aM\n\x12\x41skParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.rapport.types.v1.Value:\x02\x38\x01\"S\n\x0e\x44\x65\x63ideResponse\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.rapport.decision.v1.Decision\x12\x10\n\x08reserved\x18\x02 \x01(\x08\"\xa7\x04\n\rDecidedAction\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08rule_set\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12*\n\x04kind\x18\x05 \x01(\x0e\x32\x1c.rapport.types.v1.ActionKind\x12\x0c\n\x04name\x18\x06 \x01(\t\x12,\n\x08\x63\x61tegory\x18\x07 \x01(\x0e\x32\x1a.rapport.types.v1.Category\x12\x30\n\x07outcome\x18\x08 \x01(\x0e\x32\x1f.rapport.types.v1.ActionOutcome\x12/\n\x06reason\x18\t \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\r\n\x05score\x18\n \x01(\x01\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x0b \x03(\t\x12\x0b\n\x03\x61rm\x18\x0c \x01(\t\x12\x30\n\x0cplanned_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coutranked_by\x18\x0e \x01(\t\x12\x46\n\nparameters\x18\x0f \x03(\x0b\x32\x32.rapport.decision.v1.DecidedAction.ParametersEntry\x1aJ\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.rapport.types.v1.Value:\x02\x38\x01\"\x93\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x12\n\nevent_type\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64\x65\x63ided_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x63ustomer\x18\x06 \x01(\x03\x12\r\n\x05\x66\x61\x63ts\x18\x07 \x03(\t\x12\x33\n\x07\x61\x63tions\x18\x08 \x03(\x0b\x32\".rapport.decision.v1.DecidedAction\x12\x14\n\x0c\x65vent_source\x18\t \x01(\t\"\xa5\x01\n\x14ListDecisionsRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08rule_set\x18\x04 \x01(\t\x12/\n\x06reason\x18\x05 \x01(\x0e\x32\x1f.rapport.types.v1.RefusalReason\x12\x12\n\nevent_type\x18\x06 \x01(\t\"b\n\x15ListDecisionsResponse\x12\x30\n\tdecisions\x18\x01 \x03(\x0b\x32\x1d.rapport.decision.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"@\n\x16\x45xplainDecisionRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x11\n\taction_id\x18\x02 \x01(\t\"[\n\x0f\x45xplanationStep\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08rule_set\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0c\n\x04held\x18\x05 \x01(\x08\"\x89\x02\n\x17\x45xplainDecisionResponse\x12/\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1d.rapport.decision.v1.Decision\x12\x10\n\x08sentence\x18\x02 \x01(\t\x12\x33\n\x05steps\x18\x03 \x03(\x0b\x32$.rapport.decision.v1.ExplanationStep\x12\x12\n\nreproduced\x18\x04 \x01(\x08\x12\x12\n\ndifference\x18\x05 \x01(\t\x12\x1a\n\x12regulator_sentence\x18\x06 \x01(\t\x12\x32\n\x04tree\x18\x07 \x01(\x0b\x32$.rapport.decision.v1.ExplanationNode*X\n\nDecideMode\x12\x1b\n\x17\x44\x45\x43IDE_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44\x45\x43IDE_MODE_PEEK\x10\x01\x12\x17\n\x13\x44\x45\x43IDE_MODE_PRESENT\x10\x02\x32\xf7\x02\n\x0f\x44\x65\x63isionService\x12\x65\n\x06\x44\x65\x63ide\x12\".rapport.decision.v1.DecideRequest\x1a#.rapport.decision.v1.DecideResponse\"\x12\xaa\xbb\x18\x0e\x64\x65\x63isions.make\x12z\n\rListDecisions\x12).rapport.decision.v1.ListDecisionsRequest\x1a*.rapport.decision.v1.ListDecisionsResponse\"\x12\xaa\xbb\x18\x0e\x64\x65\x63isions.read\x12\x80\x01\n\x0f\x45xplainDecision\x12+.rapport.decision.v1.ExplainDecisionRequest\x1a,.rapport.decision.v1.ExplainDecisionResponse\"\x12\xaa\xbb\x18\x0e\x64\x65\x63isions.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,30 +46,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECISIONSERVICE'].methods_by_name['ListDecisions']._serialized_options = b'\252\273\030\016decisions.read'
   _globals['_DECISIONSERVICE'].methods_by_name['ExplainDecision']._loaded_options = None
   _globals['_DECISIONSERVICE'].methods_by_name['ExplainDecision']._serialized_options = b'\252\273\030\016decisions.read'
-  _globals['_DECIDEMODE']._serialized_start=2058
-  _globals['_DECIDEMODE']._serialized_end=2146
-  _globals['_DECIDEREQUEST']._serialized_start=190
-  _globals['_DECIDEREQUEST']._serialized_end=544
-  _globals['_DECIDEREQUEST_ASKPARAMETERSENTRY']._serialized_start=467
-  _globals['_DECIDEREQUEST_ASKPARAMETERSENTRY']._serialized_end=544
-  _globals['_DECIDERESPONSE']._serialized_start=546
-  _globals['_DECIDERESPONSE']._serialized_end=629
-  _globals['_DECIDEDACTION']._serialized_start=632
-  _globals['_DECIDEDACTION']._serialized_end=1183
-  _globals['_DECIDEDACTION_PARAMETERSENTRY']._serialized_start=1109
-  _globals['_DECIDEDACTION_PARAMETERSENTRY']._serialized_end=1183
-  _globals['_DECISION']._serialized_start=1186
-  _globals['_DECISION']._serialized_end=1461
-  _globals['_LISTDECISIONSREQUEST']._serialized_start=1464
-  _globals['_LISTDECISIONSREQUEST']._serialized_end=1629
-  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1631
-  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1729
-  _globals['_EXPLAINDECISIONREQUEST']._serialized_start=1731
-  _globals['_EXPLAINDECISIONREQUEST']._serialized_end=1795
-  _globals['_EXPLANATIONSTEP']._serialized_start=1797
-  _globals['_EXPLANATIONSTEP']._serialized_end=1888
-  _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=1891
-  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=2056
-  _globals['_DECISIONSERVICE']._serialized_start=2149
-  _globals['_DECISIONSERVICE']._serialized_end=2524
+  _globals['_DECIDEMODE']._serialized_start=2197
+  _globals['_DECIDEMODE']._serialized_end=2285
+  _globals['_DECIDEREQUEST']._serialized_start=229
+  _globals['_DECIDEREQUEST']._serialized_end=583
+  _globals['_DECIDEREQUEST_ASKPARAMETERSENTRY']._serialized_start=506
+  _globals['_DECIDEREQUEST_ASKPARAMETERSENTRY']._serialized_end=583
+  _globals['_DECIDERESPONSE']._serialized_start=585
+  _globals['_DECIDERESPONSE']._serialized_end=668
+  _globals['_DECIDEDACTION']._serialized_start=671
+  _globals['_DECIDEDACTION']._serialized_end=1222
+  _globals['_DECIDEDACTION_PARAMETERSENTRY']._serialized_start=1148
+  _globals['_DECIDEDACTION_PARAMETERSENTRY']._serialized_end=1222
+  _globals['_DECISION']._serialized_start=1225
+  _globals['_DECISION']._serialized_end=1500
+  _globals['_LISTDECISIONSREQUEST']._serialized_start=1503
+  _globals['_LISTDECISIONSREQUEST']._serialized_end=1668
+  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1670
+  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1768
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_start=1770
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_end=1834
+  _globals['_EXPLANATIONSTEP']._serialized_start=1836
+  _globals['_EXPLANATIONSTEP']._serialized_end=1927
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=1930
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=2195
+  _globals['_DECISIONSERVICE']._serialized_start=2288
+  _globals['_DECISIONSERVICE']._serialized_end=2663
 # @@protoc_insertion_point(module_scope)

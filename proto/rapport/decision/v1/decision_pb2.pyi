@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from rapport.decision.v1 import explanation_pb2 as _explanation_pb2
 from rapport.types.v1 import event_pb2 as _event_pb2
 from rapport.types.v1 import vocabulary_pb2 as _vocabulary_pb2
 import builtins as _builtins
@@ -456,10 +457,17 @@ class ExplainDecisionResponse(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     REPRODUCED_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    REGULATOR_SENTENCE_FIELD_NUMBER: _builtins.int
+    TREE_FIELD_NUMBER: _builtins.int
     sentence: _builtins.str
     """One sentence a care agent can say."""
     reproduced: _builtins.bool
     """True: run again from its recorded input, the decision came out the same."""
+    difference: _builtins.str
+    """The first field that did not come out the same, with both values; empty: all did."""
+    regulator_sentence: _builtins.str
+    """One sentence for a regulator: what for, on which lawful basis, from which data, without internal names."""
     @_builtins.property
     def decision(self) -> Global___Decision:
         """The decision as recorded."""
@@ -468,6 +476,10 @@ class ExplainDecisionResponse(_message.Message):
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplanationStep]:
         """What was looked at, in order."""
 
+    @_builtins.property
+    def tree(self) -> _explanation_pb2.ExplanationNode:
+        """All of it for the author: what was looked at, with the values seen, and what became of each action."""
+
     def __init__(
         self,
         *,
@@ -475,10 +487,13 @@ class ExplainDecisionResponse(_message.Message):
         sentence: _builtins.str = ...,
         steps: _abc.Iterable[Global___ExplanationStep] | None = ...,
         reproduced: _builtins.bool = ...,
+        difference: _builtins.str = ...,
+        regulator_sentence: _builtins.str = ...,
+        tree: _explanation_pb2.ExplanationNode | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "tree", b"tree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "reproduced", b"reproduced", "sentence", b"sentence", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "difference", b"difference", "regulator_sentence", b"regulator_sentence", "reproduced", b"reproduced", "sentence", b"sentence", "steps", b"steps", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

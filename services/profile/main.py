@@ -13,6 +13,7 @@ from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.chaining import Chaining
 from services.profile.adapters.gathering import Gathering
 from services.profile.adapters.old_keys import OldKeys
+from services.profile.adapters.past_packing import PastSnapshots
 from services.profile.adapters.personal import tables as personal_tables
 from services.profile.adapters.postgres import GATHERING_CHANNEL, PostgresStore, PostgresWork
 from services.profile.adapters.pruning import DormantActivity, Events, EventsByType
@@ -28,6 +29,7 @@ from services.profile.app.joining import Joining
 from services.profile.app.merging import Merging
 from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
+from services.profile.app.replaying import Replaying
 from services.profile.app.take_events import EventTaker
 from services.profile.app.watching import Watching
 from services.profile.consent_parts import check_purposes, make_consents
@@ -38,6 +40,7 @@ from services.profile.entrypoints.clock_keeper import ClockKeeper
 from services.profile.entrypoints.correction_servicer import CorrectionServicer
 from services.profile.entrypoints.erasure_servicer import ErasureServicer
 from services.profile.entrypoints.errors import PROFILE_ERRORS
+from services.profile.entrypoints.history_servicer import HistoryServicer
 from services.profile.entrypoints.identity_servicer import IdentityServicer
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
@@ -250,6 +253,7 @@ async def build_server_role(role: Role) -> None:
         accounts.served(),
         timelines.served(),
         identities.served(),
+        _history(parts, role.settings.rules_folder).served(),
         operations.served(),
         readers.served(),
         recovery.served(),
@@ -259,6 +263,17 @@ async def build_server_role(role: Role) -> None:
     await server.start()
     role.ready["address"] = server.address
     role.ready["token_address"] = server.token_address
+
+
+def _history(parts: Parts, rules: Path) -> HistoryServicer:
+    """The past as it was."""
+
+    def kept() -> tuple[int, Mapping[str, int]]:
+        return read_retention(rules).get("events", 0), read_event_retention(rules, parts.catalogue.events)
+
+    packer = PastSnapshots(parts.store.types)
+    replaying = Replaying(parts.store, parts.catalogue, packer, orjson.loads)
+    return HistoryServicer(replaying, parts.clock, kept)
 
 
 def _privacy(parts: Parts) -> list[Served]:

@@ -15,6 +15,7 @@ SERVICES = {
         "rapport.profile.v1.AudienceService",
         "rapport.profile.v1.ConsentService",
         "rapport.profile.v1.CorrectionService",
+        "rapport.profile.v1.HistoryService",
         "rapport.profile.v1.IdentityService",
         "rapport.privacy.v1.ErasureService",
         "rapport.profile.v1.ProfileService",

@@ -16,6 +16,7 @@ from services.profile.adapters.rows.identities import IdentityRows
 from services.profile.adapters.rows.kept import KeptRows
 from services.profile.adapters.rows.listened import GATHERING_CHANNEL, ListenedRows
 from services.profile.adapters.rows.merges import MergeRows
+from services.profile.adapters.rows.past import PastRows
 from services.profile.adapters.rows.periods import PeriodRows
 from services.profile.adapters.rows.retracted import RetractedRows
 from services.profile.adapters.rows.things import ThingRows
@@ -40,6 +41,7 @@ class PostgresWork(
     ListenedRows,
     IdentityRows,
     PeriodRows,
+    PastRows,
     MergeRows,
     AccountRows,
     CustomerRows,

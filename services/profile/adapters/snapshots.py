@@ -154,15 +154,15 @@ def unpack_thing(kind: str, key: str, sequence: int, packed: bytes) -> ThingStat
 def event_batches(taken: Sequence[TakenEvent], types: Types, partitions: int) -> list[tuple[int, bytes]]:
     """Messages for EVENTS (partition, payload): per partition in order, each snapshot once per message."""
     rows: list[tuple[int, bytes]] = []
-    open_batches: dict[int, _OpenBatch] = {}
+    open_batches: dict[int, OpenBatch] = {}
     for item in taken:
         partition = _partition(item, partitions)
         batch = open_batches.get(partition)
         if batch is None:
-            batch = open_batches[partition] = _OpenBatch()
+            batch = open_batches[partition] = OpenBatch()
         elif not batch.has_room(item):
             rows.append((partition, batch.message.SerializeToString()))
-            batch = open_batches[partition] = _OpenBatch()
+            batch = open_batches[partition] = OpenBatch()
         batch.add(item, types)
     rows.extend((partition, batch.message.SerializeToString()) for partition, batch in open_batches.items())
     return rows
@@ -209,8 +209,8 @@ def open_data(event: CheckedEvent, types: Types) -> bytes:
     return orjson.dumps({name: SEALED if name in named else value for name, value in data.items()})
 
 
-class _OpenBatch:
-    """A message that still has room."""
+class OpenBatch:
+    """A message on EVENTS that still has room."""
 
     def __init__(self) -> None:
         self.message = stream_pb2.EventBatch()
@@ -218,9 +218,11 @@ class _OpenBatch:
         self._places: dict[int, int] = {}
 
     def has_room(self, item: TakenEvent) -> bool:
+        """Whether an event with its snapshot still fits."""
         return self._size + self._size_of(item) <= _MESSAGE_BYTES
 
     def add(self, item: TakenEvent, types: Types) -> None:
+        """Add an event, and its snapshot unless the event before had the same."""
         self._size += self._size_of(item)
         place = 0
         if item.snapshot is not None:

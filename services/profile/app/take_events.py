@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from services.profile.app.account_changes import AccountChanges
+from services.profile.app.cutting import Cutting
 from services.profile.app.identities import ASSIGNED, MOVES, Identities
 from services.profile.app.ports import (
     ContentionError,
@@ -22,7 +23,6 @@ from services.profile.app.ports import (
 from services.profile.app.successors import successor, with_successors
 from services.profile.app.whose import Whose
 from services.profile.domain.accounts import ACCOUNT_EVENTS
-from services.profile.domain.activity import SLACK_MICROS
 from services.profile.domain.consent import entries_of
 from services.profile.domain.customer import (
     Customer,
@@ -56,14 +56,6 @@ class Duplicate:
 ACCEPTED = Accepted()
 DUPLICATE = Duplicate()
 Outcome = Accepted | Duplicate | RejectedError
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Events of one customer that wait for a snapshot, since the oldest of their times."""
-
-    events: list[TakenEvent] = field(default_factory=list)
-    since_micros: int = 0
 
 
 class EventTaker:
@@ -141,7 +133,6 @@ class _Batch:
     ) -> None:
         self.catalogue = catalogue
         self.kinds_named = kinds_named
-        self.packer = packer
         self.work = work
         self.listened = listened.types
         self.absence = listened.absence
@@ -150,7 +141,7 @@ class _Batch:
         self.customers: dict[int, Customer] = {}
         self.things: dict[ThingKey, ThingState] = {}
         self.changed_things: dict[ThingKey, ThingState] = {}
-        self.pending: dict[int, _Pending] = {}
+        self.cutting = Cutting(catalogue, packer, self.things, now_micros)
         self.handed = Handed()
         self.accounts = AccountChanges(catalogue, work, now_micros)
         self.whose = Whose(catalogue, work, now_micros)
@@ -181,8 +172,7 @@ class _Batch:
                 self._apply(event)
             if number % _BREATHE == 0:
                 await asyncio.sleep(0)
-        for customer, pending in self.pending.items():
-            self._cut(self.customers[customer], pending)
+        self.cutting.cut_all()
         await self.accounts.save()
         await self.work.save({one.id: one for one in self.customers.values()}.values(), self.now)
         if self.last_times:
@@ -312,6 +302,7 @@ class _Batch:
                     wanted.add((kind, update.value))
         if own or wanted:
             self.things = await self.work.things(own | wanted, own)
+            self.cutting.things = self.things
 
     def _named_by(self, event: CheckedEvent) -> list[ThingKey]:
         kinds = self.kinds_named.get(event.type.name)
@@ -323,10 +314,7 @@ class _Batch:
         assert event.thing is not None
         key = (event.thing.kind, event.thing.key)
         thing = self.things[key]
-        for customer, pending in self.pending.items():
-            # what waits was decided before the thing changed
-            self._cut(self.customers[customer], pending)
-        self.pending.clear()
+        self.cutting.cut_all()  # what waits was decided before the thing changed
         thing.apply(event.type, event.fields, event.time_micros)
         self.changed_things[key] = thing
         self.handed.events.append(TakenEvent(event, 0, thing.sequence, "", self.now, things=(thing.copy(),)))
@@ -335,17 +323,8 @@ class _Batch:
 
     def _apply(self, event: CheckedEvent) -> None:
         customer = self.customers[event.customer]
-        for other in self.accounts.concerned(event):
-            if other in self.pending:
-                self._cut(self.customers[other], self.pending.pop(other))
-        pending = self.pending.get(customer.id)
-        if pending is not None and (
-            event.time_micros - pending.since_micros > SLACK_MICROS
-            or customer.changes_facts(event, self.catalogue)
-            or self.packer.has_ends(customer)
-        ):
-            self._cut(customer, self.pending.pop(customer.id))
-            pending = None
+        self.cutting.cut(self.accounts.concerned(event))
+        self.cutting.before(customer, event)
         if event.type.name == CONSENT_CHANGED:
             sequence = self._enter_in_ledger(event, customer)
         else:
@@ -365,10 +344,7 @@ class _Batch:
         )
         self.handed.events.append(taken)
         if event.type.name in self.listened and not event.history:
-            if pending is None:
-                pending = self.pending[customer.id] = _Pending(since_micros=event.time_micros)
-            pending.events.append(taken)
-            pending.since_micros = min(pending.since_micros, event.time_micros)
+            self.cutting.wait(customer, taken)
 
     def _enter_in_ledger(self, event: CheckedEvent, customer: Customer) -> int:
         """Apply a change of consent; gives its sequence. A grant that must be confirmed is held back."""
@@ -400,12 +376,6 @@ class _Batch:
             for entry, counted in zip(event.entries, before, strict=True)
         ]
         return sequence
-
-    def _cut(self, customer: Customer, pending: _Pending) -> None:
-        time_micros = max(taken.event.time_micros for taken in pending.events)
-        snapshot = self.packer.snapshot(customer, self.things, time_micros, self.now)
-        for taken in pending.events:
-            taken.snapshot = snapshot
 
     def _done(self, outcomes: Mapping[int, Outcome], events: Sequence[CheckedEvent]) -> list[Outcome]:
         return [outcomes[place] for place in range(len(events))]

@@ -94,7 +94,13 @@ def test_the_shipped_policy_gives_each_service_what_it_calls_and_no_more():
     policy = read_access_policy(CHECKOUT / "rules" / "policies" / "access.yaml")
     assert {name: sorted(grant.scopes) for name, grant in policy.callers.items()} == {
         "profile": [],
-        "decision": ["audiences.read", "listened.write", "messages.reserve", "profiles.read"],
+        "decision": [
+            "audiences.read",
+            "history.read",
+            "listened.write",
+            "messages.reserve",
+            "profiles.read",
+        ],
         "channel": ["contact.check", "identities.resolve"],
     }
 

@@ -1,0 +1,88 @@
+"""What is kept of the past, and in which order it was taken."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import groupby
+from typing import Final
+
+from services.profile.domain.customer import Record
+from services.profile.domain.events import CheckedEvent
+from services.profile.domain.ledger import Entry
+from services.profile.domain.merges import Merge
+
+FOREVER: Final = 1 << 62
+
+
+class LeftOutReason(Enum):
+    """Why an event that is kept cannot be replayed."""
+
+    UNKNOWN_TYPE = "unknown type"
+    DOES_NOT_FIT = "does not fit"
+    RETRACTED = "retracted"
+
+
+@dataclass(slots=True)
+class KeptRow:
+    """An event as it is kept, of a customer or (`thing`) of a thing. `written` names the transaction.
+
+    `retracted_micros`: when it was taken back; 0: it stands. `read`: the event, once it was read again,
+    or why it cannot be.
+    """
+
+    customer: int
+    sequence: int
+    time_micros: int
+    accepted_micros: int
+    type: str
+    source: str
+    event_id: str
+    line: str
+    hops: int
+    history: bool
+    data: bytes
+    via: int = 0
+    retracted_micros: int = 0
+    written: bytes = b""
+    thing: str = ""
+    read: CheckedEvent | LeftOutReason = LeftOutReason.UNKNOWN_TYPE
+
+
+@dataclass(slots=True)
+class Life:
+    """All that is kept of one customer under one id: events by sequence, the ledger in its order.
+
+    `record` is what changes rarely, as it is known today; `joined` are the merges into this customer that
+    hold, oldest first, `merged` the one by which it became another. `torn_micros`: when something was taken
+    out of it, or put into it, that no event tells of; 0: never.
+    """
+
+    customer: int
+    record: Record
+    rows: list[KeptRow] = field(default_factory=list)
+    ledger: list[Entry] = field(default_factory=list)
+    joined: list[Merge] = field(default_factory=list)
+    merged: Merge | None = None
+    torn_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events are asked for, by when they happened: `types` with snapshots, `bare` without."""
+
+    since_micros: int
+    until_micros: int
+    types: frozenset[str]
+    bare: frozenset[str] = frozenset()
+
+    def wants(self, row: KeptRow) -> bool:
+        """Whether this one is."""
+        return self.since_micros <= row.time_micros < self.until_micros and (
+            row.type in self.types or row.type in self.bare
+        )
+
+
+def batches(rows: Sequence[KeptRow]) -> Iterator[list[KeptRow]]:
+    """Events of one customer that were taken together."""
+    for _, together in groupby(rows, key=lambda row: (row.accepted_micros, row.written)):
+        yield list(together)

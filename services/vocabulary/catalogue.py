@@ -7,6 +7,7 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
+from services.vocabulary.arbitration_policy import NO_POLICY, ArbitrationPolicy
 from services.vocabulary.identity_rules import IdentityKind, core_kinds
 from services.vocabulary.purposes import Controller, PurposeTerms
 from services.vocabulary.values import (
@@ -20,7 +21,7 @@ from services.vocabulary.values import (
     ValueMistake,
     ValueType,
 )
-from services.vocabulary.words import Category, Channel, EventStage, Households, Purpose
+from services.vocabulary.words import Category, Channel, ConversationScope, EventStage, Households, Purpose
 
 # words with points between them, and no number that could be a subscriber's
 _WORDS = re.compile(r"(?!.*[0-9]{5})[a-z_][a-z0-9_-]*(\.[a-z_][a-z0-9_-]*)*", re.IGNORECASE)
@@ -352,7 +353,8 @@ class Catalogue:
 
     ``country`` (ISO 3166-1, two letters; empty: not said) is the operator's, of those of whom neither number
     nor zone says one. ``households``: what makes one. ``identities``: their kinds, strongest first.
-    ``purposes``: what each rests on; one that is missing has no lawful basis.
+    ``purposes``: what each rests on; one that is missing has no lawful basis. ``arbitration``: the policy
+    beside it. ``conversation_scope``: whose ear one sales or retention action has.
     """
 
     version: str
@@ -374,6 +376,8 @@ class Catalogue:
     households: Households = Households.ACCOUNT
     purposes: Mapping[Purpose, PurposeTerms] = field(default_factory=dict)
     controller: Controller = field(default_factory=Controller)
+    arbitration: ArbitrationPolicy = NO_POLICY
+    conversation_scope: ConversationScope = ConversationScope.CUSTOMER
 
     def event_type(self, name: str) -> EventType:
         """The type of that name; raises FieldError with the nearest known one."""

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 
+from services.vocabulary.arbitration_policy import ARBITRATION_FILE, NO_POLICY, ArbitrationPolicy
+from services.vocabulary.arbitration_reader import read_arbitration
 from services.vocabulary.catalogue import (
     CONSENTS,
     HOUSEHOLD_COUNTS,
@@ -24,7 +26,7 @@ from services.vocabulary.identity_rules import core_kinds
 from services.vocabulary.offer_reader import OfferReader
 from services.vocabulary.purpose_reader import PurposeReader
 from services.vocabulary.values import DAY, ValueMistake, ValueType, value_check, zone
-from services.vocabulary.words import Households, Purpose
+from services.vocabulary.words import ConversationScope, Households, Purpose
 from services.vocabulary.yaml_section import Section, read_yaml
 
 _SECTIONS = (
@@ -74,9 +76,10 @@ class _Reader:
         for section in files["purposes"]:
             PurposeReader(self.draft, operator[1]).read(section)
         self._check_references(files)
+        arbitration = self._arbitration()
         if self.draft.mistakes.found:
             raise CatalogueErrors(tuple(self.draft.mistakes.found))
-        zone_name, locale, currency, country, conversation, except_sources, households = operator
+        zone_name, locale, currency, country, conversation, except_sources, households, scope = operator
         return Catalogue(
             version=self.draft.digest.hexdigest()[:16],
             events=self.draft.events,
@@ -97,7 +100,17 @@ class _Reader:
             identities=self.draft.identities or core_kinds(),
             purposes=self.draft.purposes,
             controller=self.draft.controller,
+            arbitration=arbitration,
+            conversation_scope=scope,
         )
+
+    def _arbitration(self) -> ArbitrationPolicy:
+        """The policy beside the catalogue; a folder without one says nothing of it."""
+        path = self.draft.rules / ARBITRATION_FILE
+        if not path.is_file():
+            return NO_POLICY
+        section = read_yaml(path, self.draft.take(path), self.draft.mistakes)
+        return NO_POLICY if section is None else read_arbitration(section, self.draft.offers)
 
     def _readers(self) -> tuple[tuple[str, Callable[[Section], None]], ...]:
         """In an order in which what is referred to is read first."""
@@ -136,10 +149,12 @@ class _Reader:
 
     # --- operator ---------------------------------------------------------------------------------------
 
-    def _operator(self, files: list[Section]) -> tuple[str, str, str, str, int, frozenset[str], Households]:
+    def _operator(
+        self, files: list[Section]
+    ) -> tuple[str, str, str, str, int, frozenset[str], Households, ConversationScope]:
         zone_name, locale, currency, country, conversation = "UTC", "en", "EUR", "", DAY
         sources: frozenset[str] = frozenset()
-        households = Households.ACCOUNT
+        households, scope = Households.ACCOUNT, ConversationScope.CUSTOMER
         for section in files:
             zone_name = section.text("zone", zone_name)
             locale = section.text("locale", locale)
@@ -147,6 +162,7 @@ class _Reader:
             country = section.text("country", country)
             conversation = section.duration("conversation", conversation)
             households = section.word("households", Households) or households
+            scope = section.word("conversation_scope", ConversationScope) or scope
             sources |= frozenset(section.texts("sources_that_create_no_customers"))
             try:
                 zone(zone_name)
@@ -157,7 +173,7 @@ class _Reader:
             if country and re.fullmatch("[A-Z]{2}", country) is None:
                 section.wrong("country", "is no ISO 3166-1 code of two letters", "write FR")
             section.done()
-        return zone_name, locale, currency, country, conversation, sources, households
+        return zone_name, locale, currency, country, conversation, sources, households, scope
 
     # --- topics, traits, things -------------------------------------------------------------------------
 

@@ -100,6 +100,14 @@ class Households(StrEnum):
     """Only what is said of single persons (`household.changed`)."""
 
 
+class ConversationScope(StrEnum):
+    """Who shares a conversation, in which at most one sales or retention action is said."""
+
+    CUSTOMER = "customer"
+    HOUSEHOLD = "household"
+    """All members of a household; who is in none has one of their own."""
+
+
 class ConsentState(StrEnum):
     """What was last said about a purpose on a channel."""
 

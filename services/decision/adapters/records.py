@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import astuple, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,24 @@ from services.decision.domain.arbitration import (
     DecidedAction,
     Standing,
     Won,
+    factors_for,
 )
 from services.decision.domain.decide import Evaluation, Planned
 from services.decision.domain.journeys import Passage, Position
 from services.decision.domain.limits import Limits, Room
 from services.decision.domain.once import Slot, Taken
 from services.decision.domain.program import ChannelChoice
+from services.decision.domain.scoring import BY_DEFAULT, BY_RULE, Factor, Factors, FactorSource, Origin
+from services.vocabulary.arbitration_policy import Terms
 from services.vocabulary.values import ValueType, to_json, value_check
-from services.vocabulary.words import ActionKind, ActionOutcome, Category, Channel, RefusalReason
+from services.vocabulary.words import (
+    DISPATCHED_KINDS,
+    ActionKind,
+    ActionOutcome,
+    Category,
+    Channel,
+    RefusalReason,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +43,10 @@ _DECOMPRESSOR = zstandard.ZstdDecompressor()
 _CANDIDATE_DEFAULTS = {
     known.name: known.default for known in fields(Candidate) if known.name not in {"parameters", "slot"}
 }
-_CIRCUMSTANCES = tuple(known.name for known in fields(Circumstances))
+_ORIGINS = ("propensity_from", "value_from", "cost_from")
+_FACTORS = ("propensity", "value", "cost", "urgency", "pressure")
+_ALWAYS = ("time_micros", "service_first", "vulnerable", "pressure", "was_planned")
+_CIRCUMSTANCES = {known.name: known.default for known in fields(Circumstances) if known.name not in _ALWAYS}
 
 
 class Record:
@@ -102,12 +115,13 @@ def open_record(packed: bytes) -> dict[str, Any]:
 def unpack_record(packed: bytes) -> Record:
     """The record as it was."""
     body = open_record(packed)
-    actions = tuple(_action_from_json(action) for action in body["actions"])
+    circumstances = _circumstances_from_json(body["circumstances"])
+    actions = tuple(_action_from_json(action, circumstances) for action in body["actions"])
     return Record(
         Evaluation(
             facts=tuple(body["facts"]),
             candidates=tuple(action.candidate for action in actions),
-            circumstances=Circumstances(**body["circumstances"]),
+            circumstances=circumstances,
             arms=body["arms"],
         ),
         _standing_from_json(body["standing"]),
@@ -132,7 +146,19 @@ def unpack_candidate(packed: bytes) -> Candidate:
 
 
 def _circumstances_to_json(circumstances: Circumstances) -> dict[str, Any]:
-    return {name: getattr(circumstances, name) for name in _CIRCUMSTANCES}
+    body = {name: getattr(circumstances, name) for name in _ALWAYS}
+    for name, default in _CIRCUMSTANCES.items():
+        value = getattr(circumstances, name)
+        if value != default:
+            body[name] = list(astuple(value)) if isinstance(value, Terms) else value
+    return body
+
+
+def _circumstances_from_json(body: Mapping[str, Any]) -> Circumstances:
+    terms = body.get("terms")
+    if terms is None:
+        return Circumstances(**body)
+    return Circumstances(**{**body, "terms": Terms(*(*terms[:-1], tuple(terms[-1])))})
 
 
 def _standing_to_json(standing: Standing) -> dict[str, Any]:
@@ -202,7 +228,7 @@ def _planned_from_json(body: Mapping[str, Any]) -> Planned:
 
 
 def _action_to_json(action: DecidedAction) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "candidate": _candidate_to_json(action.candidate),
         "outcome": action.outcome,
         "reason": action.reason,
@@ -210,18 +236,38 @@ def _action_to_json(action: DecidedAction) -> dict[str, Any]:
         "outranked_by": action.outranked_by,
         "detail": action.detail,
     }
+    if action.factors is not None:
+        body["factors"] = [list(getattr(action.factors, name)) for name in _FACTORS]
+    return body
 
 
-def _action_from_json(body: Mapping[str, Any]) -> DecidedAction:
+def _action_from_json(body: Mapping[str, Any], circumstances: Circumstances) -> DecidedAction:
     reason = body["reason"]
+    candidate = _candidate_from_json(body["candidate"])
     return DecidedAction(
-        _candidate_from_json(body["candidate"]),
+        candidate,
         ActionOutcome(body["outcome"]),
         None if reason is None else RefusalReason(reason),
         body["score"],
         body["outranked_by"],
         body["detail"],
+        _factors_from_json(body, candidate, circumstances),
     )
+
+
+def _factors_from_json(
+    body: Mapping[str, Any], candidate: Candidate, circumstances: Circumstances
+) -> Factors | None:
+    """As written; of a decision written down before factors were, what its score was made of."""
+    if candidate.kind not in DISPATCHED_KINDS:
+        return None
+    written = body.get("factors")
+    if written is None:
+        return replace(factors_for(candidate, circumstances), score=body["score"])
+    propensity, value, cost, urgency, pressure = (
+        Factor(number, FactorSource(source), detail) for number, source, detail in written
+    )
+    return Factors(propensity, value, cost, urgency, pressure, body["score"])
 
 
 def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
@@ -245,7 +291,16 @@ def _candidate_to_json(candidate: Candidate) -> dict[str, Any]:
         body["channels"] = [[choice.channel, choice.after_micros] for choice in candidate.channels]
     if candidate.to_value is not None:
         body["to_value"] = candidate.to_value
+    for name in _ORIGINS:
+        origin = body.pop(name, BY_DEFAULT)
+        if origin != _origin_meant(name, body):
+            body[name] = list(origin)
     return body
+
+
+def _origin_meant(name: str, body: Mapping[str, Any]) -> Origin:
+    """Who said a number where nothing is written of that: the rule, if it is not the default."""
+    return BY_RULE if body.get(name.removesuffix("_from")) is not None else BY_DEFAULT
 
 
 def _candidate_from_json(body: dict[str, Any]) -> Candidate:
@@ -265,6 +320,12 @@ def _candidate_from_json(body: dict[str, Any]) -> Candidate:
         name: (ValueType(value_type), value_check(ValueType(value_type))(value))
         for name, (value_type, value) in given.get("parameters", {}).items()
     }
+    for name in _ORIGINS:
+        written = given.get(name)
+        given[name] = (
+            _origin_meant(name, given) if written is None else Origin(FactorSource(written[0]), written[1])
+        )
+    given["excludes"] = tuple(given.get("excludes", ()))
     passage = given.get("journey")
     if passage is not None:
         exited = passage["exited"]

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from services.decision.domain.experiments import HOLDOUT
 from services.decision.domain.limits import Room, Turns, Use
 from services.decision.domain.once import Slot, Taken, is_free
-from services.vocabulary.values import DAY, HOUR
+from services.decision.domain.scoring import BY_DEFAULT, Factor, Factors, Origin, factors_of
+from services.vocabulary.arbitration_policy import TERMS, Terms
+from services.vocabulary.values import DAY
 from services.vocabulary.words import (
     CATEGORY_FACTS,
     DISPATCHED_KINDS,
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
     from services.decision.domain.program import ChannelChoice
     from services.vocabulary.values import ValueType
 
-CONTACT_PRESSURE = 0.1
-"""Taken from a score for each message of the last seven days."""
-
-_FAR_AWAY = 100 * DAY
 _NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
 
 
@@ -36,7 +34,8 @@ _NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
 class Candidate:
     """One action that a rule asks for, filled in for its customer.
 
-    Times in micros since the epoch, None: none. ``value`` and ``cost`` in the operator's currency.
+    Times in micros since the epoch, None: none. ``value`` and ``cost`` in the operator's currency,
+    ``propensity`` from 0 to 1; ``…_from``: who said them. ``excludes``: offers that do not go with it.
     ``refusal``: what was known against it before arbitration (withheld data, not eligible, no longer true).
     ``detail`` says more about that. ``experiment``: the one its rule set runs, empty: none.
     ``to_value``: what ``set`` writes, in its JSON form. ``journey``: where the customer
@@ -73,6 +72,11 @@ class Candidate:
     refusal: RefusalReason | None = None
     detail: str = ""
     journey: Passage | None = None
+    propensity: float = 1.0
+    propensity_from: Origin = BY_DEFAULT
+    value_from: Origin = BY_DEFAULT
+    cost_from: Origin = BY_DEFAULT
+    excludes: tuple[str, ...] = ()
 
     @property
     def commercial(self) -> bool:
@@ -97,9 +101,10 @@ class Circumstances:
     """What of the customer's situation the filters look at.
 
     ``time_micros``: the event's time, or the due time of a planned action. ``service_first``: why nothing
-    may be
-    sold now, empty: no reason. ``pressure``: messages of the last seven days. ``was_planned``: the actions
-    were decided before and fell due.
+    may be sold now, empty: no reason. ``pressure``: contacts of late, as ``terms`` say. ``was_planned``: the
+    actions were decided before and fell due. ``contacts``: those that count for the share of sales,
+    ``sales_contacts`` of them sales; None: they are not known. ``household``: whose conversation it is, 0:
+    the customer's own. ``terms``: what the operator's policy said.
     """
 
     time_micros: int
@@ -107,6 +112,10 @@ class Circumstances:
     vulnerable: bool = False
     pressure: int = 0
     was_planned: bool = False
+    contacts: int | None = 0
+    sales_contacts: int = 0
+    household: int = 0
+    terms: Terms = TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +134,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class DecidedAction:
-    """What became of one candidate. ``outranked_by``: the action that won the conversation."""
+    """What became of one candidate. ``outranked_by``: the action that won the conversation.
+
+    ``factors``: what the score is made of; None: it has none, because nothing is sent.
+    """
 
     candidate: Candidate
     outcome: ActionOutcome
@@ -133,6 +145,7 @@ class DecidedAction:
     score: float = 0.0
     outranked_by: str = ""
     detail: str = ""
+    factors: Factors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +164,22 @@ class Arbitration:
     moves: Mapping[PositionName, Position | None] = field(default_factory=dict)
 
 
-def score_of(candidate: Candidate, circumstances: Circumstances) -> float:
-    """Propensity × value × urgency − contact pressure.
-
-    The propensity is 1 as long as no model says better. Urgency grows from 1 towards 2 as the end of validity
-    comes closer (1.5 when it is a day away).
-    """
+def factors_for(candidate: Candidate, circumstances: Circumstances) -> Factors:
+    """What the score of a candidate is made of, and the score."""
     until = candidate.expires_micros
-    left = max(until - circumstances.time_micros, 0) / HOUR if until is not None else _FAR_AWAY / HOUR
-    urgency = 1.0 + 24.0 / (24.0 + left)
-    return round((candidate.value - candidate.cost) * urgency - CONTACT_PRESSURE * circumstances.pressure, 4)
+    return factors_of(
+        Factor(candidate.propensity, *candidate.propensity_from),
+        Factor(candidate.value, *candidate.value_from),
+        Factor(candidate.cost, *candidate.cost_from),
+        None if until is None else until - circumstances.time_micros,
+        circumstances.pressure,
+        circumstances.terms,
+    )
+
+
+def score_of(candidate: Candidate, circumstances: Circumstances) -> float:
+    """Propensity × (value − cost) × urgency − contact pressure."""
+    return factors_for(candidate, circumstances).score
 
 
 def refusal_of(
@@ -209,33 +228,35 @@ def arbitrate(
     """
     outcomes: dict[int, DecidedAction] = {}
     limited = _Limited(standing)
-    rivals: list[tuple[tuple[float, ...], int, float]] = []
+    rivals: list[tuple[tuple[float, ...], int, DecidedAction]] = []
     for position, candidate in enumerate(candidates):
         against = refusal_of(candidate, circumstances, standing)
-        score = score_of(candidate, circumstances) if candidate.kind in DISPATCHED_KINDS else 0.0
+        factors = factors_for(candidate, circumstances) if candidate.kind in DISPATCHED_KINDS else None
+        scored = DecidedAction(
+            candidate,
+            ActionOutcome.DISPATCHED,
+            score=0.0 if factors is None else factors.score,
+            factors=factors,
+        )
         later = candidate.planned_micros is not None and not circumstances.was_planned
         if against is not None:
-            outcomes[position] = DecidedAction(
-                candidate, ActionOutcome.REFUSED, against[0], score, detail=against[1]
-            )
+            outcomes[position] = _refused(scored, against[0], against[1])
         elif later:
-            outcomes[position] = DecidedAction(candidate, ActionOutcome.PLANNED, None, score)
+            outcomes[position] = replace(scored, outcome=ActionOutcome.PLANNED)
         elif candidate.commercial:
             assert candidate.category is not None
             tier = CATEGORY_FACTS[candidate.category].tier
-            rivals.append(((tier, -score, -candidate.priority, position), position, score))
+            rivals.append(((tier, -scored.score, -candidate.priority, position), position, scored))
         else:
-            outcomes[position] = limited.passed(candidate, score)
+            outcomes[position] = limited.passed(scored)
     winner = _winner_of(standing, circumstances.time_micros, conversation_micros)
     won: list[Won] = []
-    for _, position, score in sorted(rivals):
+    for _, position, scored in sorted(rivals, key=lambda rival: rival[0]):
         candidate = candidates[position]
         if winner and winner != candidate.action_id:
-            outcomes[position] = DecidedAction(
-                candidate, ActionOutcome.REFUSED, RefusalReason.OUTRANKED, score, outranked_by=winner
-            )
+            outcomes[position] = replace(_refused(scored, RefusalReason.OUTRANKED, ""), outranked_by=winner)
             continue
-        outcomes[position] = limited.passed(candidate, score)
+        outcomes[position] = limited.passed(scored)
         if outcomes[position].outcome is not ActionOutcome.REFUSED:
             winner = candidate.action_id
             won.append(Won(winner, circumstances.time_micros))
@@ -251,27 +272,32 @@ class _Limited:
         self._turns = {name: Turns(name, room) for name, room in standing.rooms.items()}
         self.uses: dict[str, Use] = {}
 
-    def passed(self, candidate: Candidate, score: float) -> DecidedAction:
+    def passed(self, action: DecidedAction) -> DecidedAction:
         """What becomes of an action that nothing else stands against."""
+        candidate = action.candidate
         if candidate.kind not in DISPATCHED_KINDS:
-            return DecidedAction(candidate, ActionOutcome.DONE, None, score)
+            return replace(action, outcome=ActionOutcome.DONE)
         turns = self._turns.get(candidate.rule_set)
         if turns is None or candidate.category is Category.MANDATORY:
-            return DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score)
+            return action
         turn = turns.take(candidate.action_id, candidate.cost, candidate.expires_micros)
         if isinstance(turn, tuple):
-            return DecidedAction(candidate, ActionOutcome.REFUSED, turn[0], score, detail=turn[1])
+            return _refused(action, *turn)
         if turn.use is not None:
             self.uses[candidate.action_id] = turn.use
         if turn.planned:
             waiting = replace(candidate, planned_micros=turn.at_micros)
             detail = f"its turn under the pace of {candidate.rule_set}"
-            return DecidedAction(waiting, ActionOutcome.PLANNED, None, score, detail=detail)
-        return DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score)
+            return replace(action, candidate=waiting, outcome=ActionOutcome.PLANNED, detail=detail)
+        return action
 
     def free(self) -> dict[str, int]:
         """When the next action of each may follow."""
         return {name: turns.free_micros for name, turns in self._turns.items()}
+
+
+def _refused(action: DecidedAction, reason: RefusalReason, detail: str) -> DecidedAction:
+    return replace(action, outcome=ActionOutcome.REFUSED, reason=reason, detail=detail)
 
 
 def _winner_of(standing: Standing, time_micros: int, conversation_micros: int) -> str:

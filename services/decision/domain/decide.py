@@ -21,6 +21,7 @@ from services.decision.domain.experiments import HOLDOUT, NO_ARM
 from services.decision.domain.journeys import fields_of, follow, passage_of, positions_that_count
 from services.decision.domain.once import Slot
 from services.decision.domain.run import Outcome, run_program
+from services.decision.domain.scoring import BY_DEFAULT, BY_RULE
 from services.vocabulary.ids import action_id
 from services.vocabulary.values import DAY
 from services.vocabulary.words import ActionKind, RefusalReason
@@ -242,7 +243,9 @@ def _candidate(
         arm=arm,
         experiment="" if experiment is None else experiment.id,
         value=spec.value,
+        value_from=BY_RULE if spec.value else BY_DEFAULT,
         cost=spec.cost,
+        cost_from=BY_RULE if spec.cost else BY_DEFAULT,
         expires_micros=filled.expires_micros,
         due_micros=filled.due_micros,
         planned_micros=filled.planned_micros,

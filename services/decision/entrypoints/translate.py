@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from services.decision.app.run_ports import AudienceRun
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.decision.domain.problems import Problem
+    from services.decision.domain.scoring import Factor, Factors
     from services.decision.domain.trial import TestResult
 
 RUN_STATES = {
@@ -74,7 +75,25 @@ def action_to_wire(action: DecidedAction, because: Sequence[str] = ()) -> decisi
     )
     if candidate.planned_micros is not None:
         message.planned_time.CopyFrom(timestamp(candidate.planned_micros))
+    if action.factors is not None:
+        message.factors.CopyFrom(factors_to_wire(action.factors))
     return message
+
+
+def factors_to_wire(factors: Factors) -> decision_pb2.Factors:
+    """What a score is made of."""
+    return decision_pb2.Factors(
+        propensity=_factor(factors.propensity),
+        value=_factor(factors.value),
+        cost=_factor(factors.cost),
+        urgency=_factor(factors.urgency),
+        pressure=_factor(factors.pressure),
+        score=factors.score,
+    )
+
+
+def _factor(factor: Factor) -> decision_pb2.Factor:
+    return decision_pb2.Factor(value=factor.value, source=factor.source.value, detail=factor.detail)
 
 
 def recorded_to_wire(

@@ -10,10 +10,13 @@ from services.decision.domain.arbitration import (
     Standing,
     Won,
     arbitrate,
+    factors_for,
     score_of,
 )
 from services.decision.domain.experiments import HOLDOUT
 from services.decision.domain.once import Slot, Taken
+from services.decision.domain.scoring import BY_POLICY, BY_RULE, Factor, Factors, FactorSource, Origin
+from services.vocabulary.arbitration_policy import Terms
 from services.vocabulary.values import DAY, HOUR
 from services.vocabulary.words import ActionKind, ActionOutcome, Category, RefusalReason
 
@@ -171,6 +174,42 @@ def test_only_what_passed_uses_up_slots_and_actions_of_one_rule_share_theirs():
 def test_a_loser_does_not_use_up_its_slot():
     found = arbitrate((offer("a", value=9.0), offer("b", slot=SLOT)), AT, Standing())
     assert found.taken == {}
+
+
+def test_every_factor_of_a_score_says_where_it_came_from():
+    candidate = offer(
+        propensity=0.5,
+        propensity_from=BY_POLICY,
+        value=10.0,
+        value_from=BY_RULE,
+        cost_from=Origin(detail="formula divided by zero"),
+        expires_micros=NOW + DAY,
+    )
+    (action,) = arbitrate((candidate,), Circumstances(NOW, pressure=2), Standing()).actions
+    assert action.factors == Factors(
+        Factor(0.5, FactorSource.POLICY),
+        Factor(10.0, FactorSource.RULE),
+        Factor(0.0, FactorSource.DEFAULT, "formula divided by zero"),
+        Factor(1.5),
+        Factor(0.2),
+        7.3,
+    )
+    assert action.score == action.factors.score
+
+
+def test_what_is_not_sent_has_no_score():
+    (action,) = arbitrate((offer(kind=ActionKind.SET, category=None),), AT, Standing()).actions
+    assert (action.score, action.factors) == (0.0, None)
+
+
+def test_the_operators_terms_weigh_urgency_and_pressure():
+    terms = Terms(pressure_weight=2.0, most_urgent=4.0, halfway_micros=HOUR, stated=("pressure", "urgency"))
+    found = factors_for(
+        offer(value=10.0, expires_micros=NOW + HOUR), Circumstances(NOW, pressure=3, terms=terms)
+    )
+    assert found.urgency == Factor(2.5, FactorSource.POLICY)
+    assert found.pressure == Factor(6.0, FactorSource.POLICY)
+    assert found.score == 19.0
 
 
 def test_the_score_falls_with_contact_pressure_and_rises_as_the_end_comes_closer():

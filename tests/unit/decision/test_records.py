@@ -3,9 +3,14 @@
 from datetime import date
 from decimal import Decimal
 
+import orjson
+import pytest
+import zstandard
+
 from services.decision.adapters.material import pack_material, unpack_material
 from services.decision.adapters.records import (
     Record,
+    open_record,
     pack_candidate,
     pack_record,
     unpack_candidate,
@@ -15,6 +20,8 @@ from services.decision.domain.arbitration import Circumstances, Standing, Won, a
 from services.decision.domain.decide import Evaluation, Planned
 from services.decision.domain.once import Taken
 from services.decision.domain.program import ChannelChoice
+from services.decision.domain.scoring import BY_OFFER, BY_POLICY, BY_RULE, Origin
+from services.vocabulary.arbitration_policy import Terms
 from services.vocabulary.values import HOUR, Money, ValueType
 from services.vocabulary.words import Category, Channel, RefusalReason
 from tests.unit.decision.test_arbitration import NOW, SLOT, offer
@@ -42,6 +49,11 @@ FULL = offer(
     experiment="x",
     arm="one",
     avoid=(Category.SALES,),
+    value_from=BY_RULE,
+    propensity=0.5,
+    propensity_from=BY_POLICY,
+    cost_from=Origin(detail="formula divided by zero"),
+    excludes=("tv",),
 )
 
 
@@ -55,7 +67,9 @@ def test_a_bare_candidate_comes_back_and_is_small():
 
 
 def test_a_whole_record_comes_back():
-    evaluation = Evaluation(("f",), (FULL, offer("b")), Circumstances(NOW, "why", True, 2), {"x": "one"})
+    terms = Terms(1.0, HOUR, most_sales=0.5, stated=("pressure",))
+    circumstances = Circumstances(NOW, "why", True, 2, False, None, 1, 77, terms)
+    evaluation = Evaluation(("f",), (FULL, offer("b")), circumstances, {"x": "one"})
     standing = Standing({SLOT.name: Taken(NOW, ("h",))}, (Won("w", NOW),), {"x": "one"})
     actions = arbitrate(evaluation.candidates, evaluation.circumstances, standing).actions
     gates = {"b": (RefusalReason.NO_CONSENT, "")}
@@ -72,6 +86,30 @@ def test_a_whole_record_comes_back():
     again = unpack_record(pack_record(record))
     for part in Record.__slots__:
         assert getattr(again, part) == getattr(record, part), part
+
+
+@pytest.mark.parametrize("origin", [BY_RULE, BY_OFFER, BY_POLICY, Origin(detail="x"), Origin()])
+@pytest.mark.parametrize("value", [0.0, 2.0])
+def test_who_said_a_number_comes_back(origin, value):
+    candidate = offer(value=value, value_from=origin)
+    assert unpack_candidate(pack_candidate(candidate)) == candidate
+
+
+def test_a_record_from_before_factors_were_written_is_read_as_it_was_decided():
+    evaluation = Evaluation((), (offer("a", value=2.0, value_from=BY_RULE),), Circumstances(NOW, pressure=2))
+    actions = arbitrate(evaluation.candidates, evaluation.circumstances, Standing()).actions
+    body = open_record(pack_record(Record(evaluation, Standing(), actions)))
+    (written,) = body["actions"]
+    assert written.pop("factors")
+    assert set(written["candidate"]) == {
+        "action_id", "rule_set", "version", "rule", "position", "kind", "name", "category", "priority",
+        "value",
+    }  # fmt: skip
+    assert body["circumstances"].keys() == {
+        "time_micros", "service_first", "vulnerable", "pressure", "was_planned",
+    }  # fmt: skip
+    again = unpack_record(zstandard.compress(orjson.dumps(body)))
+    assert (again.evaluation, again.actions) == (evaluation, actions)
 
 
 def test_event_and_snapshot_come_back():

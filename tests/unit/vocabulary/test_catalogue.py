@@ -9,7 +9,7 @@ import pytest
 
 from services.vocabulary.catalogue import CatalogueErrors, load_catalogue
 from services.vocabulary.values import DAY, HOUR, FieldError, Money, ValueType
-from services.vocabulary.words import Channel, EventStage, Households, Purpose
+from services.vocabulary.words import Channel, ConversationScope, EventStage, Households, Purpose
 
 GOOD = {
     "catalogue/operator.yaml": """
@@ -19,6 +19,7 @@ GOOD = {
         country: CH
         conversation: 48h
         households: explicit
+        conversation_scope: household
         sources_that_create_no_customers: [listening]
         """,
     "catalogue/topics.yaml": "data: Mobile data\n",
@@ -109,6 +110,7 @@ def test_the_operator(rules):
     )
     assert catalogue.conversation_micros == 48 * HOUR
     assert catalogue.households is Households.EXPLICIT
+    assert catalogue.conversation_scope is ConversationScope.HOUSEHOLD
     assert catalogue.creates_customers_except == {"listening"}
 
 
@@ -354,6 +356,7 @@ MISTAKES = [
     ("operator", "currency: euro\n", 1, "ISO 4217"),
     ("operator", "country: France\n", 1, "ISO 3166-1"),
     ("operator", "conversation: a day\n", 1, "length of time"),
+    ("operator", "conversation_scope: family\n", 1, "one of customer, household"),
     ("operator", "households: family\n", 1, "one of account, explicit"),
     ("traits", "shared: {household: true, line: true}\n", 1, "household, which has no line"),
     ("shoes", "x: y\n", 1, "says nothing of what it holds"),

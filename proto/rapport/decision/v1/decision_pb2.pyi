@@ -188,6 +188,7 @@ class DecidedAction(_message.Message):
     PLANNED_TIME_FIELD_NUMBER: _builtins.int
     OUTRANKED_BY_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    FACTORS_FIELD_NUMBER: _builtins.int
     action_id: _builtins.str
     """UUID."""
     rule_set: _builtins.str
@@ -224,6 +225,10 @@ class DecidedAction(_message.Message):
     def parameters(self) -> _containers.MessageMap[_builtins.str, _vocabulary_pb2.Value]:
         """Parameters, filled in."""
 
+    @_builtins.property
+    def factors(self) -> Global___Factors:
+        """What the score is made of; absent: nothing is sent, so there is none."""
+
     def __init__(
         self,
         *,
@@ -242,14 +247,97 @@ class DecidedAction(_message.Message):
         planned_time: _timestamp_pb2.Timestamp | None = ...,
         outranked_by: _builtins.str = ...,
         parameters: _abc.Mapping[_builtins.str, _vocabulary_pb2.Value] | None = ...,
+        factors: Global___Factors | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["planned_time", b"planned_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["factors", b"factors", "planned_time", b"planned_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "arm", b"arm", "because", b"because", "category", b"category", "kind", b"kind", "name", b"name", "outcome", b"outcome", "outranked_by", b"outranked_by", "parameters", b"parameters", "planned_time", b"planned_time", "reason", b"reason", "rule", b"rule", "rule_set", b"rule_set", "score", b"score", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "arm", b"arm", "because", b"because", "category", b"category", "factors", b"factors", "kind", b"kind", "name", b"name", "outcome", b"outcome", "outranked_by", b"outranked_by", "parameters", b"parameters", "planned_time", b"planned_time", "reason", b"reason", "rule", b"rule", "rule_set", b"rule_set", "score", b"score", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecidedAction: _TypeAlias = DecidedAction  # noqa: Y015
+
+@_typing.final
+class Factor(_message.Message):
+    """One number of a score and who said it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    value: _builtins.float
+    """The number."""
+    source: _builtins.str
+    """"default", "rule", "offer" or "policy"."""
+    detail: _builtins.str
+    """What was wrong with who should have said it, for example "formula divided by zero"; empty: nothing."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.float = ...,
+        source: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "source", b"source", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Factor: _TypeAlias = Factor  # noqa: Y015
+
+@_typing.final
+class Factors(_message.Message):
+    """What a score is made of: propensity × (value − cost) × urgency − pressure."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROPENSITY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    URGENCY_FIELD_NUMBER: _builtins.int
+    PRESSURE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """What it comes to."""
+    @_builtins.property
+    def propensity(self) -> Global___Factor:
+        """How likely a yes is, from 0 to 1."""
+
+    @_builtins.property
+    def value(self) -> Global___Factor:
+        """What a yes is worth, in the operator's currency."""
+
+    @_builtins.property
+    def cost(self) -> Global___Factor:
+        """What it costs, in the operator's currency."""
+
+    @_builtins.property
+    def urgency(self) -> Global___Factor:
+        """1 and more: higher as the end of validity comes closer."""
+
+    @_builtins.property
+    def pressure(self) -> Global___Factor:
+        """What contacts of late take from the score."""
+
+    def __init__(
+        self,
+        *,
+        propensity: Global___Factor | None = ...,
+        value: Global___Factor | None = ...,
+        cost: Global___Factor | None = ...,
+        urgency: Global___Factor | None = ...,
+        pressure: Global___Factor | None = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "pressure", b"pressure", "propensity", b"propensity", "urgency", b"urgency", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "pressure", b"pressure", "propensity", b"propensity", "score", b"score", "urgency", b"urgency", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Factors: _TypeAlias = Factors  # noqa: Y015
 
 @_typing.final
 class Decision(_message.Message):

@@ -33,13 +33,16 @@ from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.open_runs import OpenRuns
+from services.decision.app.release import ReleaseVersions
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
 from services.decision.domain.errors import EngineDiedError
 from services.decision.entrypoints.decision_servicer import DecisionServicer
 from services.decision.entrypoints.errors import ERRORS
 from services.decision.entrypoints.events import EventsHandler
+from services.decision.entrypoints.release_servicer import ReleaseServicer
 from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
+from services.decision.settings import DecisionSettings
 from services.runtime.client import connect
 from services.runtime.clock import ClockFollower, EventClock, make_clock
 from services.runtime.configuration import ConfigurationLog, file_sources
@@ -256,19 +259,24 @@ async def build_server_role(role: Role) -> None:
         LookBack(parts.decisions, parts.rule_sets, ProcessEvaluator(checks), conversation),
         ERRORS,
     )
+    checker = ProcessChecker(checks, parts.command)
+    release = ReleaseVersions(
+        parts.rule_sets,
+        checker,
+        profile,
+        parts.clock,
+        parts.catalogue.version,
+        DecisionSettings.of(settings).release_rules(parts.catalogue),
+    )
     rule_sets = RuleSetServicer(
         parts.database,
-        ManageRuleSets(
-            parts.rule_sets,
-            ProcessChecker(checks, parts.command),
-            profile,
-            parts.clock,
-            parts.catalogue.version,
-        ),
+        ManageRuleSets(parts.rule_sets, checker, parts.clock),
+        release,
         parts.runs,
         ERRORS,
         refresh=parts.follow.refresh,
     )
+    releasing = ReleaseServicer(parts.database, release, ERRORS, refresh=parts.follow.refresh)
     operations = OperationsService(
         SERVICE,
         EVENTS,
@@ -291,6 +299,7 @@ async def build_server_role(role: Role) -> None:
     served = [
         decisions.served(),
         rule_sets.served(),
+        releasing.served(),
         export.served(),
         operations.served(),
         ReadersService(parts.database).served(),

@@ -354,7 +354,8 @@ class Catalogue:
     ``country`` (ISO 3166-1, two letters; empty: not said) is the operator's, of those of whom neither number
     nor zone says one. ``households``: what makes one. ``identities``: their kinds, strongest first.
     ``purposes``: what each rests on; one that is missing has no lawful basis. ``arbitration``: the policy
-    beside it. ``conversation_scope``: whose ear one sales or retention action has.
+    beside it. ``conversation_scope``: whose ear one sales or retention action has. ``needs_approval``,
+    ``needs_canary``: what a version of a rule set has to have behind it before it goes live.
     """
 
     version: str
@@ -378,6 +379,8 @@ class Catalogue:
     controller: Controller = field(default_factory=Controller)
     arbitration: ArbitrationPolicy = NO_POLICY
     conversation_scope: ConversationScope = ConversationScope.CUSTOMER
+    needs_approval: bool = True
+    needs_canary: bool = True
 
     def event_type(self, name: str) -> EventType:
         """The type of that name; raises FieldError with the nearest known one."""

@@ -26,7 +26,7 @@ from services.vocabulary.identity_rules import core_kinds
 from services.vocabulary.offer_reader import OfferReader
 from services.vocabulary.purpose_reader import PurposeReader
 from services.vocabulary.values import DAY, ValueMistake, ValueType, value_check, zone
-from services.vocabulary.words import ConversationScope, Households, Purpose
+from services.vocabulary.words import Asked, ConversationScope, Households, Purpose
 from services.vocabulary.yaml_section import Section, read_yaml
 
 _SECTIONS = (
@@ -57,6 +57,7 @@ def read_catalogue(folder: Path) -> Catalogue:
 class _Reader:
     def __init__(self, rules: Path) -> None:
         self.draft = Draft(rules, sha256())
+        self._approval = self._canary = Asked.REQUIRED
 
     def read(self) -> Catalogue:
         catalogue = self.draft.rules / "catalogue"
@@ -102,6 +103,8 @@ class _Reader:
             controller=self.draft.controller,
             arbitration=arbitration,
             conversation_scope=scope,
+            needs_approval=self._approval is Asked.REQUIRED,
+            needs_canary=self._canary is Asked.REQUIRED,
         )
 
     def _arbitration(self) -> ArbitrationPolicy:
@@ -164,6 +167,11 @@ class _Reader:
             households = section.word("households", Households) or households
             scope = section.word("conversation_scope", ConversationScope) or scope
             sources |= frozenset(section.texts("sources_that_create_no_customers"))
+            release = section.section("release")
+            if release is not None:
+                self._approval = release.word("approval", Asked) or self._approval
+                self._canary = release.word("canary", Asked) or self._canary
+                release.done()
             try:
                 zone(zone_name)
             except ValueMistake as mistake:

@@ -108,6 +108,13 @@ class ConversationScope(StrEnum):
     """All members of a household; who is in none has one of their own."""
 
 
+class Asked(StrEnum):
+    """Whether the operator asks for a step."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+
+
 class ConsentState(StrEnum):
     """What was last said about a purpose on a channel."""
 

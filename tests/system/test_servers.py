@@ -21,7 +21,11 @@ SERVICES = {
         "rapport.profile.v1.ProfileService",
         "rapport.profile.v1.TimelineService",
     ],
-    "decision": ["rapport.decision.v1.DecisionService", "rapport.decision.v1.RuleSetService"],
+    "decision": [
+        "rapport.decision.v1.DecisionService",
+        "rapport.decision.v1.ReleaseService",
+        "rapport.decision.v1.RuleSetService",
+    ],
     "channel": [
         "rapport.channel.v1.ChannelService",
         "rapport.channel.v1.ControlService",

@@ -184,6 +184,7 @@ class Blueprint:
             "NATS_PASSWORD_FILE": str(self.nats.password_file),
             **{f"{peer.upper()}_TARGET": f"{LOOPBACK}:{self.ports[peer]}" for peer in SERVICES},
             "CLOCK": self.clock,
+            "RELEASE": "alone",  # one person's own machine; the history of each version says so
             "RULES_FOLDER": str(self.options.rules),
             "SMSC": f"{LOOPBACK}:{self.ports['smsc']}",
             "SMSC_SYSTEM_ID": SMSC_SYSTEM_ID,

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.decision.app.jobs import Checked, Source
+    from services.decision.app.release_ports import Compiled
 
 _TRIAL_SECONDS = 60.0
 
 
 class ProcessChecker:
-    """The Checker port: checks in a process that stays, each trial in a fresh one that ends with it."""
+    """The Checker and Compiling ports: in a process that stays, each trial in one of its own."""
 
     def __init__(self, process: EngineProcess, command: Sequence[str]) -> None:
         self._process = process
@@ -25,6 +26,16 @@ class ProcessChecker:
         """Compiles a text beside others and runs its tests."""
         checked: Checked = await self._process.call("check", tuple(context), text, file, 0, 0)
         return checked
+
+    async def compile(self, sources: Sequence[Source]) -> Compiled:
+        """All that is to run together, canaries with their shares."""
+        compiled: Compiled = await self._process.call("compile", tuple(sources))
+        return compiled
+
+    async def differences(self, context: Sequence[Source], old: Source, new: Source) -> tuple[str, ...]:
+        """What differs between two versions, a sentence each; empty when either does not compile."""
+        found: tuple[str, ...] = await self._process.call("differences", tuple(context), old, new)
+        return found
 
     async def trial(self, context: Sequence[Source], text: str, file: str, version: int) -> Checked:
         """The same, and engine against oracle on 1,000 generated snapshots a shard."""

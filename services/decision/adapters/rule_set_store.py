@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from services.decision.app.jobs import Source
 from services.decision.app.ports import LiveProgram, RuleSetRow
+from services.decision.app.release_ports import Step, StepTaken
 from services.runtime.audit import Change, write_audit
+from services.runtime.caller import current_caller
+from services.runtime.errors import NotFoundError
+from services.vocabulary.values import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.decision.app.jobs import Described
-    from services.decision.app.rule_sets import ReadyToLive
+    from services.decision.app.release_ports import NewProgram
     from services.runtime.database import Database, Transaction
 
 PROGRAM_CHANNEL = "program"
 """Notified when another program went live."""
 
 _COLUMNS = (
-    "name, version, state, title, owner, stage, triggers, rules, created_micros, activated_micros, "
-    "file, source"
+    "name, version, state, title, owner, stage, triggers, rules, created_micros, "
+    "coalesce(activated_micros, 0), file, source, author, submitter, approver, canary_share, "
+    "coalesce(scheduled_micros, 0), scheduler, taken_back, differences, compared_version, simulation_id"
 )
 
 
@@ -40,25 +45,23 @@ class RuleSetStore:
         """The same inside a transaction."""
         row = await transaction.row(
             """
-            SELECT version, names, versions, listened, absences FROM program
+            SELECT version, names, versions, listened, absences, canary_names, canary_versions, canary_shares
+            FROM program
             WHERE %(version)s::bigint IS NULL OR version = %(version)s ORDER BY version DESC LIMIT 1
             """,
             {"version": version},
         )
         if row is None:
             return LiveProgram(0, (), ())
-        number, names, versions, listened, absences = row
-        rows = await transaction.rows(
-            """
-            SELECT rule_set.name, rule_set.version, file, source
-            FROM rule_set JOIN unnest(%(names)s::text[], %(versions)s::int[]) AS member (name, version)
-                USING (name, version)
-            ORDER BY rule_set.name
-            """,
-            {"names": list(names), "versions": list(versions)},
+        number, names, versions, listened, absences, *canaries = row
+        sources = await _sources(transaction, names, versions, [0] * len(names))
+        return LiveProgram(
+            number,
+            sources,
+            tuple(listened),
+            tuple(absences),
+            await _sources(transaction, *canaries) if canaries[0] else (),
         )
-        sources = tuple(Source(*source) for source in rows)
-        return LiveProgram(number, sources, tuple(listened), tuple(absences))
 
     async def version(self) -> int:
         """The number of the program that is live; 0: none yet."""
@@ -88,13 +91,13 @@ class RuleSetStore:
         return _row(rows[0]) if rows else None
 
     async def page(self, after: tuple[str, int] | None, size: int, *, all_versions: bool) -> list[RuleSetRow]:
-        """By name, then version; without ``all_versions`` of each the live one and the newest."""
+        """By name, then version; without ``all_versions`` of each the live one, the canary and the newest."""
         name, version = after or ("", 0)
         async with self._database.transaction() as transaction:
             rows = await transaction.rows(
                 f"""
                 SELECT {_COLUMNS} FROM rule_set AS one
-                WHERE (name, version) > (%(name)s, %(version)s) AND (%(all)s OR state = 'live'
+                WHERE (name, version) > (%(name)s, %(version)s) AND (%(all)s OR state IN ('live', 'canary')
                     OR version = (SELECT max(version) FROM rule_set WHERE name = one.name))
                 ORDER BY name, version LIMIT %(size)s
                 """,  # noqa: S608  columns are our own
@@ -119,19 +122,20 @@ class RuleSetStore:
             f"SELECT {_COLUMNS} FROM rule_set WHERE name = %(name)s ORDER BY version DESC LIMIT 1",  # noqa: S608
             {"name": described.name},
         )
-        if newest and _row(newest[0]).source == source:
-            return _row(newest[0])
+        before = _row(newest[0]) if newest else None
+        if before is not None and before.source == source:
+            return before
         rows = await transaction.rows(
             f"""
             INSERT INTO rule_set (name, version, state, source, file, title, owner, stage, triggers, rules,
-                created_micros)
+                created_micros, author)
             VALUES (%(name)s, %(version)s, %(state)s, %(source)s, %(file)s, %(title)s, %(owner)s, %(stage)s,
-                %(triggers)s, %(rules)s, %(now)s)
+                %(triggers)s, %(rules)s, %(now)s, %(author)s)
             RETURNING {_COLUMNS}
             """,  # noqa: S608  columns are our own
             {
                 "name": described.name,
-                "version": _row(newest[0]).version + 1 if newest else 1,
+                "version": 1 if before is None else before.version + 1,
                 "state": state,
                 "source": source,
                 "file": file,
@@ -141,81 +145,203 @@ class RuleSetStore:
                 "triggers": list(described.triggers),
                 "rules": described.rules,
                 "now": now_micros,
+                "author": current_caller().name,
             },
         )
         row = _row(rows[0])
+        await write_step(transaction, row, "", Step("put"), now_micros)
         await write_audit(
             transaction,
             Change(
                 "rules.put",
                 f"rule_set/{row.name}",
-                before=_state(_row(newest[0])) if newest else None,
-                after=_state(row),
+                before=None if before is None else state_of(before),
+                after=state_of(row),
             ),
         )
         return row
 
-    async def go_live(
-        self, transaction: Transaction, ready: ReadyToLive, catalogue: str, now_micros: int
-    ) -> RuleSetRow | None:
-        """Makes a version live beside those it was tried beside; None: another activation came in between."""
-        row, after = ready.row, ready.after
+    async def hold(self, transaction: Transaction, name: str, version: int) -> RuleSetRow:
+        """One version, which nobody else moves on before the transaction ends. Raises NotFoundError."""
+        await transaction.execute("SELECT pg_advisory_xact_lock(hashtext(%(name)s))", {"name": name})
+        rows = await transaction.rows(
+            f"SELECT {_COLUMNS} FROM rule_set "  # noqa: S608  columns are our own
+            "WHERE name = %(name)s AND version = %(version)s FOR UPDATE",
+            {"name": name, "version": version},
+        )
+        if not rows:
+            raise NotFoundError(f"there is no rule set {name} version {version}", field="version")
+        return _row(rows[0])
+
+    async def move(
+        self, transaction: Transaction, row: RuleSetRow, after: RuleSetRow, step: Step, now_micros: int
+    ) -> RuleSetRow:
+        """Writes what became of a version by a step, with its place in the history and the audit log."""
+        await transaction.execute(
+            """
+            UPDATE rule_set SET state = %(state)s, submitter = %(submitter)s, approver = %(approver)s,
+                canary_share = %(share)s, scheduled_micros = nullif(%(scheduled)s, 0),
+                scheduler = %(scheduler)s, taken_back = %(taken_back)s,
+                activated_micros = nullif(%(activated)s, 0), differences = %(differences)s,
+                compared_version = %(compared)s, simulation_id = %(simulation)s
+            WHERE name = %(name)s AND version = %(version)s
+            """,
+            {
+                "name": row.name,
+                "version": row.version,
+                "state": after.state,
+                "submitter": after.submitter,
+                "approver": after.approver,
+                "share": after.canary_share,
+                "scheduled": after.scheduled_micros,
+                "scheduler": after.scheduler,
+                "taken_back": after.taken_back,
+                "activated": after.activated_micros,
+                "differences": list(after.differences),
+                "compared": after.compared_version,
+                "simulation": after.simulation_id,
+            },
+        )
+        await write_step(transaction, after, row.state, step, now_micros)
+        more: dict[str, Any] = {"program": step.program} if step.program else {}
+        if after.canary_share:
+            more["canary_share"] = after.canary_share / 10_000
+        if after.scheduled_micros:
+            more["scheduled"] = format_time(after.scheduled_micros)
+        if step.comment:
+            more["comment"] = step.comment
+        change = Change(
+            f"rules.{step.action}",
+            f"rule_set/{row.name}",
+            before=state_of(row),
+            after=state_of(after) | more,
+            actor=step.actor,
+        )
+        await write_audit(transaction, change)
+        return after
+
+    async def begin(
+        self, transaction: Transaction, program: NewProgram, catalogue: str, now_micros: int
+    ) -> int:
+        """Has another program run from now on; 0: another one came in between.
+
+        Every worker hears of it with the commit.
+        """
         await transaction.execute("LOCK TABLE program IN EXCLUSIVE MODE")
         newest = await transaction.row("SELECT coalesce(max(version), 0) FROM program")
-        if newest is None or newest[0] != after.version:
-            return None
-        retired = await transaction.rows(
-            "UPDATE rule_set SET state = 'retired' "  # noqa: S608  columns are our own
-            f"WHERE name = %(name)s AND state = 'live' RETURNING {_COLUMNS}",
-            {"name": row.name},
-        )
-        rows = await transaction.rows(
-            f"UPDATE rule_set SET state = 'live', activated_micros = %(now)s "  # noqa: S608  columns are our own
-            f"WHERE name = %(name)s AND version = %(version)s RETURNING {_COLUMNS}",
-            {"name": row.name, "version": row.version, "now": now_micros},
-        )
-        members = {source.name: source.version for source in after.sources} | {row.name: row.version}
-        ((program,),) = await transaction.rows(
+        if newest is None or newest[0] != program.after:
+            return 0
+        ((number,),) = await transaction.rows(
             """
-            INSERT INTO program (names, versions, listened, absences, schedules, catalogue, activated_micros)
+            INSERT INTO program (names, versions, listened, absences, schedules, catalogue, activated_micros,
+                canary_names, canary_versions, canary_shares)
             VALUES (%(names)s, %(versions)s, %(listened)s, %(absences)s, %(schedules)s, %(catalogue)s,
-                %(now)s)
+                %(now)s, %(canary_names)s, %(canary_versions)s, %(canary_shares)s)
             RETURNING version
             """,
             {
-                "names": list(members),
-                "versions": list(members.values()),
-                "listened": sorted(ready.listened),
-                "absences": sorted(ready.absences),
-                "schedules": ready.schedules,
+                "names": [source.name for source in program.sources],
+                "versions": [source.version for source in program.sources],
+                "listened": sorted(program.listened),
+                "absences": sorted(program.absences),
+                "schedules": program.schedules,
                 "catalogue": catalogue,
                 "now": now_micros,
+                "canary_names": [source.name for source in program.canaries],
+                "canary_versions": [source.version for source in program.canaries],
+                "canary_shares": [source.share for source in program.canaries],
             },
         )
-        live = _row(rows[0])
-        before = _row(retired[0]) if retired else None
-        changes = [
-            Change(
-                "rules.activate",
-                f"rule_set/{row.name}",
-                before=None if before is None else _state(before) | {"state": "live"},
-                after=_state(live) | {"program": program},
-            )
-        ]
-        if before is not None and before.version != live.version:
-            was = _state(before)
-            changes.append(
-                Change("rules.retire", f"rule_set/{row.name}", before=was | {"state": "live"}, after=was)
-            )
-        await write_audit(transaction, *changes)
         transaction.after_commit(self._went_live)
-        return live
+        return int(number)
+
+    async def in_state(self, transaction: Transaction, name: str, state: str) -> RuleSetRow | None:
+        """The version of a rule set that is live, or a canary; None: none is. Held as by `hold`."""
+        rows = await transaction.rows(
+            f"SELECT {_COLUMNS} FROM rule_set WHERE name = %(name)s AND state = %(state)s "  # noqa: S608
+            "ORDER BY version DESC LIMIT 1 FOR UPDATE",
+            {"name": name, "state": state},
+        )
+        return _row(rows[0]) if rows else None
+
+    async def good_before(self, name: str) -> list[RuleSetRow]:
+        """Versions that were live, are no longer, and were not taken back; the last one first."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(
+                f"SELECT {_COLUMNS} FROM rule_set WHERE name = %(name)s AND state <> 'live' "  # noqa: S608
+                "AND NOT taken_back AND activated_micros IS NOT NULL "
+                "ORDER BY activated_micros DESC, version DESC",
+                {"name": name},
+            )
+        return [_row(row) for row in rows]
+
+    async def steps(self, name: str, version: int) -> list[StepTaken]:
+        """What became of a version, oldest first."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(
+                "SELECT action, actor, time_micros, from_state, to_state, comment, program "
+                "FROM rule_set_step WHERE name = %(name)s AND version = %(version)s ORDER BY number",
+                {"name": name, "version": version},
+            )
+        return [StepTaken(*row) for row in rows]
+
+    async def scheduled(self, now_micros: int) -> list[RuleSetRow]:
+        """Versions whose time to go live has come, the longest due first."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(
+                f"SELECT {_COLUMNS} FROM rule_set WHERE scheduled_micros <= %(now)s "  # noqa: S608
+                "ORDER BY scheduled_micros, name LIMIT 100",
+                {"now": now_micros},
+            )
+        return [_row(row) for row in rows]
 
     def _went_live(self) -> None:
         self._database.notify(PROGRAM_CHANNEL)
 
 
-def _state(row: RuleSetRow) -> dict[str, Any]:
+async def write_step(
+    transaction: Transaction, row: RuleSetRow, from_state: str, step: Step, now_micros: int
+) -> None:
+    """A line in the history of a version, which the row shows as it stands after it."""
+    await transaction.execute(
+        """
+        INSERT INTO rule_set_step (name, version, action, actor, time_micros, from_state, to_state, comment,
+            program)
+        VALUES (%(name)s, %(version)s, %(action)s, %(actor)s, %(now)s, %(from)s, %(to)s, %(comment)s,
+            %(program)s)
+        """,
+        {
+            "name": row.name,
+            "version": row.version,
+            "action": step.action,
+            "actor": step.actor or current_caller().name,
+            "now": now_micros,
+            "from": from_state,
+            "to": row.state,
+            "comment": step.comment,
+            "program": step.program,
+        },
+    )
+
+
+async def _sources(
+    transaction: Transaction, names: Sequence[str], versions: Sequence[int], shares: Sequence[int]
+) -> tuple[Source, ...]:
+    """These versions with their texts, by name."""
+    rows = await transaction.rows(
+        """
+        SELECT rule_set.name, rule_set.version, file, source, member.share
+        FROM rule_set
+        JOIN unnest(%(names)s::text[], %(versions)s::int[], %(shares)s::int[])
+            AS member (name, version, share) USING (name, version)
+        ORDER BY rule_set.name
+        """,
+        {"names": list(names), "versions": list(versions), "shares": list(shares)},
+    )
+    return tuple(Source(*source) for source in rows)
+
+
+def state_of(row: RuleSetRow) -> dict[str, Any]:
     """A version as the audit log knows it; the text itself stays in the table."""
     return {
         "version": row.version,
@@ -225,18 +351,5 @@ def _state(row: RuleSetRow) -> dict[str, Any]:
 
 
 def _row(row: Sequence[Any]) -> RuleSetRow:
-    name, version, state, title, owner, stage, triggers, rules, created, activated, file, source = row
-    return RuleSetRow(
-        name,
-        version,
-        state,
-        title,
-        owner,
-        stage,
-        tuple(triggers),
-        rules,
-        created,
-        activated or 0,
-        file,
-        source,
-    )
+    values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+    return RuleSetRow(*values)

@@ -10,7 +10,8 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.checking import check_text
 from services.decision.adapters.material import pack_material, unpack_material
-from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key, unpack_due
+from services.decision.adapters.running import Running, compile_sources, compile_whole, differences_of
+from services.decision.adapters.situations import LazyActivity, situation_of, unpack_due
 from services.decision.app.jobs import (
     Answered,
     Batch,
@@ -27,13 +28,10 @@ from services.decision.app.jobs import (
     SetAside,
     ThingHappened,
 )
-from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import Question, evaluate, evaluation_of
 from services.decision.domain.eligibility import Eligibility
-from services.decision.domain.experiments import arms_for
 from services.decision.domain.explain import because_of, steps_of
 from services.decision.domain.occasions import Called, by_value, pair_run, still_calls
-from services.decision.domain.program import RuleSet, RuleSetText
 from services.decision.domain.run import run_if_asked
 from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE, OpenPair, pack_happening
 from services.vocabulary.ids import decision_id
@@ -44,7 +42,9 @@ if TYPE_CHECKING:
     from services.decision.adapters.engine_child import Progress
     from services.decision.adapters.sieving_engine import SievingEngine
     from services.decision.app.jobs import DueQuestion, Source
+    from services.decision.app.release_ports import Compiled
     from services.decision.domain.arbitration import Candidate
+    from services.decision.domain.canary import Programs
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.journeys import StepDue
     from services.decision.domain.program import Program
@@ -75,11 +75,8 @@ class Workbench:
         self._eligibility = Eligibility(catalogue)
         self._read_yaml = read_yaml
         self._progress = progress
-        self._program: Program | None = None
-        self._version = 0
-        self._calling: frozenset[str] = frozenset()
-        self._experimenting: dict[str, tuple[RuleSet, ...]] = {}
-        self._past: tuple[int, Program] | None = None
+        self._running: Running | None = None
+        self._past: tuple[int, Programs] | None = None
 
     def jobs(self) -> dict[str, Callable[..., Any]]:
         """The jobs by the names under which the parent asks for them."""
@@ -90,38 +87,23 @@ class Workbench:
             "ask": self.ask,
             "replay": self.replay,
             "check": self.check,
+            "compile": self.compile,
+            "differences": self.differences,
         }
 
     def load(self, version: int, sources: Sequence[Source]) -> Loaded:
-        """Makes a version of the whole program the live one; on errors the one before stays."""
-        texts = [
-            RuleSetText(file=source.file, text=source.text, version=source.version) for source in sources
-        ]
-        compilation = compile_program(texts, self._catalogue, self._read_yaml, overlaps=False)
-        program = compilation.program
-        if program is None:
-            return Loaded(compilation.problems)
-        self._program, self._version = program, version
-        self._calling = frozenset({*program.thing_events, *program.opens_pairs})
-        self._experimenting = {
-            key: tuple(
-                {
-                    rule_set.name: rule_set
-                    for shard in program.shards_for(key)
-                    for rule_set in shard.rule_sets
-                    if rule_set.experiment is not None
-                }.values()
-            )
-            for key in program.shards
-        }
-        self._engine.keep_only(
-            [*program.shared, *(shard for shards in program.shards.values() for shard in shards)]
-        )
+        """Makes a version of the whole program the live one, canaries too; on errors the one before stays."""
+        compiled = compile_sources(sources, self._catalogue, self._read_yaml)
+        programs = compiled.programs
+        if programs is None:
+            return Loaded(compiled.problems)
+        self._running = Running(version, programs)
+        self._engine.keep_only(self._running.shards())
         return Loaded(
-            compilation.problems,
-            tuple(sorted(program.listened)),
-            tuple(sorted(program.triggers)),
-            tuple(called for each in program.occasions if (called := Called.of(each)) is not None),
+            compiled.problems,
+            tuple(sorted(programs.listened)),
+            tuple(sorted(programs.triggers)),
+            tuple(called for each in programs.base.occasions if (called := Called.of(each)) is not None),
         )
 
     def evaluate(
@@ -133,8 +115,7 @@ class Workbench:
 
         Without a program it refuses: events would seem to trigger nothing and be gone.
         """
-        if self._program is None:
-            raise LookupError("no program is loaded")
+        running = self._loaded()
         counts: list[int] = []
         items: list[Item] = []
         first = 0
@@ -145,7 +126,7 @@ class Workbench:
             for item, event in enumerate(batch.events, start=first):
                 self._progress.at(item)
                 try:
-                    if event.type in self._calling:
+                    if event.type in running.calling:
                         items.extend(self._called(item, event))
                     found = self._one(item, event, batch, snapshots, stored_arms or {})
                 except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
@@ -153,7 +134,7 @@ class Workbench:
                 if found is not None:
                     items.append(found)
             first += len(batch.events)
-        return Batch(tuple(counts), tuple(items), self._version)
+        return Batch(tuple(counts), tuple(items), running.version)
 
     def evaluate_due(
         self,
@@ -180,17 +161,18 @@ class Workbench:
         """Answers a question asked now: the event counts as the customer's newest; ``arms`` as stored."""
         taken = stream_pb2.TakenEvent.FromString(event)
         seen = stream_pb2.Snapshot.FromString(snapshot)
-        if self._program is None:
-            raise LookupError("no rule set is live")
+        running = self._loaded()
         stored = {taken.customer: arms}
         evaluated, outcome, situation = self._evaluated(0, taken, event, snapshot, seen, stored, None)
         because = {}
         if outcome is not None:
             because = {
                 candidate.action_id: reasons
-                for candidate, reasons in _reasons(self._program, outcome, situation, evaluated.evaluation)
+                for candidate, reasons in _reasons(
+                    running.of(taken.customer), outcome, situation, evaluated.evaluation
+                )
             }
-        return Answered(evaluated, because, self._version)
+        return Answered(evaluated, because, running.version)
 
     def replay(
         self,
@@ -201,11 +183,12 @@ class Workbench:
         planned: Planned | None,
     ) -> Replayed:
         """Runs a recorded decision's evaluation again, with the program of that time."""
-        program = self._program_of(version, sources)
-        if program is None:
+        programs = self._programs_of(version, sources)
+        if programs is None:
             return Replayed(None)
         packed_event, packed_snapshot = unpack_material(material)
         event = stream_pb2.TakenEvent.FromString(packed_event)
+        program = programs.of(event.customer)
         snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
         decision = decision_id(event.source, event.id, event.via or event.customer)
@@ -225,26 +208,36 @@ class Workbench:
             self._engine, self._catalogue, self._read_yaml, context, text, file, version, generated
         )
 
-    def _program_of(self, version: int, sources: Sequence[Source]) -> Program | None:
-        if version == self._version:
-            return self._program
+    def compile(self, sources: Sequence[Source]) -> Compiled:
+        """Compiles all that is to run together; nothing is loaded."""
+        return compile_whole(sources, self._catalogue, self._read_yaml)
+
+    def differences(self, context: Sequence[Source], old: Source, new: Source) -> tuple[str, ...]:
+        """What differs between two versions of a rule set, a sentence each."""
+        return differences_of(context, old, new, self._catalogue, self._read_yaml)
+
+    def _programs_of(self, version: int, sources: Sequence[Source]) -> Programs | None:
+        if self._running is not None and version == self._running.version:
+            return self._running.programs
         if self._past is None or self._past[0] != version:
-            texts = [RuleSetText(source.file, source.text, source.version) for source in sources]
-            program = compile_program(texts, self._catalogue, self._read_yaml, overlaps=False).program
-            if program is None:
+            programs = compile_sources(sources, self._catalogue, self._read_yaml).programs
+            if programs is None:
                 return None
-            self._past = (version, program)
+            self._past = (version, programs)
         return self._past[1]
+
+    def _loaded(self) -> Running:
+        """What is loaded; LookupError when nothing is."""
+        if self._running is None:
+            raise LookupError("no program is loaded")
+        return self._running
 
     def _called(self, item: int, event: stream_pb2.TakenEvent) -> Iterator[Item]:
         """What an event calls for later or of others: checks of pairs it opens, those a thing concerns."""
-        assert self._program is not None
         if event.history:
             return
-        if event.thing:
-            live = self._program.thing_events.get(event.type, ())
-        else:
-            live = self._program.opens_pairs.get(event.type, ())
+        program = self._loaded().of(event.customer)
+        live = (program.thing_events if event.thing else program.opens_pairs).get(event.type, ())
         called = [
             one
             for each in live
@@ -282,9 +275,8 @@ class Workbench:
 
     def _still_calls(self, event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot) -> bool:
         """Whether there is still reason for what was to be decided by now."""
-        assert self._program is not None
         due = self._catalogue.event_type(TRIGGER_DUE).coerce(orjson.loads(event.data))
-        rule_set = self._program.rule_set(str(due["rule_set"]))
+        rule_set = self._loaded().of(event.customer).rule_set(str(due["rule_set"]))
         occasion = None if rule_set is None else rule_set.occasion
         return still_calls(occasion, due, LazyActivity(snapshot.activity))
 
@@ -314,21 +306,21 @@ class Workbench:
         if event.type == ACTION_DUE and event.source == "decision":
             action = orjson.loads(event.data)["action"]
             return FellDue(item, event.customer, action, _alone(event), raw)
-        assert self._program is not None
-        if event.type not in self._program.triggers:
+        if event.type not in self._loaded().triggers:
             return None
         snapshot = snapshots.get(event.snapshot)
         if snapshot is None:
             snapshot = snapshots[event.snapshot] = stream_pb2.Snapshot.FromString(raw)
         if event.type == TRIGGER_DUE and not self._still_calls(event, snapshot):
             return None
-        arms = self._arms(event, stored_arms)
+        arms = self._loaded().arms(event, stored_arms)
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
-        outcome = run_if_asked(self._program, self._engine, situation)
+        program = self._loaded().of(event.customer)
+        outcome = run_if_asked(program, self._engine, situation)
         if outcome is None:
             return None
         question = Question(decision_id(event.source, event.id, event.via or event.customer), situation)
-        evaluation = evaluation_of(self._program, self._eligibility, question, outcome)
+        evaluation = evaluation_of(program, self._eligibility, question, outcome)
         if not evaluation.candidates:
             return None
         return _evaluated(item, event, question, evaluation, b"", raw, snapshot)
@@ -361,9 +353,8 @@ class Workbench:
         stored_arms: Mapping[int, Mapping[str, str]],
         due: DueQuestion | None,
     ) -> tuple[Evaluated, Outcome | None, Situation]:
-        assert self._program is not None
         if due is None:
-            arms = self._arms(event, stored_arms)
+            arms = self._loaded().arms(event, stored_arms)
         else:
             experiment, arm = due.planned.candidate.experiment, due.planned.candidate.arm
             stored = stored_arms.get(event.customer, {})
@@ -371,17 +362,10 @@ class Workbench:
         situation = situation_of(event, snapshot, self._catalogue, arms=arms)
         decision = decision_id(event.source, event.id, event.via or event.customer)
         question = Question(decision, situation, None if due is None else due.planned)
-        evaluation, outcome = evaluate(self._program, self._engine, self._eligibility, question)
+        program = self._loaded().of(event.customer)
+        evaluation, outcome = evaluate(program, self._engine, self._eligibility, question)
         evaluated = _evaluated(item, event, question, evaluation, packed_event, packed_snapshot, snapshot)
         return evaluated, outcome, situation
-
-    def _arms(
-        self, event: stream_pb2.TakenEvent, stored_arms: Mapping[int, Mapping[str, str]]
-    ) -> dict[str, str]:
-        experimenting = self._experimenting.get(trigger_key(event), ()) if self._experimenting else ()
-        if not experimenting:
-            return {}
-        return arms_for(experimenting, event.customer, stored_arms.get(event.customer, {}))
 
 
 def _evaluated(

@@ -52,7 +52,7 @@ class LookBack:
             )
         live = await self._rule_sets.live(recorded.program)
         replayed = await self._asker.replay(
-            live.version, live.sources, recorded.material, recorded.evaluation.arms, recorded.planned
+            live.version, live.whole, recorded.material, recorded.evaluation.arms, recorded.planned
         )
         reproduced = False
         if replayed.evaluation is not None:

@@ -56,7 +56,7 @@ class FollowProgram:
         if newest == self._tried:
             return newest == self.version
         live = await self._rule_sets.live(newest or None)
-        loaded = await self._evaluator.load(live.version, live.sources)
+        loaded = await self._evaluator.load(live.version, live.whole)
         self._tried = newest
         errors = [problem.sentence() for problem in loaded.problems if problem.severity == "error"]
         if errors:
@@ -65,7 +65,7 @@ class FollowProgram:
         self.version, self.occasions = newest, loaded.occasions
         for tell in self._told:
             tell()
-        _log.info("program_loaded", version=newest, rule_sets=len(live.sources))
+        _log.info("program_loaded", version=newest, rule_sets=len(live.sources), canaries=len(live.canaries))
         return True
 
     async def run(self) -> None:

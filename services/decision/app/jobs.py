@@ -168,12 +168,13 @@ class DueQuestion:
 
 @dataclass(frozen=True)
 class Source:
-    """One version of a rule set as stored."""
+    """One version of a rule set as stored. ``share``: of a canary, in ten-thousandths of the customers."""
 
     name: str
     version: int
     file: str
     text: str
+    share: int = 0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
         SetAside,
         Source,
     )
-    from services.decision.app.rule_sets import ReadyToLive
     from services.decision.domain.arbitration import Arbitration, DecidedAction, Standing
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.journeys import Position, StepDue
@@ -120,7 +119,12 @@ class DuePlan:
 
 @dataclass(frozen=True, slots=True)
 class RuleSetRow:
-    """One version of a rule set as stored. Times in micros; ``activated_micros`` 0: never."""
+    """One version of a rule set as stored. Times in micros; ``activated_micros`` 0: never.
+
+    ``author``, ``submitter``, ``approver``: who stored, submitted and approved it; empty: nobody known.
+    ``canary_share``: in ten-thousandths of the customers. ``taken_back``: it was live, and was found bad.
+    ``differences`` from ``compared_version`` and ``simulation_id`` were attached when it was submitted.
+    """
 
     name: str
     version: int
@@ -134,16 +138,35 @@ class RuleSetRow:
     activated_micros: int
     file: str
     source: str
+    author: str = ""
+    submitter: str = ""
+    approver: str = ""
+    canary_share: int = 0
+    scheduled_micros: int = 0
+    scheduler: str = ""
+    taken_back: bool = False
+    differences: tuple[str, ...] = ()
+    compared_version: int = 0
+    simulation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveProgram:
-    """The rule sets that are live together; ``version`` 0: none yet."""
+    """The rule sets that are live together; ``version`` 0: none yet.
+
+    ``sources``: what is live; ``canaries``: versions that a share of the customers meets instead.
+    """
 
     version: int
     sources: tuple[Source, ...]
     listened: tuple[str, ...]
     absences: tuple[str, ...] = ()
+    canaries: tuple[Source, ...] = ()
+
+    @property
+    def whole(self) -> tuple[Source, ...]:
+        """All that an evaluator loads: what is live, then the canaries."""
+        return (*self.sources, *self.canaries)
 
 
 class RuleSets(Protocol):
@@ -179,12 +202,6 @@ class RuleSets(Protocol):
         now_micros: int,
     ) -> RuleSetRow:
         """Stores the next version; the same text as the newest version is that version."""
-        ...
-
-    async def go_live(
-        self, transaction: Transaction, ready: ReadyToLive, catalogue: str, now_micros: int
-    ) -> RuleSetRow | None:
-        """Makes a version live beside those it was tried beside; None: another activation came in between."""
         ...
 
 

@@ -1,5 +1,6 @@
 """From the texts of rule sets to a program: reads, checks, orders, and shards them for the engine."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -49,7 +50,7 @@ def compile_program(
     problems = tuple(problem for report in reports for problem in report.problems)
     if strata is None or any(problem.severity is Severity.ERROR for problem in problems):
         return Compilation(None, problems)
-    program = _assemble([_settle(draft, drafts, strata, catalogue) for draft in drafts], catalogue)
+    program = assemble([_settle(draft, drafts, strata, catalogue) for draft in drafts], catalogue)
     if overlaps:
         check_overlaps(program, drafts)
         problems = tuple(problem for report in reports for problem in report.problems)
@@ -175,8 +176,16 @@ def _line_of(key: str, draft: Draft) -> int:
     return place.line if place is not None else 0
 
 
-def _assemble(rule_sets: Sequence[RuleSet], catalogue: Catalogue) -> Program:
+def assemble(
+    rule_sets: Sequence[RuleSet], catalogue: Catalogue, *, variant: int = 0, like: Program | None = None
+) -> Program:
+    """The program of compiled rule sets.
+
+    `variant` tells its shards from those of other programs that run beside it; of `like`, whose shared rule
+    sets are the same, it takes over the shards of the same rule sets.
+    """
     shared = [Piece(rule_set, rule_set.facts, ()) for rule_set in rule_sets if rule_set.shared]
+    own = f"variant {variant} " if variant else ""
     packed: dict[tuple[str, ...], tuple[Shard, ...]] = {}
     shards: dict[str, tuple[Shard, ...]] = {}
     keys = frozenset(key for rule_set in rule_sets for key in rule_set.triggers)
@@ -185,18 +194,27 @@ def _assemble(rule_sets: Sequence[RuleSet], catalogue: Catalogue) -> Program:
     for key in sorted(keys):
         chosen = [rule_set for rule_set in rule_sets if key in rule_set.triggers]
         names = tuple(rule_set.name for rule_set in chosen)
+        if like is not None and _same(like, key, chosen):
+            shards[key] = like.shards[key]
+            continue
         if names not in packed:
             pieces = [piece for rule_set in chosen for piece in pieces_of(rule_set)]
-            packed[names] = pack("+".join(names) if len(names) < 4 else key, pieces)
+            packed[names] = pack(own + ("+".join(names) if len(names) < 4 else key), pieces)
         shards[key] = packed[names]
     return Program(
         rule_sets=tuple(rule_sets),
         triggers=triggers,
         listened=events | _measured(rule_sets) | _awaited(rule_sets) | _noticed(rule_sets),
         shards=shards,
-        shared=pack("shared", shared),
+        shared=pack(f"{own}shared", shared) if like is None else like.shared,
         catalogue=catalogue,
     )
+
+
+def _same(program: Program, key: str, chosen: Sequence[RuleSet]) -> bool:
+    """Whether these very rule sets are what the program runs for a key."""
+    found = [rule_set for rule_set in program.rule_sets if key in rule_set.triggers]
+    return len(found) == len(chosen) and all(map(operator.is_, found, chosen))
 
 
 def _measured(rule_sets: Sequence[RuleSet]) -> frozenset[str]:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from rapport.decision.v1 import rule_set_pb2, rule_set_pb2_grpc
 
+from services.decision.domain.release import Refused
 from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import (
     RUN_STATES,
     problem_to_wire,
+    refusal_to_wire,
     rule_set_to_wire,
     run_to_wire,
     test_to_wire,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from services.decision.app.ports import RuleSetRow
+    from services.decision.app.release import ReleaseVersions
     from services.decision.app.rule_sets import ManageRuleSets
     from services.decision.app.run_ports import RunLog
     from services.runtime.database import Database, Transaction
@@ -40,6 +44,7 @@ class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
         self,
         database: Database,
         rule_sets: ManageRuleSets,
+        release: ReleaseVersions,
         runs: RunLog,
         errors: ErrorTable,
         *,
@@ -47,6 +52,7 @@ class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
     ) -> None:
         self._database = database
         self._rule_sets = rule_sets
+        self._release = release
         self._runs = runs
         self._refresh = refresh
         self._errors = errors
@@ -101,16 +107,20 @@ class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
             raise InvalidArgumentError(
                 f"version is {request.version}", field="version", suggestion="1 or more; 0 means the newest"
             )
-        tried = await self._rule_sets.trial(request.name, request.version)
+        tried = await self._release.trial(request.name, request.version)
 
         async def act(transaction: Transaction) -> rule_set_pb2.ActivateRuleSetResponse:
             answer = rule_set_pb2.ActivateRuleSetResponse(
                 problems=[problem_to_wire(problem) for problem in tried.problems],
                 tests=[test_to_wire(test) for test in tried.tests],
             )
+            done: RuleSetRow | Refused | None = tried.refused
             if tried.ready is not None:
-                row = await self._rule_sets.activate(transaction, tried.ready)
-                answer.rule_set.CopyFrom(rule_set_to_wire(row))
+                done = await self._release.activate(transaction, tried.ready)
+            if isinstance(done, Refused):
+                answer.refusal.CopyFrom(refusal_to_wire(done))
+            elif done is not None:
+                answer.rule_set.CopyFrom(rule_set_to_wire(done))
             return answer
 
         rpc = f"{_NAME}/ActivateRuleSet"

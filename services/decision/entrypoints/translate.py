@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rapport.decision.v1 import decision_pb2, rule_set_pb2
 from rapport.types.v1 import vocabulary_pb2
 
+from services.decision.domain.canary import WHOLE
+from services.decision.domain.release import State
 from services.vocabulary.wire import (
     ACTION_KINDS,
     ACTION_OUTCOMES,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from services.decision.app.run_ports import AudienceRun
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.decision.domain.problems import Problem
+    from services.decision.domain.release import Refused
     from services.decision.domain.scoring import Factor, Factors
     from services.decision.domain.trial import TestResult
 
@@ -156,12 +159,35 @@ def test_to_wire(test: TestResult) -> rule_set_pb2.TestResult:
     return rule_set_pb2.TestResult(name=test.name, passed=test.passed, message=test.message)
 
 
+def state_to_wire(state: str) -> rule_set_pb2.RuleSetState.ValueType:
+    """Where a version stands; empty: not said."""
+    if not state:
+        return rule_set_pb2.RULE_SET_STATE_UNSPECIFIED
+    return rule_set_pb2.RuleSetState.Value(f"RULE_SET_STATE_{state.upper()}")
+
+
+def refusal_to_wire(refused: Refused | None) -> rule_set_pb2.Refusal:
+    """Why a step was not taken; None: what was tried is not sound, as its problems say."""
+    if refused is None:
+        return rule_set_pb2.Refusal(
+            reason=rule_set_pb2.REFUSAL_OF_STEP_NOT_SOUND,
+            detail="it does not compile, or its tests or its trial failed",
+            suggestion="put a version that is sound",
+        )
+    return rule_set_pb2.Refusal(
+        reason=rule_set_pb2.RefusalOfStep.Value(f"REFUSAL_OF_STEP_{refused.reason.upper()}"),
+        detail=refused.detail,
+        suggestion=refused.suggestion,
+        offered_version=refused.offered,
+    )
+
+
 def rule_set_to_wire(row: RuleSetRow, *, with_source: bool = False) -> rule_set_pb2.RuleSet:
     """One version of a rule set."""
     message = rule_set_pb2.RuleSet(
         name=row.name,
         version=row.version,
-        state=rule_set_pb2.RuleSetState.Value(f"RULE_SET_STATE_{row.state.upper()}"),
+        state=state_to_wire(row.state),
         title=row.title,
         owner=row.owner,
         stage=row.stage,
@@ -169,9 +195,16 @@ def rule_set_to_wire(row: RuleSetRow, *, with_source: bool = False) -> rule_set_
         create_time=timestamp(row.created_micros),
         source=row.source if with_source else "",
         rules=row.rules,
+        author=row.author,
+        submitter=row.submitter,
+        approver=row.approver,
+        canary_share=row.canary_share / WHOLE if row.state == State.CANARY else 0.0,
+        taken_back=row.taken_back,
     )
     if row.activated_micros:
         message.activate_time.CopyFrom(timestamp(row.activated_micros))
+    if row.scheduled_micros:
+        message.schedule_time.CopyFrom(timestamp(row.scheduled_micros))
     return message
 
 

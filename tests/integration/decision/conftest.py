@@ -1,6 +1,7 @@
 """A decision worker's parts on a real database, with helpers to make events and read what was decided."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -25,9 +26,12 @@ from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.ports import Wanted
-from services.decision.app.rule_sets import ManageRuleSets, ReadyToLive
+from services.decision.app.release import Ready, ReleaseVersions, source_of
+from services.decision.app.release_ports import Step, program_with
+from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
 from services.decision.domain.oracle import Oracle
+from services.decision.domain.release import ReleaseRules
 from services.decision.main import MIGRATIONS
 from services.runtime.clock import EventClock
 from services.runtime.consumer import Delivery
@@ -76,12 +80,15 @@ class Worker:
         self.runs = RunStore(database)
         self.journeys = JourneyStore(database)
         self.listening = ListeningFake()
-        self.manage = ManageRuleSets(
+        checker = ProcessChecker(self.process, command)
+        self.manage = ManageRuleSets(self.rule_sets, checker, self.clock)
+        self.release = ReleaseVersions(
             self.rule_sets,
-            ProcessChecker(self.process, command),
+            checker,
             self.listening,
             self.clock,
             self.catalogue.version,
+            ReleaseRules(approval=False, canary=False),
         )
         self.follow = FollowProgram(database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
         self.take_events = TakeEvents(
@@ -117,10 +124,10 @@ class Worker:
             return await self.manage.put(transaction, checked, text, file), checked
 
     async def activate(self, name, version=0):
-        tried = await self.manage.trial(name, version)
+        tried = await self.release.trial(name, version)
         if tried.ready is not None:
             async with self.database.transaction() as transaction:
-                await self.manage.activate(transaction, tried.ready)
+                await self.release.activate(transaction, tried.ready)
             await self.follow.refresh()
         return tried
 
@@ -135,8 +142,14 @@ class Worker:
                 row = await self.rule_sets.add(
                     transaction, checked.rule_set, text, f"{checked.rule_set.name}.yaml", "tested", NOON
                 )
-                ready = ReadyToLive(row, live, checked.listened, checked.absences, checked.schedules)
-                await self.rule_sets.go_live(transaction, ready, self.catalogue.version, NOON)
+                program = program_with(live, row.name, source_of(row), None)
+                program = replace(
+                    program,
+                    listened=checked.listened,
+                    absences=checked.absences,
+                    schedules=checked.schedules,
+                )
+                await self.release.activate(transaction, Ready(row, program, Step("activate")))
         await self.follow.refresh()
 
     async def go_live(self, *texts):

@@ -61,6 +61,7 @@ def settings(make_database, fresh_streams, peers):
             profile_target=target,
             channel_target=target,
             clock="wall",
+            extra={"release": "alone"},
             **(trust().settings("decision") | {"rules_folder": RULES}),
         )
 

@@ -108,12 +108,12 @@ async def test_an_activation_that_another_overtook_is_refused(make_worker):
     worker = make_worker()
     await worker.put(SMALL)
     await worker.put(SMALL.replace("ruleset: small", "ruleset: other"))
-    small, other = await worker.manage.trial("small", 0), await worker.manage.trial("other", 0)
+    small, other = await worker.release.trial("small", 0), await worker.release.trial("other", 0)
     async with worker.database.transaction() as transaction:
-        await worker.manage.activate(transaction, small.ready)
+        await worker.release.activate(transaction, small.ready)
     with pytest.raises(UnavailableError, match="in between"):
         async with worker.database.transaction() as transaction:
-            await worker.manage.activate(transaction, other.ready)
+            await worker.release.activate(transaction, other.ready)
 
 
 async def test_every_worker_has_a_new_program_within_two_seconds_without_a_restart(

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rapport/decision/v1/rule_set.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\"\x9a\x01\n\x07Problem\x12/\n\x08severity\x18\x01 \x01(\x0e\x32\x1d.rapport.decision.v1.Severity\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nsuggestion\x18\x06 \x01(\t\x12\r\n\x05\x63heck\x18\x07 \x01(\t\";\n\nTestResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x9c\x02\n\x07RuleSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.rapport.decision.v1.RuleSetState\x12\r\n\x05title\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x10\n\x08triggers\x18\x07 \x03(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\n \x01(\t\x12\r\n\x05rules\x18\x0b \x01(\x05\"E\n\x11PutRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"t\n\x12PutRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12.\n\x08problems\x18\x02 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\"6\n\x16ValidateRuleSetRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\"y\n\x17ValidateRuleSetResponse\x12.\n\x08problems\x18\x01 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x02 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\"K\n\x16\x41\x63tivateRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\"\xa9\x01\n\x17\x41\x63tivateRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12.\n\x08problems\x18\x02 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x03 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\"j\n\x13ListRuleSetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0c\x61ll_versions\x18\x03 \x01(\x08\x12\x16\n\x0einclude_source\x18\x04 \x01(\x08\"x\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.rapport.decision.v1.RunState\"\xeb\x01\n\x03Run\x12\x10\n\x08rule_set\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0b\n\x03run\x18\x04 \x01(\t\x12\x0c\n\x04zone\x18\x05 \x01(\t\x12,\n\x08\x64ue_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05state\x18\x08 \x01(\x0e\x32\x1d.rapport.decision.v1.RunState\x12\r\n\x05\x61sked\x18\t \x01(\x03\"S\n\x10ListRunsResponse\x12&\n\x04runs\x18\x01 \x03(\x0b\x32\x18.rapport.decision.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x14ListRuleSetsResponse\x12/\n\trule_sets\x18\x01 \x03(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*N\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02*\xd3\x01\n\x0cRuleSetState\x12\x1e\n\x1aRULE_SET_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14RULE_SET_STATE_DRAFT\x10\x01\x12\x19\n\x15RULE_SET_STATE_TESTED\x10\x02\x12\x1c\n\x18RULE_SET_STATE_IN_REVIEW\x10\x03\x12\x1b\n\x17RULE_SET_STATE_APPROVED\x10\x04\x12\x17\n\x13RULE_SET_STATE_LIVE\x10\x05\x12\x1a\n\x16RULE_SET_STATE_RETIRED\x10\x06*z\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STATE_OPEN\x10\x01\x12\x12\n\x0eRUN_STATE_DONE\x10\x02\x12\x14\n\x10RUN_STATE_MISSED\x10\x03\x12\x15\n\x11RUN_STATE_STOPPED\x10\x04\x32\xdf\x04\n\x0eRuleSetService\x12n\n\nPutRuleSet\x12&.rapport.decision.v1.PutRuleSetRequest\x1a\'.rapport.decision.v1.PutRuleSetResponse\"\x0f\xaa\xbb\x18\x0brules.write\x12|\n\x0fValidateRuleSet\x12+.rapport.decision.v1.ValidateRuleSetRequest\x1a,.rapport.decision.v1.ValidateRuleSetResponse\"\x0e\xaa\xbb\x18\nrules.read\x12\x80\x01\n\x0f\x41\x63tivateRuleSet\x12+.rapport.decision.v1.ActivateRuleSetRequest\x1a,.rapport.decision.v1.ActivateRuleSetResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12s\n\x0cListRuleSets\x12(.rapport.decision.v1.ListRuleSetsRequest\x1a).rapport.decision.v1.ListRuleSetsResponse\"\x0e\xaa\xbb\x18\nrules.read\x12g\n\x08ListRuns\x12$.rapport.decision.v1.ListRunsRequest\x1a%.rapport.decision.v1.ListRunsResponse\"\x0e\xaa\xbb\x18\nrules.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rapport/decision/v1/rule_set.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\"\x9a\x01\n\x07Problem\x12/\n\x08severity\x18\x01 \x01(\x0e\x32\x1d.rapport.decision.v1.Severity\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x03 \x01(\x05\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nsuggestion\x18\x06 \x01(\t\x12\r\n\x05\x63heck\x18\x07 \x01(\t\";\n\nTestResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"z\n\x07Refusal\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".rapport.decision.v1.RefusalOfStep\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x12\n\nsuggestion\x18\x03 \x01(\t\x12\x17\n\x0foffered_version\x18\x04 \x01(\x05\"\xae\x03\n\x07RuleSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x30\n\x05state\x18\x03 \x01(\x0e\x32!.rapport.decision.v1.RuleSetState\x12\r\n\x05title\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\t\x12\r\n\x05stage\x18\x06 \x01(\t\x12\x10\n\x08triggers\x18\x07 \x03(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\n \x01(\t\x12\r\n\x05rules\x18\x0b \x01(\x05\x12\x0e\n\x06\x61uthor\x18\x0c \x01(\t\x12\x11\n\tsubmitter\x18\r \x01(\t\x12\x10\n\x08\x61pprover\x18\x0e \x01(\t\x12\x14\n\x0c\x63\x61nary_share\x18\x0f \x01(\x01\x12\x31\n\rschedule_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ntaken_back\x18\x11 \x01(\x08\"E\n\x11PutRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0c\n\x04\x66ile\x18\x03 \x01(\t\"t\n\x12PutRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12.\n\x08problems\x18\x02 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\"6\n\x16ValidateRuleSetRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\"y\n\x17ValidateRuleSetResponse\x12.\n\x08problems\x18\x01 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x02 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\"K\n\x16\x41\x63tivateRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\"\xd8\x01\n\x17\x41\x63tivateRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12.\n\x08problems\x18\x02 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x03 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\x12-\n\x07refusal\x18\x04 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\"j\n\x13ListRuleSetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0c\x61ll_versions\x18\x03 \x01(\x08\x12\x16\n\x0einclude_source\x18\x04 \x01(\x08\"x\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.rapport.decision.v1.RunState\"\xeb\x01\n\x03Run\x12\x10\n\x08rule_set\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0b\n\x03run\x18\x04 \x01(\t\x12\x0c\n\x04zone\x18\x05 \x01(\t\x12,\n\x08\x64ue_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tnext_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05state\x18\x08 \x01(\x0e\x32\x1d.rapport.decision.v1.RunState\x12\r\n\x05\x61sked\x18\t \x01(\x03\"S\n\x10ListRunsResponse\x12&\n\x04runs\x18\x01 \x03(\x0b\x32\x18.rapport.decision.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x14ListRuleSetsResponse\x12/\n\trule_sets\x18\x01 \x03(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*N\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eSEVERITY_ERROR\x10\x01\x12\x14\n\x10SEVERITY_WARNING\x10\x02*\xee\x01\n\x0cRuleSetState\x12\x1e\n\x1aRULE_SET_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14RULE_SET_STATE_DRAFT\x10\x01\x12\x19\n\x15RULE_SET_STATE_TESTED\x10\x02\x12\x1c\n\x18RULE_SET_STATE_IN_REVIEW\x10\x03\x12\x1b\n\x17RULE_SET_STATE_APPROVED\x10\x04\x12\x17\n\x13RULE_SET_STATE_LIVE\x10\x05\x12\x1a\n\x16RULE_SET_STATE_RETIRED\x10\x06\x12\x19\n\x15RULE_SET_STATE_CANARY\x10\x07*\x87\x03\n\rRefusalOfStep\x12\x1f\n\x1bREFUSAL_OF_STEP_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_OF_STEP_NOT_SOUND\x10\x01\x12\x1f\n\x1bREFUSAL_OF_STEP_WRONG_STATE\x10\x02\x12$\n REFUSAL_OF_STEP_ALREADY_REVIEWED\x10\x03\x12\x1c\n\x18REFUSAL_OF_STEP_OWN_WORK\x10\x04\x12 \n\x1cREFUSAL_OF_STEP_NOT_APPROVED\x10\x05\x12\x1d\n\x19REFUSAL_OF_STEP_NO_CANARY\x10\x06\x12\"\n\x1eREFUSAL_OF_STEP_ANOTHER_CANARY\x10\x07\x12\"\n\x1eREFUSAL_OF_STEP_NOTHING_BEFORE\x10\x08\x12&\n\"REFUSAL_OF_STEP_NO_LONGER_COMPILES\x10\t\x12 \n\x1cREFUSAL_OF_STEP_STILL_NEEDED\x10\n*z\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STATE_OPEN\x10\x01\x12\x12\n\x0eRUN_STATE_DONE\x10\x02\x12\x14\n\x10RUN_STATE_MISSED\x10\x03\x12\x15\n\x11RUN_STATE_STOPPED\x10\x04\x32\xdf\x04\n\x0eRuleSetService\x12n\n\nPutRuleSet\x12&.rapport.decision.v1.PutRuleSetRequest\x1a\'.rapport.decision.v1.PutRuleSetResponse\"\x0f\xaa\xbb\x18\x0brules.write\x12|\n\x0fValidateRuleSet\x12+.rapport.decision.v1.ValidateRuleSetRequest\x1a,.rapport.decision.v1.ValidateRuleSetResponse\"\x0e\xaa\xbb\x18\nrules.read\x12\x80\x01\n\x0f\x41\x63tivateRuleSet\x12+.rapport.decision.v1.ActivateRuleSetRequest\x1a,.rapport.decision.v1.ActivateRuleSetResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12s\n\x0cListRuleSets\x12(.rapport.decision.v1.ListRuleSetsRequest\x1a).rapport.decision.v1.ListRuleSetsResponse\"\x0e\xaa\xbb\x18\nrules.read\x12g\n\x08ListRuns\x12$.rapport.decision.v1.ListRunsRequest\x1a%.rapport.decision.v1.ListRunsResponse\"\x0e\xaa\xbb\x18\nrules.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,40 +43,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RULESETSERVICE'].methods_by_name['ListRuleSets']._serialized_options = b'\252\273\030\nrules.read'
   _globals['_RULESETSERVICE'].methods_by_name['ListRuns']._loaded_options = None
   _globals['_RULESETSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\252\273\030\nrules.read'
-  _globals['_SEVERITY']._serialized_start=1897
-  _globals['_SEVERITY']._serialized_end=1975
-  _globals['_RULESETSTATE']._serialized_start=1978
-  _globals['_RULESETSTATE']._serialized_end=2189
-  _globals['_RUNSTATE']._serialized_start=2191
-  _globals['_RUNSTATE']._serialized_end=2313
+  _globals['_SEVERITY']._serialized_start=2214
+  _globals['_SEVERITY']._serialized_end=2292
+  _globals['_RULESETSTATE']._serialized_start=2295
+  _globals['_RULESETSTATE']._serialized_end=2533
+  _globals['_REFUSALOFSTEP']._serialized_start=2536
+  _globals['_REFUSALOFSTEP']._serialized_end=2927
+  _globals['_RUNSTATE']._serialized_start=2929
+  _globals['_RUNSTATE']._serialized_end=3051
   _globals['_PROBLEM']._serialized_start=125
   _globals['_PROBLEM']._serialized_end=279
   _globals['_TESTRESULT']._serialized_start=281
   _globals['_TESTRESULT']._serialized_end=340
-  _globals['_RULESET']._serialized_start=343
-  _globals['_RULESET']._serialized_end=627
-  _globals['_PUTRULESETREQUEST']._serialized_start=629
-  _globals['_PUTRULESETREQUEST']._serialized_end=698
-  _globals['_PUTRULESETRESPONSE']._serialized_start=700
-  _globals['_PUTRULESETRESPONSE']._serialized_end=816
-  _globals['_VALIDATERULESETREQUEST']._serialized_start=818
-  _globals['_VALIDATERULESETREQUEST']._serialized_end=872
-  _globals['_VALIDATERULESETRESPONSE']._serialized_start=874
-  _globals['_VALIDATERULESETRESPONSE']._serialized_end=995
-  _globals['_ACTIVATERULESETREQUEST']._serialized_start=997
-  _globals['_ACTIVATERULESETREQUEST']._serialized_end=1072
-  _globals['_ACTIVATERULESETRESPONSE']._serialized_start=1075
-  _globals['_ACTIVATERULESETRESPONSE']._serialized_end=1244
-  _globals['_LISTRULESETSREQUEST']._serialized_start=1246
-  _globals['_LISTRULESETSREQUEST']._serialized_end=1352
-  _globals['_LISTRUNSREQUEST']._serialized_start=1354
-  _globals['_LISTRUNSREQUEST']._serialized_end=1474
-  _globals['_RUN']._serialized_start=1477
-  _globals['_RUN']._serialized_end=1712
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1714
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1797
-  _globals['_LISTRULESETSRESPONSE']._serialized_start=1799
-  _globals['_LISTRULESETSRESPONSE']._serialized_end=1895
-  _globals['_RULESETSERVICE']._serialized_start=2316
-  _globals['_RULESETSERVICE']._serialized_end=2923
+  _globals['_REFUSAL']._serialized_start=342
+  _globals['_REFUSAL']._serialized_end=464
+  _globals['_RULESET']._serialized_start=467
+  _globals['_RULESET']._serialized_end=897
+  _globals['_PUTRULESETREQUEST']._serialized_start=899
+  _globals['_PUTRULESETREQUEST']._serialized_end=968
+  _globals['_PUTRULESETRESPONSE']._serialized_start=970
+  _globals['_PUTRULESETRESPONSE']._serialized_end=1086
+  _globals['_VALIDATERULESETREQUEST']._serialized_start=1088
+  _globals['_VALIDATERULESETREQUEST']._serialized_end=1142
+  _globals['_VALIDATERULESETRESPONSE']._serialized_start=1144
+  _globals['_VALIDATERULESETRESPONSE']._serialized_end=1265
+  _globals['_ACTIVATERULESETREQUEST']._serialized_start=1267
+  _globals['_ACTIVATERULESETREQUEST']._serialized_end=1342
+  _globals['_ACTIVATERULESETRESPONSE']._serialized_start=1345
+  _globals['_ACTIVATERULESETRESPONSE']._serialized_end=1561
+  _globals['_LISTRULESETSREQUEST']._serialized_start=1563
+  _globals['_LISTRULESETSREQUEST']._serialized_end=1669
+  _globals['_LISTRUNSREQUEST']._serialized_start=1671
+  _globals['_LISTRUNSREQUEST']._serialized_end=1791
+  _globals['_RUN']._serialized_start=1794
+  _globals['_RUN']._serialized_end=2029
+  _globals['_LISTRUNSRESPONSE']._serialized_start=2031
+  _globals['_LISTRUNSRESPONSE']._serialized_end=2114
+  _globals['_LISTRULESETSRESPONSE']._serialized_start=2116
+  _globals['_LISTRULESETSRESPONSE']._serialized_end=2212
+  _globals['_RULESETSERVICE']._serialized_start=3054
+  _globals['_RULESETSERVICE']._serialized_end=3661
 # @@protoc_insertion_point(module_scope)

@@ -63,7 +63,9 @@ class _RuleSetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RuleSetS
     RULE_SET_STATE_LIVE: _RuleSetState.ValueType  # 5
     """Runs."""
     RULE_SET_STATE_RETIRED: _RuleSetState.ValueType  # 6
-    """Ran once."""
+    """Ran once, or was taken out before it did."""
+    RULE_SET_STATE_CANARY: _RuleSetState.ValueType  # 7
+    """Runs for a share of the customers; the others meet the live version."""
 
 class RuleSetState(_RuleSetState, metaclass=_RuleSetStateEnumTypeWrapper):
     """Where a version stands in its life."""
@@ -81,8 +83,66 @@ RULE_SET_STATE_APPROVED: RuleSetState.ValueType  # 4
 RULE_SET_STATE_LIVE: RuleSetState.ValueType  # 5
 """Runs."""
 RULE_SET_STATE_RETIRED: RuleSetState.ValueType  # 6
-"""Ran once."""
+"""Ran once, or was taken out before it did."""
+RULE_SET_STATE_CANARY: RuleSetState.ValueType  # 7
+"""Runs for a share of the customers; the others meet the live version."""
 Global___RuleSetState: _TypeAlias = RuleSetState  # noqa: Y015
+
+class _RefusalOfStep:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefusalOfStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefusalOfStep.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFUSAL_OF_STEP_UNSPECIFIED: _RefusalOfStep.ValueType  # 0
+    """Not refused."""
+    REFUSAL_OF_STEP_NOT_SOUND: _RefusalOfStep.ValueType  # 1
+    """It does not compile, its tests fail, or its trial did; `problems` and `tests` say where."""
+    REFUSAL_OF_STEP_WRONG_STATE: _RefusalOfStep.ValueType  # 2
+    """No version is where this step begins; `detail` says where it stands."""
+    REFUSAL_OF_STEP_ALREADY_REVIEWED: _RefusalOfStep.ValueType  # 3
+    """Somebody else has reviewed it meanwhile."""
+    REFUSAL_OF_STEP_OWN_WORK: _RefusalOfStep.ValueType  # 4
+    """Whoever wrote or submitted a version may not approve it."""
+    REFUSAL_OF_STEP_NOT_APPROVED: _RefusalOfStep.ValueType  # 5
+    """A second person has to approve it first."""
+    REFUSAL_OF_STEP_NO_CANARY: _RefusalOfStep.ValueType  # 6
+    """It has to run for a share of the customers first."""
+    REFUSAL_OF_STEP_ANOTHER_CANARY: _RefusalOfStep.ValueType  # 7
+    """Another version of the rule set runs for a share of the customers, or too many rule sets have one that does."""
+    REFUSAL_OF_STEP_NOTHING_BEFORE: _RefusalOfStep.ValueType  # 8
+    """There is no version to go back to."""
+    REFUSAL_OF_STEP_NO_LONGER_COMPILES: _RefusalOfStep.ValueType  # 9
+    """The catalogue has changed since it was live, so that it no longer compiles."""
+    REFUSAL_OF_STEP_STILL_NEEDED: _RefusalOfStep.ValueType  # 10
+    """Other rule sets look at what it infers."""
+
+class RefusalOfStep(_RefusalOfStep, metaclass=_RefusalOfStepEnumTypeWrapper):
+    """Why a step in a version's life was refused."""
+
+REFUSAL_OF_STEP_UNSPECIFIED: RefusalOfStep.ValueType  # 0
+"""Not refused."""
+REFUSAL_OF_STEP_NOT_SOUND: RefusalOfStep.ValueType  # 1
+"""It does not compile, its tests fail, or its trial did; `problems` and `tests` say where."""
+REFUSAL_OF_STEP_WRONG_STATE: RefusalOfStep.ValueType  # 2
+"""No version is where this step begins; `detail` says where it stands."""
+REFUSAL_OF_STEP_ALREADY_REVIEWED: RefusalOfStep.ValueType  # 3
+"""Somebody else has reviewed it meanwhile."""
+REFUSAL_OF_STEP_OWN_WORK: RefusalOfStep.ValueType  # 4
+"""Whoever wrote or submitted a version may not approve it."""
+REFUSAL_OF_STEP_NOT_APPROVED: RefusalOfStep.ValueType  # 5
+"""A second person has to approve it first."""
+REFUSAL_OF_STEP_NO_CANARY: RefusalOfStep.ValueType  # 6
+"""It has to run for a share of the customers first."""
+REFUSAL_OF_STEP_ANOTHER_CANARY: RefusalOfStep.ValueType  # 7
+"""Another version of the rule set runs for a share of the customers, or too many rule sets have one that does."""
+REFUSAL_OF_STEP_NOTHING_BEFORE: RefusalOfStep.ValueType  # 8
+"""There is no version to go back to."""
+REFUSAL_OF_STEP_NO_LONGER_COMPILES: RefusalOfStep.ValueType  # 9
+"""The catalogue has changed since it was live, so that it no longer compiles."""
+REFUSAL_OF_STEP_STILL_NEEDED: RefusalOfStep.ValueType  # 10
+"""Other rule sets look at what it infers."""
+Global___RefusalOfStep: _TypeAlias = RefusalOfStep  # noqa: Y015
 
 class _RunState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -193,6 +253,40 @@ class TestResult(_message.Message):
 Global___TestResult: _TypeAlias = TestResult  # noqa: Y015
 
 @_typing.final
+class Refusal(_message.Message):
+    """A step that was not taken, and what would be right."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    SUGGESTION_FIELD_NUMBER: _builtins.int
+    OFFERED_VERSION_FIELD_NUMBER: _builtins.int
+    reason: Global___RefusalOfStep.ValueType
+    """Why."""
+    detail: _builtins.str
+    """The same in words: who reviewed it, which version stands in the way."""
+    suggestion: _builtins.str
+    """What to do instead; empty: nothing to suggest."""
+    offered_version: _builtins.int
+    """A version for which it would not be refused; 0: none is known."""
+    def __init__(
+        self,
+        *,
+        reason: Global___RefusalOfStep.ValueType = ...,
+        detail: _builtins.str = ...,
+        suggestion: _builtins.str = ...,
+        offered_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "offered_version", b"offered_version", "reason", b"reason", "suggestion", b"suggestion"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
+
+@_typing.final
 class RuleSet(_message.Message):
     """One version of a rule set."""
 
@@ -209,6 +303,12 @@ class RuleSet(_message.Message):
     ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    SUBMITTER_FIELD_NUMBER: _builtins.int
+    APPROVER_FIELD_NUMBER: _builtins.int
+    CANARY_SHARE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TIME_FIELD_NUMBER: _builtins.int
+    TAKEN_BACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     version: _builtins.int
@@ -225,6 +325,16 @@ class RuleSet(_message.Message):
     """The text; only where asked for."""
     rules: _builtins.int
     """How many rules it has."""
+    author: _builtins.str
+    """Who stored it; empty: stored before that was written down."""
+    submitter: _builtins.str
+    """Who submitted it for review; empty: nobody did."""
+    approver: _builtins.str
+    """Who approved it; empty: nobody did."""
+    canary_share: _builtins.float
+    """Share of the customers who meet it while it is a canary, over 0 to 1; 0: it is none."""
+    taken_back: _builtins.bool
+    """It was live, and was taken back or replaced: no rollback goes to it."""
     @_builtins.property
     def triggers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What calls for it: event types, and in words what is no event of the customer."""
@@ -236,6 +346,10 @@ class RuleSet(_message.Message):
     @_builtins.property
     def activate_time(self) -> _timestamp_pb2.Timestamp:
         """When it went live; absent: never."""
+
+    @_builtins.property
+    def schedule_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is to go live by itself; absent: it is not."""
 
     def __init__(
         self,
@@ -251,10 +365,16 @@ class RuleSet(_message.Message):
         activate_time: _timestamp_pb2.Timestamp | None = ...,
         source: _builtins.str = ...,
         rules: _builtins.int = ...,
+        author: _builtins.str = ...,
+        submitter: _builtins.str = ...,
+        approver: _builtins.str = ...,
+        canary_share: _builtins.float = ...,
+        schedule_time: _timestamp_pb2.Timestamp | None = ...,
+        taken_back: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time", "schedule_time", b"schedule_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time", "name", b"name", "owner", b"owner", "rules", b"rules", "source", b"source", "stage", b"stage", "state", b"state", "title", b"title", "triggers", b"triggers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "approver", b"approver", "author", b"author", "canary_share", b"canary_share", "create_time", b"create_time", "name", b"name", "owner", b"owner", "rules", b"rules", "schedule_time", b"schedule_time", "source", b"source", "stage", b"stage", "state", b"state", "submitter", b"submitter", "taken_back", b"taken_back", "title", b"title", "triggers", b"triggers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,6 +535,7 @@ class ActivateRuleSetResponse(_message.Message):
     RULE_SET_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     TESTS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rule_set(self) -> Global___RuleSet:
         """As it now stands; absent when refused."""
@@ -427,16 +548,21 @@ class ActivateRuleSetResponse(_message.Message):
     def tests(self) -> _containers.RepeatedCompositeFieldContainer[Global___TestResult]:
         """Its tests, run again in the trial."""
 
+    @_builtins.property
+    def refusal(self) -> Global___Refusal:
+        """The rule of the operator's release that it would have broken; absent when none."""
+
     def __init__(
         self,
         *,
         rule_set: Global___RuleSet | None = ...,
         problems: _abc.Iterable[Global___Problem] | None = ...,
         tests: _abc.Iterable[Global___TestResult] | None = ...,
+        refusal: Global___Refusal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["rule_set", b"rule_set"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "rule_set", b"rule_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "rule_set", b"rule_set", "tests", b"tests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "refusal", b"refusal", "rule_set", b"rule_set", "tests", b"tests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

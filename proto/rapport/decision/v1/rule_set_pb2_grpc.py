@@ -81,7 +81,8 @@ class RuleSetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ActivateRuleSet(self, request, context):
-        """Makes a version live after its trial in a process of its own; every worker has it within 2 s.
+        """Makes a version live after its trial in a process of its own; every worker has it within 2 s. What it has to
+        have behind it, review and canary, the operator says (`release` in catalogue/operator.yaml).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

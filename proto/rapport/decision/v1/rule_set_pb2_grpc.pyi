@@ -38,7 +38,9 @@ class RuleSetServiceStub:
     ValidateRuleSet: _grpc.UnaryUnaryMultiCallable[_rule_set_pb2.ValidateRuleSetRequest, _rule_set_pb2.ValidateRuleSetResponse]
     """Compiles a text and runs its tests; stores nothing."""
     ActivateRuleSet: _grpc.UnaryUnaryMultiCallable[_rule_set_pb2.ActivateRuleSetRequest, _rule_set_pb2.ActivateRuleSetResponse]
-    """Makes a version live after its trial in a process of its own; every worker has it within 2 s."""
+    """Makes a version live after its trial in a process of its own; every worker has it within 2 s. What it has to
+    have behind it, review and canary, the operator says (`release` in catalogue/operator.yaml).
+    """
     ListRuleSets: _grpc.UnaryUnaryMultiCallable[_rule_set_pb2.ListRuleSetsRequest, _rule_set_pb2.ListRuleSetsResponse]
     """All rule sets, by name."""
     ListRuns: _grpc.UnaryUnaryMultiCallable[_rule_set_pb2.ListRunsRequest, _rule_set_pb2.ListRunsResponse]
@@ -54,7 +56,9 @@ class RuleSetServiceAsyncStub(RuleSetServiceStub):
     ValidateRuleSet: _aio.UnaryUnaryMultiCallable[_rule_set_pb2.ValidateRuleSetRequest, _rule_set_pb2.ValidateRuleSetResponse]  # type: ignore[assignment]
     """Compiles a text and runs its tests; stores nothing."""
     ActivateRuleSet: _aio.UnaryUnaryMultiCallable[_rule_set_pb2.ActivateRuleSetRequest, _rule_set_pb2.ActivateRuleSetResponse]  # type: ignore[assignment]
-    """Makes a version live after its trial in a process of its own; every worker has it within 2 s."""
+    """Makes a version live after its trial in a process of its own; every worker has it within 2 s. What it has to
+    have behind it, review and canary, the operator says (`release` in catalogue/operator.yaml).
+    """
     ListRuleSets: _aio.UnaryUnaryMultiCallable[_rule_set_pb2.ListRuleSetsRequest, _rule_set_pb2.ListRuleSetsResponse]  # type: ignore[assignment]
     """All rule sets, by name."""
     ListRuns: _aio.UnaryUnaryMultiCallable[_rule_set_pb2.ListRunsRequest, _rule_set_pb2.ListRunsResponse]  # type: ignore[assignment]
@@ -85,7 +89,9 @@ class RuleSetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _rule_set_pb2.ActivateRuleSetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_rule_set_pb2.ActivateRuleSetResponse, _abc.Awaitable[_rule_set_pb2.ActivateRuleSetResponse]]:
-        """Makes a version live after its trial in a process of its own; every worker has it within 2 s."""
+        """Makes a version live after its trial in a process of its own; every worker has it within 2 s. What it has to
+        have behind it, review and canary, the operator says (`release` in catalogue/operator.yaml).
+        """
 
     @_abc_1.abstractmethod
     def ListRuleSets(

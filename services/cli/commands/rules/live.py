@@ -92,6 +92,9 @@ async def activate_files(
                 request_id=str(uuid4()), name=put.rule_set.name, version=put.rule_set.version
             )
         )
+        if answer.HasField("refusal"):
+            refusal = answer.refusal
+            raise StackError(f"{file.name} is not live: {refusal.detail}. {sentence(refusal.suggestion)}")
         _refuse_errors(answer.problems, file)
         failed = [test for test in answer.tests if not test.passed]
         if failed:
@@ -99,6 +102,11 @@ async def activate_files(
             raise StackError(f"{file.name}: {len(failed)} of its tests failed:{lines}")
         name, version = answer.rule_set.name, answer.rule_set.version
         say(f"  {name} version {version} is live, {len(answer.tests)} tests passed")
+
+
+def sentence(text: str) -> str:
+    """What to do instead, as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _refuse_errors(problems: Sequence[rule_set_pb2.Problem], file: Path) -> None:

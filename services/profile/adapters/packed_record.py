@@ -29,6 +29,7 @@ def pack_record(record: Record, now_micros: int, customer: int, sealer: Sealer) 
         lines=pack_lines(record.lines),
         household=record.said_household,
         household_micros=record.said_household_micros,
+        kinds=[stored_pb2.StoredKinds(after=after, kinds=kinds) for after, kinds in record.kinds],
     )
     if record.identities:
         stored.sealed = seal_identities(record.identities, customer, sealer)

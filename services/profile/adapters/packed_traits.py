@@ -68,6 +68,16 @@ def _trait_to_wire(trait: Trait, value_type: ValueType | None) -> stream_pb2.Tra
     )
 
 
+def pack_trait(trait: Trait, types: Types) -> tuple[bytes, bytes]:
+    """One trait as a part of a snapshot: as it is shown, and as it is withheld."""
+    one = _trait_to_wire(trait, types.trait_types.get(trait.name))
+    withheld = stream_pb2.Trait(name=trait.name, line=trait.line, withheld=True)
+    return (
+        stream_pb2.Snapshot(traits=[one]).SerializeToString(),
+        stream_pb2.Snapshot(traits=[withheld]).SerializeToString(),
+    )
+
+
 def pack_direct(traits: Mapping[TraitKey, Trait], types: Types, customer: int) -> bytes:
     """The traits that identify this person, sealed, with what further sources say of them; empty: none."""
     mine = [trait for trait in traits.values() if trait.name in types.direct]

@@ -213,6 +213,7 @@ class Kept:
             lines=unpack_lines(stored.lines),
             said_household=stored.household,
             said_household_micros=stored.household_micros,
+            kinds=[(one.after, tuple(one.kinds)) for one in stored.kinds],
         )
 
 

@@ -66,7 +66,7 @@ class SnapshotPacker:
         if customer.home is not None:
             packed.household = shown_household(customer.home, self._types, withheld, time_micros)
         return b"".join(
-            [packed.SerializeToString(), shown, *self._traits(customer, kept, withheld, time_micros)]
+            [packed.SerializeToString(), shown, *self._traits(customer, kept.hot, withheld, time_micros)]
         )
 
     def _shown(self, customer: Customer, kept: Kept, now_micros: int) -> tuple[bytes, frozenset[Purpose]]:
@@ -81,9 +81,12 @@ class SnapshotPacker:
         return shown, frozenset(self._purposes[number] for number in withheld)
 
     def _traits(
-        self, customer: Customer, kept: Kept, withheld: frozenset[Purpose], time_micros: int
+        self,
+        customer: Customer,
+        hot: stored_pb2.StoredHot,
+        withheld: frozenset[Purpose],
+        time_micros: int,
     ) -> list[bytes]:
-        hot = kept.hot
         if self._changes_by_itself(hot):
             traits = traits_at(customer.traits, self._types.catalogue, time_micros)
             hot = stored_pb2.StoredHot()

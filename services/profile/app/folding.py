@@ -120,6 +120,7 @@ class _Course:
     """What of one id's past is still to come, besides its events."""
 
     def __init__(self, life: Life, moments: Iterable[int]) -> None:
+        self.life = life
         self.moments = deque(sorted(moments))
         self.joins: deque[Merge] = deque(life.joined)
         said = {(row.source, row.event_id) for row in life.rows if row.type == CONSENT_CHANGED}
@@ -132,6 +133,8 @@ class _Course:
             else:
                 self.untold.append(entry)
         self.to_take_back: list[KeptRow] = []
+        self.identities: list[tuple[Identity, str]] = []
+        self.came: list[str] = []
 
 
 class Folding:
@@ -175,7 +178,8 @@ class Folding:
         """One id's past, to its end or to the merge that ended it."""
         course = _Course(life, self._moments.get(life.customer, ()))
         customer = self._packer.nobody(life.customer)
-        customer.replace_record(Record(identities=_own_identities(life, self._lives)))
+        customer.replace_record(Record())
+        course.identities = _own_identities(life, self._lives)
         told: list[TakenEvent] = []
         end = "" if life.merged is None else own_event_id(MERGED, life.merged.id, life.customer)
         self._torn(life.torn_micros)
@@ -187,11 +191,13 @@ class Folding:
                 break
             self._happen_beside(course, customer, accepted)
             while course.joins and course.joins[0].into_sequence < first.sequence:
-                self._join(customer, course.joins.popleft())
+                self._join(course, customer, course.joins.popleft())
+            _show_kinds(course, customer, life.record.kinds_at(first.sequence))
             self._batch(course, customer, batch, told)
-            customer = self._packer.settled(customer)
+            self._packer.settle(customer)
         else:
             self._tell_moments(course, customer, FOREVER)
+        customer.record.identities = course.identities
         if told:
             self._told.events.append(told)
         return customer
@@ -204,6 +210,7 @@ class Folding:
         while course.moments and course.moments[0] < before_micros:
             moment = course.moments.popleft()
             self._happen_beside(course, customer, moment)
+            _show_kinds(course, customer, course.life.record.kinds_at(customer.sequence + 1))
             self._things.now_micros = moment
             self._told.moments[customer.id, moment] = (
                 self._packer.snapshot(customer, self._things, moment, moment) if customer.sequence else b""
@@ -215,17 +222,27 @@ class Folding:
             customer.add_consent(course.untold.popleft().consent)
         for row in [row for row in course.to_take_back if row.retracted_micros <= now_micros]:
             course.to_take_back.remove(row)
-            if isinstance(row.read, CheckedEvent):
-                customer.take_back(row.read, row.sequence, self._catalogue)
+            event = row.read
+            if (
+                isinstance(event, CheckedEvent)
+                and customer.take_back(event, row.sequence, self._catalogue) is not None
+            ):
+                self._packer.touched(customer, row.type)
 
-    def _join(self, customer: Customer, merge: Merge) -> None:
+    def _join(self, course: _Course, customer: Customer, merge: Merge) -> None:
         life = self._lives.get(merge.from_customer)
         if life is None:
             self._torn(merge.time_micros)
             return
         other = self._life(life)
         customer.sequence = merge.into_sequence
+        customer.record.identities = course.identities
+        before = set(customer.activity)
         join(customer, other, self._catalogue)
+        course.came = [name for name in customer.activity if name not in before]
+        course.identities = customer.record.identities
+        for name in customer.activity:
+            self._packer.touched(customer, name)
 
     def _tell_end(self, row: KeptRow, told: list[TakenEvent]) -> None:
         """An id's last event, which says whose it is from now on; it goes out bare."""
@@ -255,6 +272,11 @@ class Folding:
                 event.entries = tuple(course.by_event.pop((row.source, row.event_id), ()))
             customer.sequence = row.sequence - 1
             customer.apply(event, self._catalogue)
+            for name in course.came:
+                # a live customer has what came by a merge behind the type of the event that tells of it
+                customer.activity[name] = customer.activity.pop(name)
+            course.came = []
+            self._packer.touched(customer, row.type)
             if row.retracted_micros:
                 self.left_out[row.type, LeftOutReason.RETRACTED] += 1
                 course.to_take_back.append(row)
@@ -297,3 +319,11 @@ def _own_identities(life: Life, lives: Mapping[int, Life]) -> list[tuple[Identit
         for identity, _ in lives[merge.from_customer].record.identities
     }
     return [held for held in life.record.identities if held[0] not in theirs]
+
+
+def _show_kinds(course: _Course, customer: Customer, kinds: tuple[str, ...] | None) -> None:
+    """Have identities of the kinds known then, or all of today's where that was not remembered."""
+    shown = course.identities if kinds is None else [(Identity(kind, ""), "") for kind in kinds]
+    if shown != customer.record.identities:
+        customer.record.identities = shown
+        customer.record_changed = True

@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.profile.app.folding import Folding, LeftOut, Rereading, ThingsThen, Told
 from services.profile.app.ports import TakenEvent, ThingKey
 from services.profile.app.replaying_ports import PastPacker, PastStore, PastWork
-from services.profile.domain.customer import trait_updates
+from services.profile.domain.customer import PROFILE_UPDATED, trait_updates
 from services.profile.domain.events import CheckedEvent
 from services.profile.domain.replaying import LeftOutReason, Wanted
 from services.vocabulary.catalogue import Catalogue
@@ -84,6 +84,13 @@ class Replaying:
         self._catalogue = catalogue
         self._packer = packer
         self._reread = Rereading(catalogue, loads)
+        self._with_things = frozenset(
+            name
+            for name, known in catalogue.events.items()
+            if name == PROFILE_UPDATED
+            or not catalogue.things.keys().isdisjoint(known.fields)
+            or any(trait.startswith(_LAST) for trait in known.sets_traits)
+        )
 
     async def count(self, share: Share) -> tuple[int, int]:
         """How many customers a share has, all of them where it is a sample; and how many were erased."""
@@ -172,7 +179,7 @@ class Replaying:
         for life in lives.values():
             for row in life.rows:
                 row.read = self._reread.event(row)
-                if isinstance(row.read, CheckedEvent):
+                if row.type in self._with_things and isinstance(row.read, CheckedEvent):
                     keys |= things_of(row.read, self._catalogue)
             await asyncio.sleep(0)
         things = await self._things_then(work, keys)

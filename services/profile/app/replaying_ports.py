@@ -16,8 +16,12 @@ class PastPacker(Packer, Protocol):
         """A customer of whom nothing happened yet."""
         ...
 
-    def settled(self, customer: Customer) -> Customer:
-        """The customer as they would be read after a batch was written."""
+    def touched(self, customer: Customer, event_type: str) -> None:
+        """Activity of a type changed."""
+        ...
+
+    def settle(self, customer: Customer) -> None:
+        """Give the customer the form in which they would be read after a batch was written."""
         ...
 
     def batches(self, taken: Sequence[TakenEvent]) -> list[tuple[int, bytes]]:

@@ -20,6 +20,8 @@ from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
 PROFILE_UPDATED = "profile.updated"
 NO_HOUSEHOLD = -1
 """It was said of a person that they belong to no household."""
+MOST_KINDS = 40
+"""So many changes of the kinds of identities are remembered; nobody has so many in earnest."""
 _ZONE = ("zone", "")
 _LAST = "last_"
 
@@ -29,7 +31,8 @@ class Record:
     """What changes rarely: identities with their lines, consents, preferences, merged customers.
 
     `lines` are those of which a subscription is known. `said_household`: what was said last of this person's
-    household, its id or NO_HOUSEHOLD; 0: nothing was.
+    household, its id or NO_HOUSEHOLD; 0: nothing was. `kinds`: of which kinds the identities were, each since
+    the event behind a sequence.
     """
 
     identities: list[tuple[Identity, str]] = field(default_factory=list)
@@ -40,6 +43,18 @@ class Record:
     lines: list[Line] = field(default_factory=list)
     said_household: int = 0
     said_household_micros: int = 0
+    kinds: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+
+    def note_kinds(self, after: int) -> None:
+        """Remember of which kinds the identities are since the event behind a sequence, if it is new."""
+        now = tuple(sorted({identity.kind for identity, _ in self.identities}))
+        if not self.kinds or self.kinds[-1][1] != now:
+            self.kinds = [*self.kinds, (after, now)][-MOST_KINDS:]
+
+    def kinds_at(self, sequence: int) -> tuple[str, ...] | None:
+        """Of which kinds the identities were when an event was taken; None: nothing was remembered."""
+        then = [kinds for after, kinds in self.kinds if after < sequence]
+        return then[-1] if then else self.kinds[0][1] if self.kinds else None
 
 
 class KeptCustomer(Protocol):

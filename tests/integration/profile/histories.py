@@ -16,6 +16,7 @@ from services.profile.app.merging import Merging
 from services.profile.app.questions import Questions
 from services.profile.app.replaying import Page, Replaying, Share
 from services.profile.app.take_events import ACCEPTED, EventTaker
+from services.profile.domain.errors import IdentityRefusedError, UnknownSubjectError
 from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
 from services.profile.domain.replaying import FOREVER, Wanted
 from services.runtime.database import Database
@@ -164,7 +165,12 @@ class Life:
 
     def subject(self) -> str:
         number = self.random.randrange(self.customers)
-        return f"msisdn:+3361{number:07d} crm:{number}"
+        names = [f"msisdn:+3361{number:07d}"]
+        if self.random.random() < 0.3:
+            names.append(f"crm:{number}")
+        if self.random.random() < 0.05:
+            names.append(f"cookie:{number}")
+        return " ".join(names)
 
     def event(self) -> CheckedEvent:
         draw, chance = self.history.event, self.random
@@ -227,7 +233,7 @@ class Life:
             case _:
                 return draw(who, "topup.received", {"amount": {"amount": "5.00", "currency": "EUR"}}, ago=ago)
 
-    async def go_on(self, events: int) -> None:
+    async def go_on(self, events: int, merges: float = 0.0) -> None:
         """So many events, in batches of chance."""
         while events > 0:
             size = min(events, self.random.choice([1, 1, 2, 5, 20]))
@@ -238,3 +244,19 @@ class Life:
                 outcomes = await self.history.take(*batch)
                 assert all(outcome is ACCEPTED for outcome in outcomes), outcomes
             events -= size
+            if self.random.random() < merges:
+                await self.merge()
+
+    async def merge(self) -> None:
+        """Two of them are one, unless they are already."""
+        one, other = self.random.sample(range(self.customers), 2)
+        async with self.history.store.work() as work:
+            try:
+                ids = [
+                    await self.history.questions.find(work, f"msisdn:+3361{number:07d}")
+                    for number in (one, other)
+                ]
+                await self.history.merging.merge(work, *ids, "one person", self.history.now)
+            except (UnknownSubjectError, IdentityRefusedError):
+                return
+        self.history.now += 1

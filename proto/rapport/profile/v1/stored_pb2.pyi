@@ -448,6 +448,34 @@ class StoredWords(_message.Message):
 Global___StoredWords: _TypeAlias = StoredWords  # noqa: Y015
 
 @_typing.final
+class StoredKinds(_message.Message):
+    """Of which kinds a customer had identities from some time on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    """Since the event behind this sequence."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted."""
+
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredKinds: _TypeAlias = StoredKinds  # noqa: Y015
+
+@_typing.final
 class StoredRecord(_message.Message):
     """What changes rarely."""
 
@@ -505,6 +533,7 @@ class StoredRecord(_message.Message):
     HOUSEHOLD_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_MICROS_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
     shown: _builtins.bytes
     """A serialised Snapshot with consents, withheld purposes, identity kinds and merged customers only."""
     next_expiry_micros: _builtins.int
@@ -543,6 +572,10 @@ class StoredRecord(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredLine]:
         """Lines the customer uses of which a subscription is known."""
 
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredKinds]:
+        """Kinds of identities since they were known, oldest first, for telling the past."""
+
     def __init__(
         self,
         *,
@@ -558,10 +591,11 @@ class StoredRecord(_message.Message):
         household: _builtins.int = ...,
         lines: _abc.Iterable[Global___StoredLine] | None = ...,
         household_micros: _builtins.int = ...,
+        kinds: _abc.Iterable[Global___StoredKinds] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "household_micros", b"household_micros", "identities", b"identities", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preference_times", b"preference_times", "preferences", b"preferences", "sealed", b"sealed", "shown", b"shown", "waiting", b"waiting", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household", b"household", "household_micros", b"household_micros", "identities", b"identities", "kinds", b"kinds", "lines", b"lines", "merged_customers", b"merged_customers", "next_expiry_micros", b"next_expiry_micros", "preference_times", b"preference_times", "preferences", b"preferences", "sealed", b"sealed", "shown", b"shown", "waiting", b"waiting", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

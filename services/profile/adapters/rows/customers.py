@@ -97,6 +97,8 @@ class CustomerRows(HouseholdRows):
 
     async def _save_records(self, customers: Collection[Customer], now_micros: int) -> None:
         changed = [customer for customer in customers if customer.record_changed]
+        for customer in changed:
+            customer.record.note_kinds(customer.before)
         if changed:
             await self.transaction.execute(
                 "INSERT INTO customer_record (customer, record) "

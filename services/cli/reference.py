@@ -26,6 +26,7 @@ from services.decision.domain.language.forms import (
     Either,
     Flag,
     Form,
+    Formula,
     Known,
     ListOf,
     Named,
@@ -164,6 +165,9 @@ def _said(form: Form) -> str:
         case Number(least=least, most=most, whole=whole):
             bounds = f" from {least:.10g} to {most:.10g}" if abs(most) < 1e6 else ""
             return f"a {'whole ' if whole else ''}number{bounds}"
+        case Formula(least=least, most=most):
+            bounds = f" from {least:.10g} to {most:.10g}" if abs(most) < 1e6 else ""
+            return f"a number{bounds}, or a formula"
         case Known(of=kind):
             return _CATALOGUE[kind]
         case Anything():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.decision.adapters import engine_child
+from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.audience_peer import AudiencePeer
 from services.decision.adapters.checker import ProcessChecker
 from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionStore
@@ -130,7 +131,8 @@ async def _parts(role: Role) -> Parts:
     role.on_close(parts.process.close)
     await role.reach("engine", lambda: _load(parts.follow))
     role.supervise("program", parts.follow.run)
-    files = file_sources(settings.rules_folder)
+    policy = ArbitrationFile(settings.rules_folder, parts.catalogue)
+    files = {**file_sources(settings.rules_folder), "arbitration": policy.digests}
     role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
     show(ENGINE_RESTARTS, ENGINE_SET_ASIDE)
     backlog = BacklogWatch(database, bus, EVENTS, partitions=settings.partitions)

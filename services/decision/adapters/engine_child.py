@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.engine_process import HEADER, ITEM, PING
 from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.workbench import Workbench
@@ -82,8 +83,9 @@ def make_jobs(rules_folder: Path) -> Callable[[Progress], Mapping[str, Callable[
     """The jobs of the product, for a rules folder."""
 
     def make(progress: Progress) -> Mapping[str, Callable[..., Any]]:
-        bench = Workbench(SievingEngine(), load_catalogue(rules_folder), read_yaml, progress)
-        return bench.jobs()
+        catalogue = load_catalogue(rules_folder)
+        policy = ArbitrationFile(rules_folder, catalogue, quiet=True)
+        return Workbench(SievingEngine(), catalogue, read_yaml, progress, policy.current).jobs()
 
     return make
 

@@ -60,8 +60,19 @@ def _shown(section: str, columns: str, table: str, order: str) -> tuple[Shown, .
     return (Shown(section, f"SELECT {columns} FROM {table} WHERE $mine ORDER BY {order}"),)  # noqa: S608 - our own words
 
 
+_OF_HOUSEHOLDS = """
+    DELETE FROM conversation USING household_holder AS held, decision_action AS action
+    WHERE action.$mine AND held.action_id = action.action_id
+        AND conversation.customer = held.household AND conversation.action_id = action.action_id::text
+"""
+
 PERSONAL: tuple[Personal, ...] = (
     # what is found through others goes before them
+    Personal(
+        "conversation",
+        shown=_shown("conversations", "action_id, won_micros", "conversation", "won_micros, 1"),
+        erase=(_OF_HOUSEHOLDS, *deleted("conversation")),
+    ),
     Personal(
         "limit_use",
         hidden="what actions of the person took of a rule set's limits, by bare ids",
@@ -110,11 +121,6 @@ PERSONAL: tuple[Personal, ...] = (
         "once_slot",
         shown=_shown("said_once", "rule_set, rule, key, taken_micros", "once_slot", "taken_micros, 1, 2, 3"),
         erase=deleted("once_slot"),
-    ),
-    Personal(
-        "conversation",
-        shown=_shown("conversations", "action_id, won_micros", "conversation", "won_micros, 1"),
-        erase=deleted("conversation"),
     ),
     Personal(
         "assignment",

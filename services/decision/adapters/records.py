@@ -41,7 +41,9 @@ _MOST = 1 << 22
 _COMPRESSOR = zstandard.ZstdCompressor(level=1)  # making one costs more than using it; one thread only
 _DECOMPRESSOR = zstandard.ZstdDecompressor()
 _CANDIDATE_DEFAULTS = {
-    known.name: known.default for known in fields(Candidate) if known.name not in {"parameters", "slot"}
+    known.name: known.default
+    for known in fields(Candidate)
+    if known.name not in {"parameters", "slot", "order"}
 }
 _ORIGINS = ("propensity_from", "value_from", "cost_from")
 _FACTORS = ("propensity", "value", "cost", "urgency", "pressure")
@@ -116,7 +118,9 @@ def unpack_record(packed: bytes) -> Record:
     """The record as it was."""
     body = open_record(packed)
     circumstances = _circumstances_from_json(body["circumstances"])
-    actions = tuple(_action_from_json(action, circumstances) for action in body["actions"])
+    actions = tuple(
+        _action_from_json(action, circumstances, order) for order, action in enumerate(body["actions"])
+    )
     return Record(
         Evaluation(
             facts=tuple(body["facts"]),
@@ -241,9 +245,9 @@ def _action_to_json(action: DecidedAction) -> dict[str, Any]:
     return body
 
 
-def _action_from_json(body: Mapping[str, Any], circumstances: Circumstances) -> DecidedAction:
+def _action_from_json(body: Mapping[str, Any], circumstances: Circumstances, order: int) -> DecidedAction:
     reason = body["reason"]
-    candidate = _candidate_from_json(body["candidate"])
+    candidate = replace(_candidate_from_json(body["candidate"]), order=order)
     return DecidedAction(
         candidate,
         ActionOutcome(body["outcome"]),

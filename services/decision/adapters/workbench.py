@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from services.decision.domain.program import Program
     from services.decision.domain.run import Outcome
     from services.decision.domain.situation import Situation
+    from services.vocabulary.arbitration_policy import ArbitrationPolicy
     from services.vocabulary.catalogue import Catalogue
 
 ACTION_DUE = "action.due"
@@ -69,8 +70,10 @@ class Workbench:
         catalogue: Catalogue,
         read_yaml: Callable[[str], Any],
         progress: Progress,
+        policy: Callable[[], ArbitrationPolicy] | None = None,
     ) -> None:
         self._engine = engine
+        self._policy = policy
         self._catalogue = catalogue
         self._eligibility = Eligibility(catalogue)
         self._read_yaml = read_yaml
@@ -82,14 +85,26 @@ class Workbench:
         """The jobs by the names under which the parent asks for them."""
         return {
             "load": self.load,
-            "evaluate": self.evaluate,
-            "evaluate_due": self.evaluate_due,
-            "ask": self.ask,
-            "replay": self.replay,
+            "evaluate": self._up_to_date(self.evaluate),
+            "evaluate_due": self._up_to_date(self.evaluate_due),
+            "ask": self._up_to_date(self.ask),
+            "replay": self._up_to_date(self.replay),
             "check": self.check,
             "compile": self.compile,
             "differences": self.differences,
         }
+
+    def _up_to_date(self, job: Callable[..., Any]) -> Callable[..., Any]:
+        """A job that decides by the policy of arbitration that is in force when it begins."""
+        policy = self._policy
+        if policy is None:
+            return job
+
+        def run(*arguments: Any) -> Any:
+            self._eligibility.policy = policy()
+            return job(*arguments)
+
+        return run
 
     def load(self, version: int, sources: Sequence[Source]) -> Loaded:
         """Makes a version of the whole program the live one, canaries too; on errors the one before stays."""

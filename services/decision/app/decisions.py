@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.decision.domain.decide import Evaluation, decide
+from services.decision.domain.decide import Evaluation, as_judged_then, decide
 from services.decision.domain.explain import Step, gate_step, label_of, sentence_of
 from services.runtime.errors import NotFoundError
 
@@ -56,7 +56,8 @@ class LookBack:
         )
         reproduced = False
         if replayed.evaluation is not None:
-            evaluation = with_gates(replayed.evaluation, recorded.gates)
+            judged = as_judged_then(replayed.evaluation, recorded.evaluation)
+            evaluation = with_gates(judged, recorded.gates)
             again = decide(evaluation, recorded.standing, self._conversation)
             reproduced = evaluation.facts == recorded.evaluation.facts and again.actions == recorded.actions
         names = {action.candidate.action_id: label_of(action.candidate) for action in recorded.actions}

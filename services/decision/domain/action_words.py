@@ -29,6 +29,7 @@ _CHANNELS = {
     "web": "web",
     "preferred": "the channel that the customer prefers",
 }
+_SIGNS = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _VERBS = {
     "offer": "offer {}",
     "message": "send the message {}",
@@ -116,9 +117,11 @@ def _part(key: str, value: Node, conditions: Conditions) -> Iterator[str]:
         case "to":
             yield f"to the one who {'pays' if text == 'payer' else 'uses the line'}"
         case "value":
-            yield f"worth {text}"
+            yield f"worth {_number(text)}"
         case "cost":
-            yield f"at a cost of {text}"
+            yield f"at a cost of {_number(text)}"
+        case "propensity":
+            yield f"with a yes as likely as {_number(text)}"
         case "expires":
             yield f"good for {length_words(text)} after the event"
         case "due":
@@ -150,6 +153,14 @@ def _variant(node: Node) -> str:
 
 def _values(node: Block) -> str:
     return joined(f"{key.text.replace('_', ' ')} {text_words(written(value))}" for key, value in node)
+
+
+def _number(text: str) -> str:
+    """A number, or a formula with what its paths stand for."""
+    return " ".join(
+        _SIGNS.get(word, path_words(word) if "." in word and word[0].isalpha() else word)
+        for word in text.split()
+    )
 
 
 def _type(text: str) -> str:

@@ -10,7 +10,7 @@ from services.decision.domain.limits import Room, Turns, Use
 from services.decision.domain.once import Slot, Taken, is_free
 from services.decision.domain.scoring import BY_DEFAULT, Factor, Factors, Origin, factors_of
 from services.vocabulary.arbitration_policy import TERMS, Terms
-from services.vocabulary.values import DAY
+from services.vocabulary.values import DAY, format_duration
 from services.vocabulary.words import (
     CATEGORY_FACTS,
     DISPATCHED_KINDS,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from services.vocabulary.values import ValueType
 
 _NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
+_CONTACTS = DISPATCHED_KINDS - {ActionKind.TASK}
+"""What the customer hears of by itself."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Candidate:
 
     Times in micros since the epoch, None: none. ``value`` and ``cost`` in the operator's currency,
     ``propensity`` from 0 to 1; ``…_from``: who said them. ``excludes``: offers that do not go with it.
+    ``order``: its place among those that were asked for.
     ``refusal``: what was known against it before arbitration (withheld data, not eligible, no longer true).
     ``detail`` says more about that. ``experiment``: the one its rule set runs, empty: none.
     ``to_value``: what ``set`` writes, in its JSON form. ``journey``: where the customer
@@ -77,6 +80,7 @@ class Candidate:
     value_from: Origin = BY_DEFAULT
     cost_from: Origin = BY_DEFAULT
     excludes: tuple[str, ...] = ()
+    order: int = field(default=0, compare=False)
 
     @property
     def commercial(self) -> bool:
@@ -154,6 +158,7 @@ class Arbitration:
 
     ``uses``: of the limits of their rule sets, by action. ``free``: when the next action of a rule set with a
     pace may follow. ``moves``: where the customer stands in journeys from now on; None: in none.
+    ``household``: whose conversation was won, until ``won_until_micros``; 0: the customer's own.
     """
 
     actions: tuple[DecidedAction, ...]
@@ -162,6 +167,8 @@ class Arbitration:
     uses: Mapping[str, Use] = field(default_factory=dict)
     free: Mapping[str, int] = field(default_factory=dict)
     moves: Mapping[PositionName, Position | None] = field(default_factory=dict)
+    household: int = 0
+    won_until_micros: int = 0
 
 
 def factors_for(candidate: Candidate, circumstances: Circumstances) -> Factors:
@@ -200,6 +207,9 @@ def refusal_of(
             return RefusalReason.SERVICE_FIRST, circumstances.service_first
         if circumstances.vulnerable:
             return RefusalReason.VULNERABLE, "the customer is marked as vulnerable"
+        over = _over_share(candidate, circumstances)
+        if over:
+            return RefusalReason.CAPPED, over
     if (
         candidate.experiment
         and category is not None
@@ -221,48 +231,97 @@ def arbitrate(
 ) -> Arbitration:
     """Decides about all candidates of one event. A pure function: the same arguments, the same answer.
 
-    Mandatory and service actions all pass; of sales and retention at most one passes within a conversation
-    (``conversation_micros`` around the event), retention before sales, then the higher score, then the higher
-    priority, then the order asked for. What passes takes its turn under the limits of its rule set; whoever
-    has none leaves the conversation to the next.
+    All are looked at by rank (see `rank_of`). Mandatory and service actions and surveys pass, unless a hard
+    filter stands against them; of sales and retention at most one passes within a conversation
+    (``conversation_micros`` around the event). Of two offers that exclude each other the first passes. What
+    passes takes its turn under the limits of its rule set; whoever has none leaves the conversation to the
+    next. In which order the candidates are given changes nothing but the order of the answer.
     """
-    outcomes: dict[int, DecidedAction] = {}
+    scored = [_scored(candidate, circumstances) for candidate in candidates]
+    outcomes = list(scored)
     limited = _Limited(standing)
-    rivals: list[tuple[tuple[float, ...], int, DecidedAction]] = []
-    for position, candidate in enumerate(candidates):
-        against = refusal_of(candidate, circumstances, standing)
-        factors = factors_for(candidate, circumstances) if candidate.kind in DISPATCHED_KINDS else None
-        scored = DecidedAction(
-            candidate,
-            ActionOutcome.DISPATCHED,
-            score=0.0 if factors is None else factors.score,
-            factors=factors,
-        )
-        later = candidate.planned_micros is not None and not circumstances.was_planned
-        if against is not None:
-            outcomes[position] = _refused(scored, against[0], against[1])
-        elif later:
-            outcomes[position] = replace(scored, outcome=ActionOutcome.PLANNED)
-        elif candidate.commercial:
-            assert candidate.category is not None
-            tier = CATEGORY_FACTS[candidate.category].tier
-            rivals.append(((tier, -scored.score, -candidate.priority, position), position, scored))
-        else:
-            outcomes[position] = limited.passed(scored)
     winner = _winner_of(standing, circumstances.time_micros, conversation_micros)
     won: list[Won] = []
-    for _, position, scored in sorted(rivals, key=lambda rival: rival[0]):
-        candidate = candidates[position]
-        if winner and winner != candidate.action_id:
-            outcomes[position] = replace(_refused(scored, RefusalReason.OUTRANKED, ""), outranked_by=winner)
+    offered: list[Candidate] = []
+    for position in sorted(range(len(scored)), key=lambda place: rank_of(scored[place])):
+        action = scored[position]
+        candidate = action.candidate
+        against = refusal_of(candidate, circumstances, standing) or _clash(candidate, offered)
+        later = candidate.planned_micros is not None and not circumstances.was_planned
+        if against is not None:
+            outcomes[position] = _refused(action, *against)
             continue
-        outcomes[position] = limited.passed(scored)
-        if outcomes[position].outcome is not ActionOutcome.REFUSED:
-            winner = candidate.action_id
-            won.append(Won(winner, circumstances.time_micros))
-    actions = tuple(outcomes[position] for position in range(len(candidates)))
+        if later:
+            outcomes[position] = replace(action, outcome=ActionOutcome.PLANNED)
+        elif candidate.commercial and winner and winner != candidate.action_id:
+            outcomes[position] = replace(_refused(action, RefusalReason.OUTRANKED, ""), outranked_by=winner)
+            continue
+        else:
+            outcomes[position] = limited.passed(action)
+            if outcomes[position].outcome is ActionOutcome.REFUSED:
+                continue
+            if candidate.commercial:
+                winner = candidate.action_id
+                won.append(Won(winner, circumstances.time_micros))
+        if candidate.kind is ActionKind.OFFER:
+            offered.append(candidate)
+    actions = tuple(outcomes)
     taken = _slots_taken(actions, standing, circumstances.time_micros)
-    return Arbitration(actions, taken, tuple(won), limited.uses, limited.free())
+    household = circumstances.household if won else 0
+    return Arbitration(
+        actions,
+        taken,
+        tuple(won),
+        limited.uses,
+        limited.free(),
+        household=household,
+        won_until_micros=circumstances.time_micros + conversation_micros if household else 0,
+    )
+
+
+def rank_of(action: DecidedAction) -> tuple[int, float, int, int, str]:
+    """By which actions are looked at, lowest first: tier, score, priority, the order asked for, id."""
+    candidate = action.candidate
+    tier = 0 if candidate.category is None else CATEGORY_FACTS[candidate.category].tier
+    return tier, -action.score, -candidate.priority, candidate.order, candidate.action_id
+
+
+def _scored(candidate: Candidate, circumstances: Circumstances) -> DecidedAction:
+    """A candidate with its score, as if nothing stood against it."""
+    if candidate.kind not in DISPATCHED_KINDS:
+        return DecidedAction(candidate, ActionOutcome.DONE)
+    factors = factors_for(candidate, circumstances)
+    return DecidedAction(candidate, ActionOutcome.DISPATCHED, score=factors.score, factors=factors)
+
+
+def _clash(candidate: Candidate, offered: list[Candidate]) -> tuple[RefusalReason, str] | None:
+    """Whether an offer does not go with one that passed already."""
+    if candidate.kind is ActionKind.OFFER:
+        for other in offered:
+            if other.name in candidate.excludes or candidate.name in other.excludes:
+                detail = f"{other.name} is offered at the same time, and they exclude each other"
+                return RefusalReason.NOT_ELIGIBLE, detail
+    return None
+
+
+def _over_share(candidate: Candidate, circumstances: Circumstances) -> str:
+    """Why one more sales contact would be more than the operator's share allows; empty: it would not.
+
+    A task for an agent is no contact. Who had no contact at all may get one; contacts that are not known
+    leave no room.
+    """
+    terms = circumstances.terms
+    if terms.most_sales is None or candidate.kind not in _CONTACTS:
+        return ""
+    share = (
+        f"at most {terms.most_sales:.0%} of contacts in {format_duration(terms.share_micros)} may be sales"
+    )
+    if circumstances.contacts is None:
+        return f"{share}, and the customer's contacts may not be counted"
+    after = circumstances.sales_contacts + 1
+    if circumstances.contacts and after > terms.most_sales * (circumstances.contacts + 1):
+        return f"{share}; with this one {after} of {circumstances.contacts + 1} would be"
+    return ""
 
 
 class _Limited:
@@ -275,11 +334,15 @@ class _Limited:
     def passed(self, action: DecidedAction) -> DecidedAction:
         """What becomes of an action that nothing else stands against."""
         candidate = action.candidate
-        if candidate.kind not in DISPATCHED_KINDS:
-            return replace(action, outcome=ActionOutcome.DONE)
         turns = self._turns.get(candidate.rule_set)
-        if turns is None or candidate.category is Category.MANDATORY:
+        unlimited = candidate.kind not in DISPATCHED_KINDS or candidate.category is Category.MANDATORY
+        if turns is None or unlimited:
             return action
+        if candidate.cost_from.detail and turns.has_budget:
+            detail = (
+                f"the budget of {candidate.rule_set} cannot be kept: its cost, {candidate.cost_from.detail}"
+            )
+            return _refused(action, RefusalReason.BUDGET, detail)
         turn = turns.take(candidate.action_id, candidate.cost, candidate.expires_micros)
         if isinstance(turn, tuple):
             return _refused(action, *turn)
@@ -311,7 +374,7 @@ def _slots_taken(
 ) -> dict[tuple[str, str, str], Taken]:
     """The slots that the actions which passed take now; those of one rule share theirs."""
     taken: dict[tuple[str, str, str], Taken] = {}
-    for action in actions:
+    for action in sorted(actions, key=lambda each: (each.candidate.order, each.candidate.action_id)):
         slot = action.candidate.slot
         if slot is None or action.outcome is ActionOutcome.REFUSED:
             continue

@@ -94,7 +94,8 @@ def _check_offers(draft: Draft, catalogue: Catalogue) -> None:
 def _check_budget(draft: Draft) -> None:
     if draft.rule_set.limits.budget is None:
         return
-    if not any(action.cost for rule in draft.rule_set.rules for action in rule.actions):
+    costs = (action.cost for rule in draft.rule_set.rules for action in rule.actions)
+    if not any(cost is not None and cost.number != 0.0 for cost in costs):
         draft.report.warn(
             _child(draft.top, "limits"),
             "no action of the rule set costs anything, so that its budget is never used",

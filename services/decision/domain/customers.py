@@ -16,6 +16,7 @@ from services.vocabulary.values import format_duration
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from services.decision.domain.amounts import Amount
     from services.decision.domain.engine import RulesEngine
     from services.decision.domain.language.scope import Scope
     from services.decision.domain.problems import Problem
@@ -162,8 +163,9 @@ def _asked(rule: ActionRule, spec: ActionSpec, situation: Situation, arm: str) -
         "template": filled.template,
         "say": filled.say,
         "channels": spec.channels,
-        "value": spec.value,
-        "cost": spec.cost,
+        "value": _number(spec.value),
+        "cost": _number(spec.cost),
+        "propensity": None if spec.propensity is None else _number(spec.propensity),
         "expires": _length(spec.expires_micros),
         "due": _length(spec.due_micros),
         "after": _length(spec.after_micros),
@@ -181,6 +183,13 @@ def _asked(rule: ActionRule, spec: ActionSpec, situation: Situation, arm: str) -
     if rule.moves:
         text = f"goes on to {spec.name}" if spec.name else "comes to the end"
     return Asked(rule.rule, text, details)
+
+
+def _number(amount: Amount | None) -> float | str:
+    """A number, or the formula as written; what is left out is 0."""
+    if amount is None:
+        return 0.0
+    return amount.source if amount.number is None else amount.number
 
 
 def _length(micros: int | None) -> str | None:

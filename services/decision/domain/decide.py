@@ -7,7 +7,7 @@ arbitrates over what came out, with what earlier decisions left behind; it needs
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.decision.domain.actions import fill, once_slot, still_wanted, unless_happened, value_to_set
 from services.decision.domain.arbitration import (
@@ -17,14 +17,16 @@ from services.decision.domain.arbitration import (
     Standing,
     arbitrate,
 )
+from services.decision.domain.contacts import contacts_of, pressure_of
 from services.decision.domain.experiments import HOLDOUT, NO_ARM
 from services.decision.domain.journeys import fields_of, follow, passage_of, positions_that_count
 from services.decision.domain.once import Slot
 from services.decision.domain.run import Outcome, run_program
-from services.decision.domain.scoring import BY_DEFAULT, BY_RULE
+from services.decision.domain.scoring import FactorSource, Origin
+from services.decision.domain.worth import worth_of
 from services.vocabulary.ids import action_id
 from services.vocabulary.values import DAY
-from services.vocabulary.words import ActionKind, RefusalReason
+from services.vocabulary.words import ActionKind, ConversationScope, RefusalReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,12 +36,11 @@ if TYPE_CHECKING:
     from services.decision.domain.limits import Limits
     from services.decision.domain.program import ActionRule, ActionSpec, Program, RuleSet
     from services.decision.domain.situation import Situation
-    from services.vocabulary.catalogue import Trait
+    from services.vocabulary.arbitration_policy import Terms
+    from services.vocabulary.catalogue import Catalogue
 
 COMPLAINT_OPEN = "complaint_open"
 """The shared fact that puts service before sales."""
-
-_PRESSURE_MICROS = 7 * DAY
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,13 @@ class Evaluation:
 
     @property
     def households(self) -> tuple[int, ...]:
-        """Households whose slots of `once` are asked for; most often none."""
+        """Households whose slots of `once`, or whose conversation, are asked for; most often none."""
         slots = (candidate.slot for candidate in self.candidates)
-        return tuple(sorted({slot.household for slot in slots if slot is not None and slot.household}))
+        found = {slot.household for slot in slots if slot is not None and slot.household}
+        shared = self.circumstances.household
+        if shared and any(candidate.commercial for candidate in self.candidates):
+            found.add(shared)
+        return tuple(sorted(found))
 
 
 def evaluate(
@@ -86,7 +91,7 @@ def evaluate(
     """Runs the rules; without candidates the event triggered nothing. The outcome serves explanations."""
     situation = question.situation
     if question.planned is not None:
-        return _evaluate_planned(program, engine, question.planned, situation), None
+        return _evaluate_planned(program, engine, eligibility, question.planned, situation), None
     outcome = run_program(program, engine, situation)
     return evaluation_of(program, eligibility, question, outcome), outcome
 
@@ -102,7 +107,9 @@ def evaluation_of(
     return Evaluation(
         facts=outcome.facts,
         candidates=candidates,
-        circumstances=_circumstances(situation, outcome.facts, was_planned=False),
+        circumstances=_circumstances(
+            program.catalogue, eligibility.policy.terms, situation, outcome.facts, was_planned=False
+        ),
         arms=dict(situation.arms),
         limits=_limits(program, candidates),
     )
@@ -124,6 +131,41 @@ def decide(evaluation: Evaluation, standing: Standing, conversation_micros: int 
         conversation_micros,
     )
     return replace(arbitration, moves=moves) if moves else arbitration
+
+
+def as_judged_then(again: Evaluation, recorded: Evaluation) -> Evaluation:
+    """An evaluation run again, with what the operator's policy and offers said when it was recorded.
+
+    What rules say is not taken from the record: it has to come out the same.
+    """
+    then = {candidate.action_id: candidate for candidate in recorded.candidates}
+    was, now = recorded.circumstances, again.circumstances
+    if was.terms != now.terms:
+        now = replace(
+            now,
+            terms=was.terms,
+            pressure=was.pressure,
+            contacts=was.contacts,
+            sales_contacts=was.sales_contacts,
+        )
+    if bool(was.household) is not bool(now.household):
+        now = replace(now, household=was.household)
+    candidates = tuple(
+        _as_judged(candidate, then[candidate.action_id]) if candidate.action_id in then else candidate
+        for candidate in again.candidates
+    )
+    return replace(again, candidates=candidates, circumstances=now)
+
+
+def _as_judged(candidate: Candidate, then: Candidate) -> Candidate:
+    changed: dict[str, Any] = {} if candidate.excludes == then.excludes else {"excludes": then.excludes}
+    for name in ("propensity", "value", "cost"):
+        was, now = getattr(then, f"{name}_from"), getattr(candidate, f"{name}_from")
+        if FactorSource.RULE not in {was.source, now.source} and was.source is not now.source:
+            changed[f"{name}_from"] = Origin(was.source, now.detail)
+        if FactorSource.RULE not in {was.source, now.source}:
+            changed[name] = getattr(then, name)
+    return replace(candidate, **changed) if changed else candidate
 
 
 def assumed_wrongly(evaluation: Evaluation, standing: Standing) -> bool:
@@ -176,18 +218,35 @@ def shared_facts(program: Program, engine: RulesEngine, situation: Situation) ->
     return tuple(facts)
 
 
+def _still_allowed(
+    candidate: Candidate, rule: ActionRule, eligibility: Eligibility, situation: Situation
+) -> Candidate:
+    """A planned action as what the customer agreed to and the catalogue's offers are by now."""
+    gone = rule.needs.purposes & situation.withheld
+    if gone:
+        detail = f"needs data the customer no longer agrees to have used ({', '.join(sorted(gone))})"
+        return replace(candidate, refusal=RefusalReason.DATA_WITHHELD, detail=detail)
+    if candidate.kind is ActionKind.OFFER:
+        refusal, detail = eligibility.refusal(candidate.name, situation)
+        if refusal is not None:
+            return replace(candidate, refusal=refusal, detail=detail)
+    return candidate
+
+
 def _candidates(
     program: Program, eligibility: Eligibility, question: Question, outcome: Outcome
 ) -> Iterator[Candidate]:
     """Every action of every rule that fired, then of those that lack withheld data."""
-    sets = program.by_name
-    traits = program.catalogue.traits
+    sets, catalogue = program.by_name, program.catalogue
+    order = 0
     for rule in outcome.rules:
         for spec in rule.actions:
-            yield _candidate(sets[rule.rule_set], rule, spec, eligibility, traits, question)
+            yield _candidate(sets[rule.rule_set], rule, spec, eligibility, catalogue, question, order)
+            order += 1
     for rule in outcome.withheld:
         for spec in rule.actions:
-            candidate = _candidate(sets[rule.rule_set], rule, spec, eligibility, traits, question)
+            candidate = _candidate(sets[rule.rule_set], rule, spec, eligibility, catalogue, question, order)
+            order += 1
             needed = rule.needs.purposes | {purpose for _, purpose in rule.needs.things}
             purposes = ", ".join(sorted(needed & question.situation.withheld))
             yield replace(
@@ -202,14 +261,16 @@ def _candidate(
     rule: ActionRule,
     spec: ActionSpec,
     eligibility: Eligibility,
-    traits: Mapping[str, Trait],
+    catalogue: Catalogue,
     question: Question,
+    order: int,
 ) -> Candidate:
     situation = question.situation
     experiment = rule_set.experiment
     assigned = NO_ARM if experiment is None else situation.arms.get(experiment.id, NO_ARM)
     arm = NO_ARM if assigned == HOLDOUT else assigned
     filled = fill(spec, situation, arm)
+    worth = worth_of(spec, situation, catalogue, eligibility.policy)
     slot: Slot | None = None
     if rule.once is not None:
         named = once_slot(rule.once, situation)
@@ -217,10 +278,12 @@ def _candidate(
         slot = Slot(rule.rule_set, rule.rule, named.key, named.period_micros, household)
     refusal: RefusalReason | None = None
     to_value, detail = None, ""
+    excludes: tuple[str, ...] = ()
     if spec.kind is ActionKind.OFFER:
         refusal, detail = eligibility.refusal(spec.name, situation)
+        excludes = eligibility.excludes(spec.name)
     elif spec.kind is ActionKind.SET:
-        to_value, detail = value_to_set(spec, traits[spec.name], situation)
+        to_value, detail = value_to_set(spec, catalogue.traits[spec.name], situation)
         refusal = RefusalReason.NOT_ELIGIBLE if detail else None
     journey = rule_set.journey
     parameters = filled.parameters
@@ -242,10 +305,14 @@ def _candidate(
         template=filled.template,
         arm=arm,
         experiment="" if experiment is None else experiment.id,
-        value=spec.value,
-        value_from=BY_RULE if spec.value else BY_DEFAULT,
-        cost=spec.cost,
-        cost_from=BY_RULE if spec.cost else BY_DEFAULT,
+        value=worth.value.value,
+        value_from=Origin(*worth.value[1:]),
+        cost=worth.cost.value,
+        cost_from=Origin(*worth.cost[1:]),
+        propensity=worth.propensity.value,
+        propensity_from=Origin(*worth.propensity[1:]),
+        excludes=excludes,
+        order=order,
         expires_micros=filled.expires_micros,
         due_micros=filled.due_micros,
         planned_micros=filled.planned_micros,
@@ -262,28 +329,36 @@ def _candidate(
     )
 
 
-def _circumstances(situation: Situation, facts: tuple[str, ...], *, was_planned: bool) -> Circumstances:
+def _circumstances(
+    catalogue: Catalogue, terms: Terms, situation: Situation, facts: tuple[str, ...], *, was_planned: bool
+) -> Circumstances:
     reason = ""
     if COMPLAINT_OPEN in facts:
         reason = "a complaint is open"
     elif situation.things.get("cell", {}).get("incident") is not None:
         reason = "there is an incident at the customer's cell"
-    sent = situation.activity.get("action.sent")
-    times = () if sent is None else sent.times
-    now = situation.now_micros
+    contacts, sales = (0, 0) if terms.most_sales is None else contacts_of(situation, catalogue, terms)
+    shared = catalogue.conversation_scope is ConversationScope.HOUSEHOLD
     return Circumstances(
-        time_micros=now,
+        time_micros=situation.now_micros,
         service_first=reason,
         vulnerable=situation.traits.get("vulnerable") is True,
-        pressure=sum(1 for time in times if now - _PRESSURE_MICROS < time <= now),
+        pressure=pressure_of(situation, terms),
         was_planned=was_planned,
+        contacts=contacts,
+        sales_contacts=sales,
+        household=situation.household_id if shared else 0,
+        terms=terms,
     )
 
 
 def _evaluate_planned(
-    program: Program, engine: RulesEngine, planned: Planned, situation: Situation
+    program: Program, engine: RulesEngine, eligibility: Eligibility, planned: Planned, situation: Situation
 ) -> Evaluation:
-    """A planned action is decided again: `unless` over the wait, `keep` now; `when` is not asked again."""
+    """A planned action is decided again: `unless` over the wait, `keep` and what may be used and offered now.
+
+    `when` is not asked again, and what it is worth stays as it was planned.
+    """
     facts = shared_facts(program, engine, situation)
     candidate = replace(planned.candidate, journey=None)  # the journey may have gone on meanwhile
     found = find_action(program, candidate.rule_set, candidate.rule, candidate.position)
@@ -300,6 +375,8 @@ def _evaluate_planned(
         elif not still_wanted(spec, situation, facts):
             detail = "what it was to rest on when due no longer holds"
             candidate = replace(candidate, refusal=RefusalReason.NO_LONGER_TRUE, detail=detail)
+        else:
+            candidate = _still_allowed(candidate, found[0], eligibility, situation)
     arms = (
         {candidate.experiment: situation.arms.get(candidate.experiment, NO_ARM)}
         if candidate.experiment
@@ -308,7 +385,7 @@ def _evaluate_planned(
     return Evaluation(
         facts,
         (candidate,),
-        _circumstances(situation, facts, was_planned=True),
+        _circumstances(program.catalogue, eligibility.policy.terms, situation, facts, was_planned=True),
         arms,
         _limits(program, (candidate,)),
     )

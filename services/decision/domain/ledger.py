@@ -90,7 +90,8 @@ class Ledger:
                 positions[place] = latest([known_position, position] if known_position else [position])
         for household in households:
             _latest_slots(slots, self._account(household))
-        return Standing(slots, tuple(won), arms, positions=positions)
+            won.extend(_won(self._account(household)))
+        return Standing(slots, tuple(dict.fromkeys(won)), arms, positions=positions)
 
     def rooms(
         self, limits: Mapping[str, Limits], now_micros: int, action_ids: Iterable[str], *, paced: bool = True
@@ -128,6 +129,8 @@ class Ledger:
             self._limit(rule_set).free_micros = free
         for won in arbitration.won:
             account.won[won.action_id] = self.won_written[customer, won.action_id] = won.time_micros
+            if arbitration.household:
+                self._share(won, arbitration.household, arbitration.won_until_micros)
         for action in arbitration.actions:
             candidate = action.candidate
             experiment = candidate.experiment
@@ -181,6 +184,14 @@ class Ledger:
                 self.positions_written[person, place] = ended
                 return True
         return False
+
+    def _share(self, won: Won, household: int, until_micros: int) -> None:
+        """A conversation that is the whole household's; who gives the action back finds it there."""
+        shared = self._account(household)
+        shared.won[won.action_id] = self.won_written[household, won.action_id] = won.time_micros
+        held = self.holders_written.get(won.action_id)
+        if held is None or 0 < held[1] < until_micros:  # an end of 0: never
+            self.holders_written[won.action_id] = (household, until_micros)
 
     def _position(self, person: int, place: PositionName) -> Position | None:
         return self._account(person).positions.get(place)

@@ -88,6 +88,11 @@ class Turns:
         self._days = dict(room.days)
         self.free_micros = room.free_micros
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether there is a budget for what its actions cost."""
+        return self._limits.budget is not None
+
     def take(
         self, action_id: str, cost: float, expires_micros: int | None
     ) -> Turn | tuple[RefusalReason, str]:

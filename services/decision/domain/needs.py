@@ -72,7 +72,10 @@ def with_needs(
             needs |= _expressions_needs(_of_text(text), catalogue, events)
     if rule.once is not None and rule.once.by is not None:
         needs |= _expressions_needs((rule.once.by,), catalogue, events)
-    actions = tuple(_with_keep_needs(action, facts, catalogue) for action in rule.actions)
+    actions = tuple(
+        _with_amount_needs(_with_keep_needs(action, facts, catalogue), catalogue, events)
+        for action in rule.actions
+    )
     for action in actions:
         needs |= action.keep_needs
     return replace(rule, needs=needs, actions=actions)
@@ -98,6 +101,16 @@ def _with_keep_needs(action: ActionSpec, facts: Mapping[str, Needs], catalogue: 
     for key in facts_in(action.keep):
         needs |= facts.get(key, _NONE)
     return replace(action, keep_needs=needs)
+
+
+def _with_amount_needs(action: ActionSpec, catalogue: Catalogue, events: Sequence[EventType]) -> ActionSpec:
+    """A formula needs what it reads for itself: without it the action goes on with a default."""
+    amounts = {
+        name: replace(amount, needs=_expressions_needs((amount.expression,), catalogue, events))
+        for name in ("value", "cost", "propensity")
+        if (amount := getattr(action, name)) is not None
+    }
+    return replace(action, **amounts)
 
 
 def _texts(action: ActionSpec) -> Iterable[Text]:

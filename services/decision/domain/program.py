@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from services.decision.domain.amounts import Amount
 from services.decision.domain.journeys import Journey, StepOf
 from services.decision.domain.language.ast import All, Condition, Expression, Text, Window
 from services.decision.domain.limits import NO_LIMITS, Limits
@@ -75,7 +76,7 @@ class ActionSpec:
     for that long after the event. `unless`: event types that must not happen while it waits; `keep`: must
     hold when due, and needs `keep_needs`. `to_value` (or `to_text`, from which it is computed) and
     `for_micros` belong to `set`, `say` to `say`, `avoid` to `avoid`; the data of `emit` are its parameters.
-    `cost` and `value` are in the operator's currency.
+    `cost` and `value` are in the operator's currency, `propensity` is from 0 to 1; None: the rule is silent.
     """
 
     position: int
@@ -86,8 +87,8 @@ class ActionSpec:
     parameters: Mapping[str, Text] = field(default_factory=dict)
     template: str = ""
     channels: tuple[ChannelChoice, ...] = ()
-    value: float = 0.0
-    cost: float = 0.0
+    value: Amount | None = None
+    cost: Amount | None = None
     expires_micros: int | None = None
     due_micros: int | None = None
     after_micros: int | None = None
@@ -101,6 +102,7 @@ class ActionSpec:
     for_micros: int | None = None
     say: Text | None = None
     avoid: tuple[Category, ...] = ()
+    propensity: Amount | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ def test_every_kind_of_action_is_read() -> None:
     ]
     offer, survey, _, say, avoid, setting, emit = specs
     assert offer.channels == (ChannelChoice(None), ChannelChoice(Channel.SMS, 2 * HOUR))
-    assert (offer.category, offer.value, offer.cost, offer.to_payer) == (Category.RETENTION, 6.0, 1.2, True)
+    assert (offer.category, offer.to_payer) == (Category.RETENTION, True)
+    assert (offer.value.number, offer.cost.number, offer.propensity) == (6.0, 1.2, None)
     assert (survey.after_micros, survey.unless) == (48 * HOUR, ("complaint.opened",))
     assert fill(survey, make_situation()).planned_micros == NOW + 48 * HOUR
     assert fill(say, make_situation()).say == "used 120.5"

@@ -1,8 +1,11 @@
 """Arbitration as a table: who passes, who does not, and why."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.decision.domain.arbitration import (
     Candidate,
@@ -11,9 +14,11 @@ from services.decision.domain.arbitration import (
     Won,
     arbitrate,
     factors_for,
+    rank_of,
     score_of,
 )
 from services.decision.domain.experiments import HOLDOUT
+from services.decision.domain.limits import Limits, Room
 from services.decision.domain.once import Slot, Taken
 from services.decision.domain.scoring import BY_POLICY, BY_RULE, Factor, Factors, FactorSource, Origin
 from services.vocabulary.arbitration_policy import Terms
@@ -43,6 +48,11 @@ def offer(name="a", category=Category.SALES, **more):
 
 
 NOTHING = Standing()
+HALF = Terms(most_sales=0.5)
+
+
+def shared(contacts, sales, terms=HALF):
+    return Circumstances(NOW, contacts=contacts, sales_contacts=sales, terms=terms)
 
 
 def outcomes(candidates, circumstances=AT, standing=NOTHING):
@@ -52,6 +62,24 @@ def outcomes(candidates, circumstances=AT, standing=NOTHING):
 
 CASES = {
     "an offer without anything against it": (offer(), AT, Standing(), DISPATCHED, None),
+    "sales to who had no contact at all": (offer(), shared(0, 0), Standing(), DISPATCHED, None),
+    "sales that would be half of two contacts": (offer(), shared(1, 0), Standing(), DISPATCHED, None),
+    "sales that would be two of three contacts": (
+        offer(), shared(2, 1), Standing(), REFUSED, RefusalReason.CAPPED,
+    ),
+    "sales that would be two of four contacts": (offer(), shared(3, 1), Standing(), DISPATCHED, None),
+    "sales when contacts may not be counted": (
+        offer(), shared(None, 0), Standing(), REFUSED, RefusalReason.CAPPED,
+    ),
+    "retention is no sales contact": (
+        offer(category=Category.RETENTION), shared(2, 2), Standing(), DISPATCHED, None,
+    ),
+    "a task for sales is no contact": (
+        offer(kind=ActionKind.TASK), shared(2, 2), Standing(), DISPATCHED, None,
+    ),
+    "planned sales over the share: asked when due": (
+        offer(planned_micros=NOW + DAY), shared(2, 2), Standing(), PLANNED, None,
+    ),
     "what the rules already ruled out": (
         offer(refusal=RefusalReason.DATA_WITHHELD), AT, Standing(), REFUSED, RefusalReason.DATA_WITHHELD,
     ),
@@ -210,6 +238,101 @@ def test_the_operators_terms_weigh_urgency_and_pressure():
     assert found.urgency == Factor(2.5, FactorSource.POLICY)
     assert found.pressure == Factor(6.0, FactorSource.POLICY)
     assert found.score == 19.0
+
+
+def test_a_refusal_over_the_share_of_sales_names_it():
+    (action,) = arbitrate((offer(),), shared(2, 1), Standing()).actions
+    assert action.detail == "at most 50% of contacts in 30d may be sales; with this one 2 of 3 would be"
+
+
+def test_of_two_offers_that_exclude_each_other_the_better_one_passes():
+    care = offer("care", Category.SERVICE, value=1.0, excludes=("gift",))
+    gift = offer("gift", Category.SERVICE, value=2.0)
+    for pair in ((care, gift), (gift, care), (replace(care, excludes=()), replace(gift, excludes=("care",)))):
+        found = {action.candidate.name: action for action in arbitrate(pair, AT, Standing()).actions}
+        assert found["gift"].outcome is DISPATCHED
+        assert (found["care"].outcome, found["care"].reason) == (REFUSED, RefusalReason.NOT_ELIGIBLE)
+        assert found["care"].detail == "gift is offered at the same time, and they exclude each other"
+    lost = replace(gift, refusal=RefusalReason.NOT_ELIGIBLE)
+    assert outcomes([care, lost])[0] == (DISPATCHED, None)
+
+
+def test_of_equals_the_one_asked_for_first_wins_whatever_their_ids():
+    first, second = offer("z", order=0), offer("a", order=1)
+    assert [won.action_id for won in arbitrate((second, first), AT, Standing()).won] == ["z"]
+
+
+def candidates():
+    """Actions of a few rule sets that get into each other's way as much as possible."""
+    return st.lists(
+        st.builds(
+            lambda number, category, kind, value, priority, out, planned, limited: offer(
+                f"{number:02}",
+                category,
+                kind=kind,
+                value=float(value),
+                priority=priority,
+                refusal=RefusalReason.NOT_ELIGIBLE if out else None,
+                planned_micros=NOW + DAY if planned else None,
+                rule_set="limited" if limited else "set",
+                cost=1.0,
+                excludes=(f"{number ^ 1:02}",),
+                slot=SLOT if number % 3 == 0 else None,
+                order=number,
+            ),
+            st.integers(0, 15),
+            st.sampled_from(list(Category)),
+            st.sampled_from([ActionKind.OFFER, ActionKind.MESSAGE, ActionKind.TASK, ActionKind.EMIT]),
+            st.integers(0, 3),
+            st.integers(0, 1),
+            st.booleans(),
+            st.sampled_from([False, False, False, True]),
+            st.booleans(),
+        ),
+        max_size=8,
+        unique_by=lambda candidate: candidate.name,
+    )
+
+
+ROOM = Standing(rooms={"limited": Room(Limits(budget=Decimal(2)), NOW)})
+SITUATIONS = st.sampled_from([AT, shared(2, 1), Circumstances(NOW, "a complaint is open"), shared(1, 0)])
+
+
+@given(candidates().flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))), SITUATIONS)
+def test_the_order_in_which_candidates_are_given_changes_nothing_but_positions(pair, circumstances):
+    found, again = (arbitrate(tuple(each), circumstances, ROOM) for each in pair)
+    by_id = {action.candidate.action_id: action for action in again.actions}
+    assert [by_id[candidate.action_id] for candidate in pair[0]] == list(found.actions)
+    assert (again.taken, again.won, again.uses) == (found.taken, found.won, found.uses)
+    ranks = [rank_of(action) for action in found.actions]
+    assert len(set(ranks)) == len(ranks)
+
+
+@given(candidates(), SITUATIONS)
+def test_one_commercial_action_at_most_passes_in_a_conversation(found, circumstances):
+    arbitration = arbitrate(tuple(found), circumstances, ROOM)
+    passed = [
+        action
+        for action in arbitration.actions
+        if action.candidate.commercial and action.outcome is DISPATCHED
+    ]
+    assert len(passed) == len(arbitration.won) <= 1
+    won = arbitrate(tuple(found), circumstances, replace(ROOM, won=(Won("before", NOW - 1),)))
+    assert not [a for a in won.actions if a.candidate.commercial and a.outcome is DISPATCHED]
+
+
+@given(candidates(), SITUATIONS, st.integers(1, 50))
+def test_one_more_action_that_ranks_last_changes_nothing_for_the_others(found, circumstances, worse):
+    loser = offer("zz", value=-float(worse), order=99)
+    before = arbitrate(tuple(found), circumstances, ROOM)
+    after = arbitrate((loser, *found), circumstances, ROOM)
+    sales = [action for action in before.actions if action.candidate.commercial]
+    if sales:
+        now = {action.candidate.action_id: action for action in after.actions}
+        assert [now[action.candidate.action_id] for action in sales] == sales
+    assert {won.action_id for won in after.won} - {"zz"} == {won.action_id for won in before.won}
+    if before.won:
+        assert after.won == before.won
 
 
 def test_the_score_falls_with_contact_pressure_and_rises_as_the_end_comes_closer():

@@ -9,15 +9,15 @@ from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.errors import CatalogueConditionError
 from services.decision.domain.situation import Situation
 from services.vocabulary.values import parse_time
-from services.vocabulary.words import RefusalReason
+from services.vocabulary.words import Purpose, RefusalReason
 from tests.unit.decision.generators import catalogue
 
 OFFER = catalogue().offers["data-top-up"]
 
 
-def asked(offer, traits=None, at="2026-12-31T23:30:00Z", zone="UTC", name="data-top-up"):
+def asked(offer, traits=None, at="2026-12-31T23:30:00Z", zone="UTC", name="data-top-up", **more):
     now = parse_time(at)
-    situation = Situation("topup.received", {}, now, 1, now, now, traits=traits or {}, zone=zone)
+    situation = Situation("topup.received", {}, now, 1, now, now, traits=traits or {}, zone=zone, **more)
     return Eligibility(replace(catalogue(), offers={"data-top-up": offer})).refusal(name, situation)
 
 
@@ -32,6 +32,16 @@ def test_every_condition_must_hold_and_the_one_that_does_not_is_named():
     assert (reason, detail) == (
         RefusalReason.NOT_ELIGIBLE,
         "it does not hold that profile.tenure_months >= 6",
+    )
+
+
+def test_a_condition_on_data_that_is_withheld_is_not_taken_for_missing_data():
+    offer = replace(OFFER, eligible=("profile.churn_risk missing", "profile.tenure_months >= 6"))
+    assert asked(offer, {"tenure_months": 6}) == (None, "")
+    reason, detail = asked(offer, {"tenure_months": 6}, withheld=frozenset({Purpose.PROFILING_USAGE}))
+    assert reason is RefusalReason.DATA_WITHHELD
+    assert (
+        detail == "whether profile.churn_risk missing rests on data the customer did not agree to have used"
     )
 
 

@@ -13,6 +13,7 @@ from services.decision.domain.decide import Evaluation
 from services.decision.domain.explain import sentence_of
 from services.decision.domain.ledger import Account, Ledger, LimitAccount
 from services.decision.domain.limits import Limits, Room, Use
+from services.decision.domain.scoring import Origin
 from services.vocabulary.values import DAY, HOUR, SECOND
 from services.vocabulary.words import ActionKind, Category, RefusalReason
 from tests.unit.decision.generators import compiled
@@ -23,6 +24,7 @@ SERVICE = Category.SERVICE
 TEN = Limits(per_day=10)
 EUROS = Limits(budget=Decimal(10))
 PACE = Limits(per_second=2)
+NOT_KNOWN = Origin(detail="formula divided by zero")
 
 
 def decided(room, *candidates, at=NOW, **standing):
@@ -39,6 +41,8 @@ def decided(room, *candidates, at=NOW, **standing):
         (Room(EUROS, NOW, Decimal("8.80")), offer(cost=1.2), DISPATCHED, None),
         (Room(EUROS, NOW, Decimal("8.81")), offer(cost=1.2), REFUSED, RefusalReason.BUDGET),
         (Room(EUROS, NOW, Decimal(10)), offer(), DISPATCHED, None),
+        (Room(EUROS, NOW), offer(cost_from=NOT_KNOWN), REFUSED, RefusalReason.BUDGET),
+        (Room(TEN, NOW), offer(cost_from=NOT_KNOWN), DISPATCHED, None),
         (Room(TEN, NOW, days={TODAY: 10}), offer(category=Category.MANDATORY), DISPATCHED, None),
         (Room(TEN, NOW, days={TODAY: 10}), offer(rule_set="other"), DISPATCHED, None),
         (Room(TEN, NOW, days={TODAY: 10}), offer(kind=ActionKind.SAY), DONE, None),

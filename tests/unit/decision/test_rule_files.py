@@ -38,7 +38,8 @@ def test_reference_rule_set_is_read_as_written() -> None:
     upgrade, top_up, notice = bill_shock.rules
     assert upgrade.actions[0].category is Category.SALES
     assert set(upgrade.actions[0].arms) == {"control-copy", "savings-copy"}
-    assert top_up.actions[0].value == 3.5
+    assert top_up.actions[0].value is not None
+    assert top_up.actions[0].value.number == 3.5
     assert notice.once is not None
     assert notice.once.cycle
     assert bill_shock.experiment is not None

@@ -1,5 +1,7 @@
 """Experiments, `once`, and the ledger of one transaction."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.decision.domain.arbitration import Standing, Won, arbitrate
@@ -48,6 +50,34 @@ def test_a_stored_arm_holds_whatever_the_shares_become():
     assert arms_for([Running(everyone)], 1, {"x": "b"}) == {"x": "b"}
     assert arms_for([Running(everyone)], 1, {"x": NO_ARM}) == {"x": NO_ARM}
     assert arms_for([Running(None)], 1, {"x": "b"}) == {}
+
+
+def test_a_households_conversation_is_had_by_all_its_members_and_given_back_to_them():
+    home = replace(AT, household=77)
+    ledger = Ledger({1: Account(), 2: Account(), 77: Account()})
+    arbitration = arbitrate((offer("a"),), home, ledger.standing((1,), (77,)))
+    ledger.enter(1, arbitration, {})
+    assert ledger.won_written == {(1, "a"): NOW, (77, "a"): NOW}
+    assert ledger.holders_written == {"a": (77, NOW + DAY)}
+    other = arbitrate((offer("b"),), home, ledger.standing((2,), (77,))).actions[0]
+    assert (other.reason, other.outranked_by) == (RefusalReason.OUTRANKED, "a")
+    assert arbitrate((offer("b"),), AT, ledger.standing((2,))).actions[0].reason is None
+    ledger.households = {"a": 77}
+    ledger.give_back((1,), "a")
+    assert ledger.won_written == {(1, "a"): None, (77, "a"): None}
+    assert ledger.holders_written == {"a": None}
+    assert arbitrate((offer("b"),), home, ledger.standing((2,), (77,))).actions[0].reason is None
+
+
+def test_a_households_slot_is_held_longer_than_its_conversation():
+    slot = Slot("set", "a", "", 7 * DAY, 77)
+    ledger = Ledger({1: Account()})
+    ledger.enter(1, arbitrate((offer("a", slot=slot),), replace(AT, household=77), Standing()), {})
+    assert ledger.holders_written == {"a": (77, NOW + 7 * DAY)}
+    forever = Ledger({1: Account()})
+    for_good = offer("a", slot=replace(slot, period_micros=None))
+    forever.enter(1, arbitrate((for_good,), replace(AT, household=77), Standing()), {})
+    assert forever.holders_written == {"a": (77, 0)}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from services.decision.domain.amounts import Amount
 from services.decision.domain.language import grammar
+from services.decision.domain.language.amounts_reader import read_amount
 from services.decision.domain.language.ast import All, Literal, Text
 from services.decision.domain.language.conditions import read_conditions
 from services.decision.domain.language.nodes import Block, Listing, Node, Scalar, plain
@@ -11,7 +13,6 @@ from services.decision.domain.language.reading import (
     choose,
     read_block,
     read_duration,
-    read_number,
     read_text,
     read_word,
 )
@@ -111,8 +112,9 @@ class _ActionReader:
             parameters=self._parameters(get("with")),
             template=read_word(get("template"), self._report, "template"),
             channels=self._channels(get("channels")),
-            value=read_number(get("value"), self._report, "value", least=-1e9, most=1e9) or 0.0,
-            cost=read_number(get("cost"), self._report, "cost", least=0, most=1e9) or 0.0,
+            value=self._amount("value", -1e9, 1e9),
+            cost=self._amount("cost", 0, 1e9),
+            propensity=self._amount("propensity", 0, 1),
             expires_micros=read_duration(get("expires"), self._report, "expires"),
             due_micros=read_duration(get("due"), self._report, "due"),
             after_micros=read_duration(get("after"), self._report, "after"),
@@ -156,6 +158,10 @@ class _ActionReader:
                 "never-fires",
                 "let it expire later, or shorten `after`",
             )
+
+    def _amount(self, what: str, least: float, most: float) -> Amount | None:
+        money = what != "propensity"
+        return read_amount(self._node.get(what), self._scope, self._report, what, (least, most), money=money)
 
     def _category(self) -> Category | None:
         known = grammar.CATEGORIES

@@ -39,6 +39,14 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Formula:
+    """A number between two bounds, both included, or arithmetic over paths that comes to one."""
+
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """A name of the catalogue. `of`: event, thing-event, field, trait, offer, template, topic, question."""
 
@@ -131,6 +139,7 @@ Form = (
     | Choice
     | Flag
     | Number
+    | Formula
     | Known
     | Anything
     | Conditions

@@ -16,6 +16,7 @@ from services.decision.domain.language.forms import (
     Either,
     Flag,
     Form,
+    Formula,
     Known,
     ListOf,
     Named,
@@ -97,6 +98,13 @@ def schema_of(form: Form) -> Schema:
             return {"type": "boolean"}
         case Number(least=least, most=most, whole=whole):
             return {"type": "integer" if whole else "number", "minimum": least, "maximum": most}
+        case Formula(least=least, most=most):
+            return {
+                "anyOf": [
+                    {"type": "number", "minimum": least, "maximum": most},
+                    {"type": "string", "pattern": r"(event|profile|windows|context|household|ask)\."},
+                ]
+            }
         case Known(of=kind):
             return {"$ref": f"#/$defs/{kind}"}
         case Anything():

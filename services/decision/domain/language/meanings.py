@@ -20,6 +20,7 @@ CHECKS: Mapping[str, str] = {
     "unused-budget": "a budget that no action uses",
     "table": "a table, or a row of one, that is malformed",
     "condition": "a line that is no condition",
+    "divided-by-zero": "a formula that divides by what is or may be 0 (a warning for the latter)",
     "unlike-types": "values of types that cannot meet",
     "unknown-path": "a word that is no path",
     "unknown-event": "an event type that the catalogue lacks",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from services.decision.adapters import engine_child
 from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.audience_peer import AudiencePeer
-from services.decision.adapters.checker import ProcessChecker
+from services.decision.adapters.checker import ProcessChecker, ProcessSurvival
 from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionStore
 from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
@@ -33,8 +33,10 @@ from services.decision.app.decisions import LookBack
 from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
+from services.decision.app.keep_schedule import KeepSchedule
 from services.decision.app.open_runs import OpenRuns
 from services.decision.app.release import ReleaseVersions
+from services.decision.app.replace_broken import BlameKillers, ReplaceBroken
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
 from services.decision.domain.errors import EngineDiedError
@@ -54,7 +56,7 @@ from services.runtime.errors import UnavailableError
 from services.runtime.export_service import ExportService
 from services.runtime.housekeeping import Housekeeping
 from services.runtime.lag import Lag
-from services.runtime.metrics import ENGINE_RESTARTS, ENGINE_SET_ASIDE, show
+from services.runtime.metrics import ENGINE_RESTARTS, ENGINE_SET_ASIDE, RELEASE_TROUBLE, show
 from services.runtime.opening import depend_on_service, open_bus, open_database
 from services.runtime.operations import OperationsService
 from services.runtime.outbox import Outbox, Relay
@@ -72,6 +74,7 @@ from services.runtime.watch import BacklogWatch
 from services.vocabulary.catalogue import load_catalogue
 
 if TYPE_CHECKING:
+    from services.decision.app.ports import LiveProgram
     from services.runtime.clock import Clock
     from services.runtime.database import Database
     from services.runtime.process import Role
@@ -117,6 +120,22 @@ class Parts:
         self.runs = RunStore(self.database)
         self.hand_over = OutboxHandOver(self.outbox, settings.partitions)
         self.follow = FollowProgram(self.database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
+        connection = connect(settings.profile_target, CertificateFiles.of(settings))
+        role.on_close(connection.close)
+        self.replacing = ReplaceBroken(
+            database,
+            self.rule_sets,
+            ProcessChecker(self.process, self.command),
+            ProfilePeer(connection),
+            clock,
+            self.catalogue.version,
+        )
+        self.follow.on_broken(self._mend)
+
+    async def _mend(self, live: LiveProgram, died: EngineDiedError | None) -> bool:
+        if died is None:
+            return await self.replacing.mend(live)
+        return await self.replacing.take_back_last(live, f"loading it ended the rules engine ({died})")
 
 
 async def _parts(role: Role) -> Parts:
@@ -168,6 +187,8 @@ async def build_worker(role: Role) -> None:
     parts = await _parts(role)
     await await_recovery(role, parts.database)
     settings = role.settings
+    survives = ProcessSurvival(parts.command, ENGINE_SECONDS)
+    blame = BlameKillers(parts.rule_sets, parts.replacing, survives)
     take_events = TakeEvents(
         parts.database,
         parts.clock,
@@ -179,7 +200,9 @@ async def build_worker(role: Role) -> None:
         parts.runs,
         ErasePersons(ErasingStore(), parts.hand_over, parts.clock),
         parts.catalogue.conversation_micros,
+        blame.note,
     )
+    role.supervise("blame", blame.run)
     consumer = StreamConsumer(parts.bus, EVENTS, EventsHandler(take_events), partitions=settings.partitions)
     role.supervise("events", consumer.run, stop=consumer.stop)
     due = FallDue(
@@ -279,6 +302,9 @@ async def build_server_role(role: Role) -> None:
         refresh=parts.follow.refresh,
     )
     releasing = ReleaseServicer(parts.database, release, ERRORS, refresh=parts.follow.refresh)
+    keeping = KeepSchedule(parts.database, parts.clock, parts.rule_sets, release, parts.follow.refresh)
+    role.supervise("schedule", keeping.run)
+    show(RELEASE_TROUBLE)
     operations = OperationsService(
         SERVICE,
         EVENTS,

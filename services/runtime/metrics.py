@@ -115,6 +115,13 @@ ENGINE_SET_ASIDE = Counter(
     "Events that were set aside because they ended the engine's process twice.",
     registry=_families,
 )
+RELEASE_TROUBLE = Gauge(
+    "rapport_release_trouble",
+    "Rule sets of which a version was replaced because it was broken (replace), or a scheduled activation "
+    "refused (refused), and nobody has released another since.",
+    ("kind",),
+    registry=_families,
+)
 
 RUNS_OPEN = Gauge(
     "rapport_runs_open", "Audiences that are due to be asked and not asked to their end.", registry=_families

@@ -5,14 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.decision.adapters.engine_process import EngineProcess
+from services.decision.domain.errors import EngineDiedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from services.decision.app.jobs import Checked, Source
+    from services.decision.app.jobs import Checked, Loaded, Source
+    from services.decision.app.ports import LiveProgram
     from services.decision.app.release_ports import Compiled
 
 _TRIAL_SECONDS = 60.0
+
+
+class ProcessSurvival:
+    """The Survives port: a process is started for the event, and ended with it."""
+
+    def __init__(self, command: Sequence[str], deadline: float) -> None:
+        self._command = tuple(command)
+        self._deadline = deadline
+
+    async def __call__(self, program: LiveProgram, payload: bytes) -> bool:
+        """Whether the engine comes through it with that program."""
+        alone = EngineProcess(self._command, deadline=self._deadline)
+        try:
+            loaded: Loaded = await alone.set_up("load", program.version, program.whole)
+            if any(problem.severity == "error" for problem in loaded.problems):
+                return False
+            await alone.call("evaluate", (payload,), {})
+        except EngineDiedError:
+            return False
+        finally:
+            await alone.close()
+        return True
 
 
 class ProcessChecker:

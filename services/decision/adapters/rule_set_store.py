@@ -63,6 +63,31 @@ class RuleSetStore:
             await _sources(transaction, *canaries) if canaries[0] else (),
         )
 
+    async def before(self, version: int) -> LiveProgram:
+        """What ran before a version of the program; version 0: nothing did."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.row(
+                "SELECT max(version) FROM program WHERE version < %(version)s", {"version": version}
+            )
+            if row is None or row[0] is None:
+                return LiveProgram(0, (), ())
+            return await self.live_in(transaction, row[0])
+
+    async def trouble(self) -> dict[str, int]:
+        """Rule sets of which a version was replaced, or a scheduled activation refused, and nobody came."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(
+                """
+                SELECT kind, count(DISTINCT step.name)
+                FROM unnest(ARRAY['replace', 'refused']) AS kind
+                LEFT JOIN rule_set_step AS step ON step.action = kind AND step.number > coalesce(
+                    (SELECT max(number) FROM rule_set_step AS later WHERE later.name = step.name
+                        AND later.action IN ('activate', 'schedule', 'rollback', 'retire')), 0)
+                GROUP BY kind
+                """
+            )
+        return {str(kind): int(count) for kind, count in rows}
+
     async def version(self) -> int:
         """The number of the program that is live; 0: none yet."""
         async with self._database.transaction() as transaction:
@@ -213,7 +238,7 @@ class RuleSetStore:
         change = Change(
             f"rules.{step.action}",
             f"rule_set/{row.name}",
-            before=state_of(row),
+            before=_before(row, after, step),
             after=state_of(after) | more,
             actor=step.actor,
         )
@@ -339,6 +364,13 @@ async def _sources(
         {"names": list(names), "versions": list(versions), "shares": list(shares)},
     )
     return tuple(Source(*source) for source in rows)
+
+
+def _before(row: RuleSetRow, after: RuleSetRow, step: Step) -> dict[str, Any] | None:
+    """What stood in its place: of a version that goes live the one that was."""
+    if after.state != "live" or row.state == "live":
+        return state_of(row)
+    return None if step.instead is None else state_of(step.instead)
 
 
 def state_of(row: RuleSetRow) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from services.decision.domain.errors import EngineDiedError, EngineNotReadyError
 
-    from services.decision.app.ports import Evaluator, RuleSets
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from services.decision.app.ports import Evaluator, LiveProgram, RuleSets
     from services.decision.domain.occasions import Called
     from services.runtime.database import Database
 
@@ -37,6 +39,7 @@ class FollowProgram:
         self._tried = -1
         self._lock = asyncio.Lock()
         self._told: list[Callable[[], None]] = []
+        self._mend: Callable[[LiveProgram, EngineDiedError | None], Awaitable[bool]] | None = None
         self.version = 0
         self.occasions: tuple[Called, ...] = ()
         """The rule sets of that version that something other than events of the customer calls for."""
@@ -45,6 +48,10 @@ class FollowProgram:
         """Call `tell` whenever another program was loaded."""
         if tell not in self._told:
             self._told.append(tell)
+
+    def on_broken(self, mend: Callable[[LiveProgram, EngineDiedError | None], Awaitable[bool]]) -> None:
+        """Call `mend` with what does not compile, or ended the engine; True: something else is live now."""
+        self._mend = mend
 
     async def refresh(self) -> bool:
         """Loads the newest program unless it was tried already; whether it is the one that now runs."""
@@ -56,11 +63,21 @@ class FollowProgram:
         if newest == self._tried:
             return newest == self.version
         live = await self._rule_sets.live(newest or None)
-        loaded = await self._evaluator.load(live.version, live.whole)
-        self._tried = newest
+        try:
+            loaded = await self._evaluator.load(live.version, live.whole)
+        except EngineNotReadyError:
+            raise
+        except EngineDiedError as died:
+            if self._mend is None or not await self._mend(live, died):
+                raise
+            return await self._refresh()
         errors = [problem.sentence() for problem in loaded.problems if problem.severity == "error"]
         if errors:
             _log.error("program_not_loaded", version=newest, still_live=self.version, problems=errors[:5])
+            if self._mend is not None and await self._mend(live, None):
+                return await self._refresh()
+        self._tried = newest
+        if errors:
             return False
         self.version, self.occasions = newest, loaded.occasions
         for tell in self._told:

@@ -272,24 +272,33 @@ class ReleaseVersions:
             if refused is not None:
                 return refused
         step = replace(ready.step, program=await self._begin(transaction, ready.program))
-        if not ready.share:
-            await self._retire_live(transaction, row, step, back=ready.back)
         other = await self._lives.in_state(transaction, row.name, State.CANARY)
         if other is not None and other.version != row.version:
             await self._end_canary(transaction, other, step)
         if ready.share:
-            after = replace(row, state=State.CANARY, canary_share=ready.share)
-        else:
-            after = replace(
-                row,
-                state=State.LIVE,
-                canary_share=0,
-                taken_back=False,
-                activated_micros=self._clock.now_micros(),
-                scheduled_micros=0,
-                scheduler="",
+            return await self._move(
+                transaction, row, replace(row, state=State.CANARY, canary_share=ready.share), step
             )
-        return await self._move(transaction, row, after, step)
+        old = await self._lives.in_state(transaction, row.name, State.LIVE)
+        after = replace(
+            row,
+            state=State.LIVE,
+            canary_share=0,
+            taken_back=False,
+            activated_micros=self._clock.now_micros() or 1,  # 0: it never was
+            scheduled_micros=0,
+            scheduler="",
+        )
+        if old is not None and old.version != row.version:  # at most one is live
+            gone = replace(old, state=State.RETIRED, taken_back=ready.back)
+            action = step.action if ready.back else "retire"
+            await self._move(transaction, old, gone, replace(step, action=action))
+        return await self._move(transaction, row, after, replace(step, instead=old))
+
+    async def activate_scheduled(self, transaction: Transaction, ready: Ready) -> RuleSetRow | Refused | None:
+        """The same for a version whose time has come; None: it is no longer scheduled."""
+        held = await self._lives.hold(transaction, ready.row.name, ready.row.version)
+        return await self.activate(transaction, ready) if held.scheduled_micros else None
 
     # what no longer runs
 
@@ -378,15 +387,6 @@ class ReleaseVersions:
                 suggestion="try again: it is tried beside the new program",
             )
         return number
-
-    async def _retire_live(
-        self, transaction: Transaction, row: RuleSetRow, step: Step, *, back: bool
-    ) -> None:
-        old = await self._lives.in_state(transaction, row.name, State.LIVE)
-        if old is not None and old.version != row.version:
-            after = replace(old, state=State.RETIRED, taken_back=back)
-            action = step.action if back else "retire"
-            await self._move(transaction, old, after, replace(step, action=action))
 
     async def _end_canary(self, transaction: Transaction, row: RuleSetRow, step: Step) -> None:
         state = State.APPROVED if row.approver else State.TESTED

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something done with a version. ``actor`` empty: whoever asked; ``program``: what began to run by it."""
+    """Something done with a version. ``actor`` empty: whoever asked; ``program``: what began to run by it.
+
+    ``instead``: the version that was live until it went live.
+    """
 
     action: str
     comment: str = ""
     program: int = 0
     actor: str = ""
+    instead: RuleSetRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,10 @@ class Lives(Protocol):
         """What is live now, or was as that version of the program."""
         ...
 
+    async def before(self, version: int) -> LiveProgram:
+        """What ran before a version of the program; version 0: nothing did."""
+        ...
+
     async def find(self, name: str, version: int) -> RuleSetRow | None:
         """One version; 0: the newest."""
         ...
@@ -127,6 +135,18 @@ class Lives(Protocol):
 
     async def scheduled(self, now_micros: int) -> list[RuleSetRow]:
         """Versions whose time to go live has come, the longest due first."""
+        ...
+
+    async def trouble(self) -> Mapping[str, int]:
+        """How many rule sets had a version replaced, or a scheduled activation refused, and nobody came."""
+        ...
+
+
+class Survives(Protocol):
+    """Runs an event by itself in a process that is started for it alone."""
+
+    async def __call__(self, program: LiveProgram, payload: bytes) -> bool:
+        """Whether the engine comes through it with that program."""
         ...
 
 

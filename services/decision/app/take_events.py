@@ -32,7 +32,7 @@ from services.runtime.totals import add_totals
 from services.vocabulary.words import ActionOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from services.decision.app.erasure import ErasePersons
     from services.decision.app.ports import Decisions, Evaluator, HandOver, Plan, SetAsides, Standings
@@ -69,7 +69,9 @@ class TakeEvents:
         runs: Runs,
         erasures: ErasePersons,
         conversation_micros: int,
+        killed: Callable[[SetAside], None] | None = None,
     ) -> None:
+        """``killed`` is told of each event that was set aside because it ended the engine's process."""
         self._database = database
         self._clock = clock
         self._evaluator = evaluator
@@ -80,6 +82,7 @@ class TakeEvents:
         self._runs = runs
         self._erasures = erasures
         self._conversation = conversation_micros
+        self._killed = killed
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
         """Decides all events of these messages in one transaction; a message taken before changes nothing."""
@@ -204,6 +207,8 @@ class TakeEvents:
                     counts["events.set_aside"] += 1
                     if item.killed_engine:
                         transaction.after_commit(partial(ENGINE_SET_ASIDE.inc))
+                        if self._killed is not None:
+                            transaction.after_commit(partial(self._killed, item))
                 case Evaluated() if item.decision_id not in known:
                     known.add(item.decision_id)
                     standing = ledger.standing(item.people, item.evaluation.households)

@@ -213,7 +213,7 @@ def _comparable(value: Any) -> Any:
 
 def _shown(value: Any, name: str) -> str:
     match value:
-        case None | "" | () | {}:
+        case None | "" | ():
             return "none"
         case bool():
             return "yes" if value else "no"
@@ -232,7 +232,7 @@ def _shown(value: Any, name: str) -> str:
         case tuple() | frozenset():
             return joined(_shown(each, "") for each in value)
         case dict():
-            return joined(f"{key} {_shown(each, key)}" for key, each in value.items())
+            return joined(f"{key} {_shown(each, key)}" for key, each in value.items()) or "none"
         case _:
             return _plain(value)
 

@@ -50,10 +50,10 @@ async def test_each_version_and_what_went_live_in_place_of_what_is_in_the_audit_
     await worker.go_live(SMALL.replace("title: Small", "title: Smaller"))
     entries = await audit(worker, target="rule_set/small")
     assert [entry.action for entry in entries] == [
-        "rules.put", "rules.activate", "rules.put", "rules.activate", "rules.retire",
+        "rules.put", "rules.activate", "rules.put", "rules.retire", "rules.activate",
     ]  # fmt: skip
     assert {entry.actor for entry in entries} == {"spiffe://rapport/marketing"}
-    first, live, second, instead, retired = entries
+    first, live, second, retired, instead = entries
     assert (first.before, first.after["version"], first.after["state"]) == (None, 1, "tested")
     assert (live.before, live.after["state"], live.after["program"]) == (None, "live", 1)
     assert (second.before["version"], second.after["version"]) == (1, 2)

@@ -248,6 +248,18 @@ CASES = {
         "20m",
         {},
     ),
+    "RapportRuleSetReplaced": (
+        {'rapport_release_trouble{service="decision",role="server",kind="replace"}': "0x10 1x20"},
+        {'rapport_release_trouble{service="decision",role="server",kind="replace"}': "0x30"},
+        "20m",
+        {},
+    ),
+    "RapportActivationRefused": (
+        {'rapport_release_trouble{service="decision",role="server",kind="refused"}': "0x10 1x20"},
+        {'rapport_release_trouble{service="decision",role="server",kind="replace"}': "1x30"},
+        "20m",
+        {},
+    ),
     "RapportNothingSaid": (
         {
             'rapport_actions_total{kind="message",category="service"}': "0+60x60",

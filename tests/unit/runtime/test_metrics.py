@@ -22,6 +22,7 @@ PROMISED = {
     "rapport_handover_unknown_total": {"category"},
     "rapport_engine_restarts_total": set(),
     "rapport_engine_set_aside_total": set(),
+    "rapport_release_trouble": {"kind"},
     "rapport_runs_open": set(),
     "rapport_runs_behind_seconds": set(),
     "rapport_called_total": {"kind"},

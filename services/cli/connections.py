@@ -13,6 +13,7 @@ from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceStub
 from rapport.channel.v1.templates_pb2_grpc import TemplateServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
+from rapport.decision.v1.release_pb2_grpc import ReleaseServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
 from rapport.operations.v1.readers_pb2_grpc import ReadersServiceStub
@@ -26,8 +27,9 @@ from rapport.profile.v1.identity_pb2_grpc import IdentityServiceStub
 from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
 
+from services.cli.stack.errors import StackError
 from services.cli.stack.state import Stack, find_stack
-from services.cli.stack.trust import caller
+from services.cli.stack.trust import OPERATOR, caller, token_file
 from services.runtime.client import connect
 
 if TYPE_CHECKING:  # these names stand in the stub files only
@@ -38,6 +40,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceAsyncStub
     from rapport.channel.v1.templates_pb2_grpc import TemplateServiceAsyncStub
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
+    from rapport.decision.v1.release_pb2_grpc import ReleaseServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
     from rapport.operations.v1.readers_pb2_grpc import ReadersServiceAsyncStub
@@ -62,6 +65,7 @@ class Connections:
     profile: "ProfileServiceAsyncStub"
     decision: "DecisionServiceAsyncStub"
     rule_sets: "RuleSetServiceAsyncStub"
+    releases: "ReleaseServiceAsyncStub"
     channel: "ChannelServiceAsyncStub"
     operations: dict[str, "OperationsServiceAsyncStub"]
     """By service: profile, decision, channel."""
@@ -85,10 +89,15 @@ class Connections:
 
 
 @asynccontextmanager
-async def connected(folder: Path | str | None = None) -> AsyncIterator[Connections]:
-    """Connects to the stack that runs in this folder; raises StackError when none does."""
+async def connected(folder: Path | str | None = None, subject: str = OPERATOR) -> AsyncIterator[Connections]:
+    """Connects to the stack that runs in this folder with somebody's token; StackError when none does."""
     stack = find_stack(folder)
-    us = caller(stack.layout)
+    if not token_file(stack.layout, subject).is_file():
+        raise StackError(
+            f"{token_file(stack.layout, subject)} is not there. "
+            f"Make one: rapport token --for {subject} --scope … --to {token_file(stack.layout, subject)}"
+        )
+    us = caller(stack.layout, subject)
     async with (
         connect(stack.profile_target, us, deadline_seconds=30) as profile,
         connect(stack.decision_target, us, deadline_seconds=60) as decision,
@@ -99,6 +108,7 @@ async def connected(folder: Path | str | None = None) -> AsyncIterator[Connectio
             profile=ProfileServiceStub(profile),
             decision=DecisionServiceStub(decision),
             rule_sets=RuleSetServiceStub(decision),
+            releases=ReleaseServiceStub(decision),
             channel=ChannelServiceStub(channel),
             operations={
                 name: OperationsServiceStub(grpc_channel)

@@ -24,6 +24,7 @@ TOKENS: dict[str, tuple[str, ...]] = {
         *("decisions.read", "messages.read", "rules.read", "rules.write"),
         *("templates.read", "templates.write", "templates.test"),
     ),
+    "approver": ("decisions.read", "rules.read", "rules.approve"),
     "care": (
         "consent.read",
         "consent.write",

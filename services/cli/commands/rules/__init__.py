@@ -1,4 +1,4 @@
-"""`rapport rules`: check, test, read, activate and list rule sets."""
+"""`rapport rules`: check, test, read, release and list rule sets."""
 
 import click
 
@@ -7,6 +7,7 @@ from services.cli.commands.rules.embedded_tests import run_embedded_tests
 from services.cli.commands.rules.explain import explain
 from services.cli.commands.rules.graph import graph
 from services.cli.commands.rules.layout import lay_out_files
+from services.cli.commands.rules.life import COMMANDS
 from services.cli.commands.rules.lint import lint
 from services.cli.commands.rules.live import activate, activate_files, list_rule_sets
 from services.cli.commands.rules.new import new
@@ -30,6 +31,7 @@ for command in (
     new,
     activate,
     list_rule_sets,
+    *COMMANDS,
     schema,
 ):
     rules.add_command(command)

@@ -1,0 +1,360 @@
+"""`rapport rules put`, `submit`, `approve`, `canary`, `rollback` …: the life of a version, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+from rapport.decision.v1 import release_pb2, rule_set_pb2
+
+from services.cli.commands.rules.live import sentence
+from services.cli.commands.rules.sources import files_argument
+from services.cli.commands.support import (
+    enum_word,
+    folder_option,
+    iso,
+    json_option,
+    print_json,
+    print_table,
+    runs,
+)
+from services.cli.connections import connected
+from services.cli.stack.errors import StackError
+from services.cli.stack.trust import OPERATOR
+from services.vocabulary.values import ValueMistake, parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+_STATE = "RULE_SET_STATE_"
+
+
+class _Share(click.ParamType[Any]):
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """`5%` or `0.05`."""
+        if isinstance(value, float):
+            return value
+        text = str(value)
+        try:
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 1:
+            self.fail(f"{text!r} is no share; write 5% or 0.05", param, ctx)
+        return share
+
+
+class _Moment(click.ParamType[Any]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A moment with its zone, in micros."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_time(str(value))
+        except ValueMistake as error:
+            self.fail(f"{value!r} {error.message}; {error.suggestion}", param, ctx)
+
+
+def _of_version(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """NAME, --version, --as and the folder."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            folder_option,
+            click.option(
+                "--as",
+                "subject",
+                default=OPERATOR,
+                show_default=True,
+                metavar="WHO",
+                help="Whose token to use: operator, marketer, approver, or one in DIRECTORY/secrets.",
+            ),
+            click.option("--version", type=click.IntRange(1), default=0, metavar="N", help=help_text),
+            click.argument("name"),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_newest = _of_version("Version; left out: the newest.")
+_live = _of_version("Version; left out: the one that is live.")
+
+
+@click.command()
+@files_argument
+@click.option("--as", "subject", default=OPERATOR, metavar="WHO", help="Whose token to use.")
+@folder_option
+@runs
+async def put(files: tuple[Path, ...], subject: str, folder: Path) -> None:
+    """Store rule sets as new versions; nothing goes live."""
+    async with connected(folder, subject) as connections:
+        for file in files:
+            answer = await connections.rule_sets.PutRuleSet(
+                rule_set_pb2.PutRuleSetRequest(
+                    request_id=str(uuid4()), source=file.read_text(encoding="utf-8"), file=file.name
+                )
+            )
+            if not answer.HasField("rule_set"):
+                raise StackError(f"{file.name} was refused:{_lines(answer.problems)}")
+            _tell(answer.rule_set)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--version", type=click.IntRange(1), default=0, help="Version; left out: the newest.")
+@click.option("--source", is_flag=True, help="Its text too.")
+@json_option
+@folder_option
+@runs
+async def show(name: str, version: int, folder: Path, *, source: bool, as_json: bool) -> None:
+    """Show a version: where it stands, what it changes, and each step that it took."""
+    async with connected(folder) as connections:
+        answer = await connections.releases.GetRuleSet(
+            release_pb2.GetRuleSetRequest(name=name, version=version)
+        )
+    told = _json(answer, source=source)
+    if as_json:
+        print_json(told)
+        return
+    _tell(answer.rule_set)
+    for label in ("author", "submitter", "approver", "simulation_id", "schedule_time"):
+        if told[label]:
+            click.echo(f"  {label.replace('_', ' ')}: {told[label]}")
+    if answer.differences:
+        click.echo(f"  beside version {answer.compared_version}, live when it was submitted:")
+        for difference in answer.differences:
+            click.echo(f"    {difference}")
+    print_table(
+        ("time", "step", "who", "state", "program", "why"),
+        [
+            (step["time"], step["action"], step["actor"], step["to"], step["program"] or "", step["comment"])
+            for step in told["steps"]
+        ],
+        empty="no steps: it was stored before they were written down",
+    )
+    if source:
+        click.echo(answer.rule_set.source)
+
+
+@click.command()
+@_newest
+@click.option("--simulation", default="", metavar="ID", help="A simulation of it, for the reviewer.")
+@click.option("--comment", default="", help="What the reviewer should know.")
+@runs
+async def submit(name: str, version: int, subject: str, simulation: str, comment: str, folder: Path) -> None:
+    """Ask for a second person's word on a version."""
+    async with connected(folder, subject) as connections:
+        answer = await connections.releases.SubmitForReview(
+            release_pb2.SubmitForReviewRequest(
+                request_id=str(uuid4()),
+                name=name,
+                version=version,
+                simulation_id=simulation,
+                comment=comment,
+            )
+        )
+    _refuse(answer, answer.problems)
+    _tell(answer.rule_set)
+    for difference in answer.differences:
+        click.echo(f"  {difference}")
+
+
+@click.command()
+@_newest
+@click.option("--comment", default="", help="What is to be remembered of it.")
+@runs
+async def approve(name: str, version: int, subject: str, comment: str, folder: Path) -> None:
+    """Approve a version in review; not one's own."""
+    await _review(folder, subject, name, version, release_pb2.VERDICT_APPROVE, comment)
+
+
+@click.command()
+@_newest
+@click.option("--reason", required=True, help="What is to be changed.")
+@runs
+async def reject(name: str, version: int, subject: str, reason: str, folder: Path) -> None:
+    """Send a version in review back to its author."""
+    await _review(folder, subject, name, version, release_pb2.VERDICT_REJECT, reason)
+
+
+@click.command()
+@_newest
+@click.option("--share", type=_Share(), required=True, help="Of the customers: 5% or 0.05.")
+@runs
+async def canary(name: str, version: int, subject: str, share: float, folder: Path) -> None:
+    """Let a share of the customers meet a version, or another share of them."""
+    async with connected(folder, subject) as connections:
+        answer = await connections.releases.StartCanary(
+            release_pb2.StartCanaryRequest(request_id=str(uuid4()), name=name, version=version, share=share)
+        )
+    _refuse(answer, answer.problems)
+    _tell(answer.rule_set)
+
+
+@click.command("go-live")
+@_newest
+@runs
+async def go_live(name: str, version: int, subject: str, folder: Path) -> None:
+    """Have a stored version go live for everybody, after its trial."""
+    async with connected(folder, subject) as connections:
+        answer = await connections.rule_sets.ActivateRuleSet(
+            rule_set_pb2.ActivateRuleSetRequest(request_id=str(uuid4()), name=name, version=version)
+        )
+    _refuse(answer, answer.problems)
+    if not answer.HasField("rule_set"):
+        raise StackError(f"{name} is not live:{_lines(answer.problems)}")
+    _tell(answer.rule_set)
+
+
+@click.command()
+@_newest
+@click.option("--at", type=_Moment(), help="When, for example 2026-12-01T08:00:00+01:00.")
+@click.option("--never", is_flag=True, help="No longer.")
+@runs
+async def schedule(
+    name: str, version: int, subject: str, at: int | None, folder: Path, *, never: bool
+) -> None:
+    """Have a version go live by itself at a time."""
+    if never == (at is not None):
+        raise click.UsageError("say when: one of --at, --never")
+    request = release_pb2.ScheduleActivationRequest(request_id=str(uuid4()), name=name, version=version)
+    if at is not None:
+        request.activate_time.FromMicroseconds(at)
+    async with connected(folder, subject) as connections:
+        answer = await connections.releases.ScheduleActivation(request)
+    _refuse(answer)
+    _tell(answer.rule_set)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--to", "version", type=click.IntRange(1), default=0, help="A version that was live.")
+@click.option("--as", "subject", default=OPERATOR, metavar="WHO", help="Whose token to use.")
+@click.option("--reason", default="", help="Why.")
+@folder_option
+@runs
+async def rollback(name: str, version: int, subject: str, reason: str, folder: Path) -> None:
+    """Take back the last step of a rule set: its canary, else its live version."""
+    async with connected(folder, subject) as connections:
+        answer = await connections.releases.RollbackRuleSet(
+            release_pb2.RollbackRuleSetRequest(
+                request_id=str(uuid4()), name=name, version=version, reason=reason
+            )
+        )
+    _refuse(answer, answer.problems)
+    if answer.HasField("rule_set"):
+        _tell(answer.rule_set)
+    else:
+        click.echo(f"{name}: no version is live for everybody")
+
+
+@click.command()
+@_live
+@click.option("--reason", default="", help="Why.")
+@runs
+async def retire(name: str, version: int, subject: str, reason: str, folder: Path) -> None:
+    """Take a version that is live or a canary out of use, with nothing in its place."""
+    async with connected(folder, subject) as connections:
+        answer = await connections.releases.RetireRuleSet(
+            release_pb2.RetireRuleSetRequest(
+                request_id=str(uuid4()), name=name, version=version, reason=reason
+            )
+        )
+    _refuse(answer, answer.problems)
+    _tell(answer.rule_set)
+
+
+async def _review(
+    folder: Path,
+    subject: str,
+    name: str,
+    version: int,
+    verdict: release_pb2.Verdict.ValueType,
+    comment: str,
+) -> None:
+    async with connected(folder, subject) as connections:
+        if not version:
+            newest = await connections.releases.GetRuleSet(release_pb2.GetRuleSetRequest(name=name))
+            version = newest.rule_set.version
+        answer = await connections.releases.ReviewRuleSet(
+            release_pb2.ReviewRuleSetRequest(
+                request_id=str(uuid4()), name=name, version=version, verdict=verdict, comment=comment
+            )
+        )
+    _refuse(answer)
+    _tell(answer.rule_set)
+
+
+def _refuse(answer: Any, problems: Sequence[rule_set_pb2.Problem] = ()) -> None:
+    if answer.HasField("refusal"):
+        told = answer.refusal
+        raise StackError(f"Refused: {told.detail}. {sentence(told.suggestion)}{_lines(problems)}".rstrip())
+
+
+def _lines(problems: Sequence[rule_set_pb2.Problem]) -> str:
+    return "".join(
+        f"\n  line {p.line}:{p.column}: {p.message}{' – ' + p.suggestion if p.suggestion else ''}"
+        for p in problems
+        if p.severity == rule_set_pb2.SEVERITY_ERROR
+    )
+
+
+def _state(state: rule_set_pb2.RuleSetState.ValueType) -> str:
+    return enum_word(rule_set_pb2.RuleSetState.Name(state), _STATE).replace("_", " ")
+
+
+def _tell(rule_set: rule_set_pb2.RuleSet) -> None:
+    share = f" for {rule_set.canary_share:.4%} of the customers" if rule_set.canary_share else ""
+    share = share.replace(".0000%", "%")
+    back = ", taken back" if rule_set.taken_back else ""
+    click.echo(f"{rule_set.name} version {rule_set.version} is {_state(rule_set.state)}{share}{back}")
+
+
+def _json(answer: release_pb2.GetRuleSetResponse, *, source: bool) -> dict[str, Any]:
+    rule_set = answer.rule_set
+    return {
+        "name": rule_set.name,
+        "version": rule_set.version,
+        "state": enum_word(rule_set_pb2.RuleSetState.Name(rule_set.state), _STATE),
+        "title": rule_set.title,
+        "author": rule_set.author,
+        "submitter": rule_set.submitter,
+        "approver": rule_set.approver,
+        "canary_share": rule_set.canary_share,
+        "taken_back": rule_set.taken_back,
+        "create_time": iso(rule_set.create_time),
+        "activate_time": iso(rule_set.activate_time),
+        "schedule_time": iso(rule_set.schedule_time),
+        "simulation_id": answer.simulation_id,
+        "compared_version": answer.compared_version,
+        "differences": list(answer.differences),
+        "steps": [
+            {
+                "action": step.action,
+                "actor": step.actor,
+                "time": iso(step.time),
+                "from": _word(step.from_state),
+                "to": _word(step.to_state),
+                "comment": step.comment,
+                "program": step.program,
+            }
+            for step in answer.steps
+        ],
+        **({"source": rule_set.source} if source else {}),
+    }
+
+
+def _word(state: rule_set_pb2.RuleSetState.ValueType) -> str:
+    return enum_word(rule_set_pb2.RuleSetState.Name(state), _STATE) if state else ""
+
+
+COMMANDS = (put, show, submit, approve, reject, canary, go_live, schedule, rollback, retire)
+"""In the order in which a version goes through them."""

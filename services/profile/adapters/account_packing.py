@@ -1,5 +1,7 @@
 """Accounts, subscriptions and households as they are kept: what names them sealed, the rest packed."""
 
+from collections.abc import Iterable
+
 from rapport.profile.v1 import stored_pb2
 from rapport.types.v1 import stream_pb2
 
@@ -50,8 +52,14 @@ def pack_household(home: Household, types: Types) -> bytes:
     stored = stored_pb2.StoredHousehold()
     for customer, member in sorted(home.members.items()):
         stored.members.add(customer=customer, said=member.said, lines=pack_lines(member.lines))
-    for trait in home.traits.values():
-        stored.traits.add(
+    stored.traits.extend(_shared(home, types))
+    packed: bytes = stored.SerializeToString()
+    return packed
+
+
+def _shared(home: Household, types: Types) -> list[stream_pb2.Trait]:
+    return [
+        stream_pb2.Trait(
             name=trait.name,
             value=None
             if trait.value is None
@@ -59,8 +67,29 @@ def pack_household(home: Household, types: Types) -> bytes:
             time_micros=trait.time_micros,
             source=trait.source,
         )
+        for trait in home.traits.values()
+    ]
+
+
+def pack_past_household(home: Household, types: Types) -> bytes:
+    """A household as it was, without saying whose it was."""
+    stored = stored_pb2.StoredPastHousehold(members=len(home.members), traits=_shared(home, types))
+    for member in home.members.values():
+        for line in member.lines:
+            stored.lines.add(from_micros=line.from_micros, until_micros=line.until_micros)
     packed: bytes = stored.SerializeToString()
     return packed
+
+
+def unpack_past_household(number: int, packed: bytes) -> Household:
+    """The same the other way round; its members are numbered, and the first has all the lines."""
+    stored = stored_pb2.StoredPastHousehold.FromString(packed)
+    home = Household(
+        number, b"", {place: Member() for place in range(stored.members)}, _traits(stored.traits)
+    )
+    if home.members:
+        home.members[0].lines = tuple(unpack_lines(stored.lines))
+    return home
 
 
 def unpack_household(number: int, key: bytes, packed: bytes) -> Household:
@@ -70,16 +99,20 @@ def unpack_household(number: int, key: bytes, packed: bytes) -> Household:
         number,
         key,
         {one.customer: Member(one.said, tuple(unpack_lines(one.lines))) for one in stored.members},
-        {
-            one.name: Trait(
-                one.name,
-                value_from_wire(one.value) if one.HasField("value") else None,
-                one.time_micros,
-                one.source,
-            )
-            for one in stored.traits
-        },
+        _traits(stored.traits),
     )
+
+
+def _traits(stored: Iterable[stream_pb2.Trait]) -> dict[str, Trait]:
+    return {
+        one.name: Trait(
+            one.name,
+            value_from_wire(one.value) if one.HasField("value") else None,
+            one.time_micros,
+            one.source,
+        )
+        for one in stored
+    }
 
 
 def shown_household(home: Household, types: Types, withheld: frozenset[Purpose], time_micros: int) -> bytes:

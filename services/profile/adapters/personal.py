@@ -194,6 +194,20 @@ def tables(types: Types) -> tuple[Personal, ...]:
             keeps=frozenset({"lookup", "packed"}),
         ),
         Personal(
+            "household_past",
+            hidden="what households shared and how many they were, again, for telling the past",
+            kept="what the others of the household shared then; the person's id goes, and it names nobody",
+            keeps=frozenset({"packed"}),
+            erase=(
+                """
+                UPDATE household_past SET members = ARRAY(
+                    SELECT one FROM unnest(members) AS one
+                    WHERE one <> ALL(%(customers)s::bigint[]) ORDER BY one)
+                WHERE members && %(customers)s::bigint[]
+                """,
+            ),
+        ),
+        Personal(
             "event",
             shown=(
                 Shown(

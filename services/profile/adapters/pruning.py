@@ -23,10 +23,19 @@ _CUSTOMERS = 500
 _BREATHE = 50
 _SLICE_MICROS = MICROS_PER_DAY
 _TABLES = ("event", "thing_event")
+_OLD_HOMES = """
+    FROM household_past AS old WHERE accepted_micros < %(before)s AND EXISTS (
+        SELECT FROM household_past AS next WHERE next.household = old.household
+            AND next.number > old.number AND next.accepted_micros < %(before)s)
+"""
+"""What households were before the oldest time of which events are kept."""
 
 
 class Events:
-    """Events of customers and things; what rules look back on is kept with the profile itself."""
+    """Events of customers and things, and what households were then.
+
+    What rules look back on is kept with the profile itself.
+    """
 
     name = "events"
     by_wall = False
@@ -44,10 +53,18 @@ class Events:
                 (cut.business_micros,),
             )
             found[table] = int(row[0]) if row else 0
-        return found
+        row = await transaction.row(f"SELECT count(*) {_OLD_HOMES}", {"before": cut.business_micros})
+        return found | ({"household_past": int(row[0])} if row and row[0] else {})
 
     async def remove(self, transaction: Transaction, cut: Cut, place: int) -> Step:
-        """The next few thousand of the first table, then of the second; the place is the table."""
+        """The next few thousand of one table after the other; the place is the table."""
+        if place == len(_TABLES):
+            rows = await transaction.execute(
+                "DELETE FROM household_past WHERE number = ANY (ARRAY("  # noqa: S608  our own words
+                f"SELECT number {_OLD_HOMES} LIMIT {_ROWS}))",
+                {"before": cut.business_micros},
+            )
+            return Step({"household_past": rows} if rows else {}, place if rows == _ROWS else None)
         table = _TABLES[place]
         rows = await transaction.execute(
             f"DELETE FROM {table} WHERE ctid = ANY (ARRAY("  # noqa: S608  our own words
@@ -56,8 +73,7 @@ class Events:
         )
         if rows == _ROWS:
             return Step({table: rows}, place)
-        following = place + 1
-        return Step({table: rows}, following if following < len(_TABLES) else None)
+        return Step({table: rows}, place + 1)
 
 
 class EventsByType:

@@ -296,4 +296,4 @@ class AccountChanges:
             await self._work.save_account_state(accounts, subscriptions)
         homes = {home.id: home for home in self._by_key.values() if home.changed}
         if homes:
-            await self._work.save_homes([homes[number] for number in sorted(homes)])
+            await self._work.save_homes([homes[number] for number in sorted(homes)], self._now)

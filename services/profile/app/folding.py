@@ -10,11 +10,20 @@ from services.profile.app.cutting import Cutting
 from services.profile.app.ports import TakenEvent, ThingKey
 from services.profile.app.replaying_ports import PastPacker
 from services.profile.app.who_is_who import MERGED, SEPARATED
+from services.profile.domain.accounts import ACCOUNT_EVENTS
 from services.profile.domain.customer import Customer, Record
 from services.profile.domain.events import CONSENT_CHANGED, CheckedEvent
 from services.profile.domain.merges import Merge
 from services.profile.domain.merging import join
-from services.profile.domain.replaying import FOREVER, KeptRow, LeftOutReason, Life, Wanted, batches
+from services.profile.domain.replaying import (
+    FOREVER,
+    HomeRow,
+    KeptRow,
+    LeftOutReason,
+    Life,
+    Wanted,
+    batches,
+)
 from services.profile.domain.things import ThingState
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity, parse_thing
@@ -135,6 +144,8 @@ class _Course:
         self.to_take_back: list[KeptRow] = []
         self.identities: list[tuple[Identity, str]] = []
         self.came: list[str] = []
+        self.home_rows = deque(life.homes)
+        self.homes: dict[int, HomeRow] = {}
 
 
 class Folding:
@@ -193,6 +204,9 @@ class Folding:
             while course.joins and course.joins[0].into_sequence < first.sequence:
                 self._join(course, customer, course.joins.popleft())
             _show_kinds(course, customer, life.record.kinds_at(first.sequence))
+            self._at_home(course, customer, accepted, first.written)
+            if first.type in _WITHOUT_THINGS:
+                self._at_home(course, customer, accepted)
             self._batch(course, customer, batch, told)
             self._packer.settle(customer)
         else:
@@ -210,7 +224,8 @@ class Folding:
         while course.moments and course.moments[0] < before_micros:
             moment = course.moments.popleft()
             self._happen_beside(course, customer, moment)
-            _show_kinds(course, customer, course.life.record.kinds_at(customer.sequence + 1))
+            _show_kinds(course, customer, course.life.record.kinds_at(customer.sequence))
+            self._at_home(course, customer, moment)
             self._things.now_micros = moment
             self._told.moments[customer.id, moment] = (
                 self._packer.snapshot(customer, self._things, moment, moment) if customer.sequence else b""
@@ -228,6 +243,27 @@ class Folding:
                 and customer.take_back(event, row.sequence, self._catalogue) is not None
             ):
                 self._packer.touched(customer, row.type)
+
+    def _at_home(
+        self, course: _Course, customer: Customer, now_micros: int, before: bytes | None = None
+    ) -> None:
+        """Have the customer belong to the household of then; `before`: as a transaction found it."""
+        rows = course.home_rows
+        moved = False
+        while rows and rows[0].accepted_micros <= now_micros and rows[0].written != before:
+            row = rows.popleft()
+            course.homes[row.home.id] = row
+            moved = True
+        if not moved:
+            return
+        mine = [row for row in course.homes.values() if customer.id in row.members]
+        if not mine:
+            customer.leave_home()
+            return
+        home = max(mine, key=lambda row: row.accepted_micros).home.copy()
+        if customer.home is None or customer.home.id != home.id:
+            customer.enter(home, self._catalogue)
+        customer.home = home
 
     def _join(self, course: _Course, customer: Customer, merge: Merge) -> None:
         life = self._lives.get(merge.from_customer)
@@ -267,6 +303,8 @@ class Folding:
                 customer.sequence = row.sequence
                 continue
             if cutting is not None:
+                if row.type in ACCOUNT_EVENTS:
+                    cutting.cut_all()
                 cutting.before(customer, event)
             if row.type == CONSENT_CHANGED:
                 event.entries = tuple(course.by_event.pop((row.source, row.event_id), ()))
@@ -276,6 +314,8 @@ class Folding:
                 # a live customer has what came by a merge behind the type of the event that tells of it
                 customer.activity[name] = customer.activity.pop(name)
             course.came = []
+            if row.type in ACCOUNT_EVENTS:
+                self._at_home(course, customer, now)
             self._packer.touched(customer, row.type)
             if row.retracted_micros:
                 self.left_out[row.type, LeftOutReason.RETRACTED] += 1

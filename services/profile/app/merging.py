@@ -51,7 +51,7 @@ class Merging(Unmerging, Splitting):
         await work.set_merged_into(other.id, into.id)
         other.merged_into = into.id
         await self._move_to(work, into, other)
-        await move_home(work, into, other, self._catalogue)
+        await move_home(work, into, other, self._catalogue, now_micros)
         fields = {"into": str(into.id)}
         handed = Handed()
         for customer, snapshot in ((other, False), (into, True)):

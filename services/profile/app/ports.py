@@ -166,8 +166,8 @@ class Accounts(Protocol):
         """Make households that nobody belongs to yet of those keys that have none."""
         ...
 
-    async def save_homes(self, homes: Sequence[Household]) -> None:
-        """Write households, new ones too."""
+    async def save_homes(self, homes: Sequence[Household], now_micros: int) -> None:
+        """Write households, new ones too, as they are from now on."""
         ...
 
 

@@ -143,7 +143,7 @@ class Unmerging(WhoIsWho):
         into.become(rebuilt, record)
         if sequences:
             await work.move_events(into.id, other.id, sequences, other.id)
-        await return_home(work, into, other, base.kept.household)
+        await return_home(work, into, other, base.kept.household, now_micros)
         await work.set_merged_into(other.id, 0)
         other.merged_into = 0
         put_traits(other, dict(other.traits))  # they are found by them again

@@ -29,6 +29,10 @@ class Household:
     traits: dict[str, Trait] = field(default_factory=dict)
     changed: bool = False
 
+    def copy(self) -> "Household":
+        """The same, untouched by what is said later."""
+        return Household(self.id, self.key, dict(self.members), dict(self.traits))
+
     def join(self, customer: int, lines: Sequence[Line], *, said: bool) -> None:
         """Somebody belongs to it from now on."""
         self.members[customer] = Member(said, tuple(lines))

@@ -8,6 +8,7 @@ from typing import Final
 
 from services.profile.domain.customer import Record
 from services.profile.domain.events import CheckedEvent
+from services.profile.domain.households import Household
 from services.profile.domain.ledger import Entry
 from services.profile.domain.merges import Merge
 
@@ -48,13 +49,24 @@ class KeptRow:
     read: CheckedEvent | LeftOutReason = LeftOutReason.UNKNOWN_TYPE
 
 
+@dataclass(frozen=True, slots=True)
+class HomeRow:
+    """A household as it was from a time on, and who belonged to it. `written` names the transaction."""
+
+    home: Household
+    members: frozenset[int]
+    accepted_micros: int
+    written: bytes
+
+
 @dataclass(slots=True)
 class Life:
     """All that is kept of one customer under one id: events by sequence, the ledger in its order.
 
     `record` is what changes rarely, as it is known today; `joined` are the merges into this customer that
     hold, oldest first, `merged` the one by which it became another. `torn_micros`: when something was taken
-    out of it, or put into it, that no event tells of; 0: never.
+    out of it, or put into it, that no event tells of; 0: never. `homes` are the households to which it ever
+    belonged.
     """
 
     customer: int
@@ -64,6 +76,7 @@ class Life:
     joined: list[Merge] = field(default_factory=list)
     merged: Merge | None = None
     torn_micros: int = 0
+    homes: list[HomeRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

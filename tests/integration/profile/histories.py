@@ -14,7 +14,7 @@ from services.profile.adapters.postgres import PostgresStore
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.merging import Merging
 from services.profile.app.questions import Questions
-from services.profile.app.replaying import Page, Replaying, Share
+from services.profile.app.replaying import Page, Replaying, Share, Then
 from services.profile.app.take_events import ACCEPTED, EventTaker
 from services.profile.domain.errors import IdentityRefusedError, UnknownSubjectError
 from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
@@ -54,7 +54,7 @@ class History:
         self.database = Database(url, pool_size=4)
         self.types = Types(catalogue, sealer())
         self.catalogue = catalogue
-        packer = SnapshotPacker(self.types)
+        packer = self.packer = SnapshotPacker(self.types)
         self.store = PostgresStore(self.database, Outbox(self.database), self.types)
         self.taker = EventTaker(catalogue, packer)
         self.checker = EventChecker(catalogue, orjson.loads, orjson.dumps, wall=False)
@@ -116,11 +116,22 @@ class History:
             payloads += [past.payload for past in page.pasts]
         return told(payloads)
 
-    async def pages(self, wanted: Wanted, share: Share) -> list[Page]:
-        async def unnoted(_work: object, _customers: object) -> None:
-            pass
+    async def known(self, subject: str) -> tuple[int, bytes]:
+        """Who somebody is now, and a fresh snapshot of them."""
+        async with self.store.work() as work:
+            customer = await self.questions.one(work, await self.questions.find(work, subject))
+            things = await self.questions.things_of(work, [customer])
+        return customer.id, self.packer.snapshot(customer, things, self.now, self.now)
 
-        return [page async for page in self.replaying().pages(share, wanted, unnoted)]
+    async def then(self, *asked: tuple[int, int]) -> list[Then]:
+        return await self.replaying().moments(asked, _unnoted)
+
+    async def pages(self, wanted: Wanted, share: Share) -> list[Page]:
+        return [page async for page in self.replaying().pages(share, wanted, _unnoted)]
+
+
+async def _unnoted(_work: object, _customers: object) -> None:
+    pass
 
 
 def told(payloads: list[bytes]) -> Out:
@@ -158,10 +169,11 @@ def differences(sent: Out, replayed: Out) -> list[str]:
 class Life:
     """What happens to some customers, by chance."""
 
-    def __init__(self, history: History, seed: int, customers: int) -> None:
+    def __init__(self, history: History, seed: int, customers: int, households: float = 0.0) -> None:
         self.history = history
         self.random = random.Random(seed)
         self.customers = customers
+        self.households = households
 
     def subject(self) -> str:
         number = self.random.randrange(self.customers)
@@ -172,7 +184,27 @@ class Life:
             names.append(f"cookie:{number}")
         return " ".join(names)
 
+    def of_household(self) -> CheckedEvent:
+        """Something about lines on a common account, or about what its users share."""
+        chance, number = self.random, self.random.randrange(self.customers)
+        who = f"msisdn:+3361{number:07d}"
+        if chance.random() < 0.5:
+            traits = {
+                "shared_data_mb": chance.randrange(9) * 1000,
+                "shared_data_left_mb": chance.randrange(900),
+            }
+            return self.history.event(who, "profile.updated", {"traits": traits}, ago=chance.randrange(HOUR))
+        data = {
+            "subscription": f"s{number}",
+            "account": f"a{chance.choice([number, 1, 2]) % 3}",
+            "msisdn": who.removeprefix("msisdn:"),
+            "status": chance.choice(["active", "active", "ended"]),
+        }
+        return self.history.event(who, "subscription.changed", data, ago=chance.randrange(HOUR))
+
     def event(self) -> CheckedEvent:
+        if self.random.random() < self.households:
+            return self.of_household()
         draw, chance = self.history.event, self.random
         ago = int(chance.expovariate(1 / HOUR)) if chance.random() < 0.8 else int(chance.random() * 40 * DAY)
         who = self.subject()
@@ -239,8 +271,9 @@ class Life:
             size = min(events, self.random.choice([1, 1, 2, 5, 20]))
             self.history.now += int(self.random.expovariate(1 / (6 * HOUR)))
             made = [self.event() for _ in range(size)]
-            alone = [event for event in made if event.thing is not None]
-            for batch in (*([event] for event in alone), [event for event in made if event.thing is None]):
+            # in one transaction with others it is not known which of them came first
+            alone = [event for event in made if event.thing is not None or _of_several(event)]
+            for batch in (*([event] for event in alone), [event for event in made if event not in alone]):
                 outcomes = await self.history.take(*batch)
                 assert all(outcome is ACCEPTED for outcome in outcomes), outcomes
             events -= size
@@ -250,6 +283,7 @@ class Life:
     async def merge(self) -> None:
         """Two of them are one, unless they are already."""
         one, other = self.random.sample(range(self.customers), 2)
+        self.history.now += 1
         async with self.history.store.work() as work:
             try:
                 ids = [
@@ -259,4 +293,7 @@ class Life:
                 await self.history.merging.merge(work, *ids, "one person", self.history.now)
             except (UnknownSubjectError, IdentityRefusedError):
                 return
-        self.history.now += 1
+
+
+def _of_several(event: CheckedEvent) -> bool:
+    return event.type.name == "subscription.changed" or "shared_data_mb" in str(event.data)

@@ -27,7 +27,7 @@ from rapport.types.v1 import stream_pb2 as rapport_dot_types_dot_v1_dot_stream__
 from rapport.types.v1 import vocabulary_pb2 as rapport_dot_types_dot_v1_dot_vocabulary__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frapport/profile/v1/stored.proto\x12\x12rapport.profile.v1\x1a rapport/profile/v1/profile.proto\x1a\x1drapport/types/v1/stream.proto\x1a!rapport/types/v1/vocabulary.proto\"]\n\x10StoredTraitGroup\x12*\n\x07purpose\x18\x01 \x01(\x0e\x32\x19.rapport.types.v1.Purpose\x12\r\n\x05shown\x18\x02 \x01(\x0c\x12\x0e\n\x06hidden\x18\x03 \x01(\x0c\"B\n\x0eStoredTraitEnd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\t\x12\x14\n\x0cuntil_micros\x18\x03 \x01(\x03\"a\n\x0eStoredActivity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\x0c\x12\x18\n\x10last_time_micros\x18\x03 \x01(\x03\x12\x15\n\rlast_sequence\x18\x04 \x01(\x03\"(\n\x0bStoredPlace\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"{\n\nStoredLine\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\r\n\x05payer\x18\x02 \x01(\x03\x12\x14\n\x0csubscription\x18\x03 \x01(\x0c\x12\x13\n\x0b\x66rom_micros\x18\x04 \x01(\x03\x12\x14\n\x0cuntil_micros\x18\x05 \x01(\x03\x12\x0f\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0c\"]\n\x0cStoredMember\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12\x0c\n\x04said\x18\x02 \x01(\x08\x12-\n\x05lines\x18\x03 \x03(\x0b\x32\x1e.rapport.profile.v1.StoredLine\"m\n\x0fStoredHousehold\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .rapport.profile.v1.StoredMember\x12\'\n\x06traits\x18\x02 \x03(\x0b\x32\x17.rapport.types.v1.Trait\"T\n\x0bStoredFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\nattributes\x18\x02 \x03(\x0b\x32#.rapport.profile.v1.StoredAttribute\"g\n\x0cStoredDirect\x12\'\n\x06traits\x18\x01 \x03(\x0b\x32\x17.rapport.types.v1.Trait\x12.\n\x06others\x18\x02 \x03(\x0b\x32\x1e.rapport.profile.v1.StoredWord\"D\n\x10StoredIdentities\x12\x30\n\nidentities\x18\x01 \x03(\x0b\x32\x1c.rapport.profile.v1.Identity\"\xc1\x02\n\tStoredHot\x12\x10\n\x08grouping\x18\x01 \x01(\x07\x12\x34\n\x06traits\x18\x02 \x03(\x0b\x32$.rapport.profile.v1.StoredTraitGroup\x12\x30\n\x04\x65nds\x18\x03 \x03(\x0b\x32\".rapport.profile.v1.StoredTraitEnd\x12\x12\n\ntaken_away\x18\x04 \x01(\x0c\x12\x34\n\x08\x61\x63tivity\x18\x05 \x03(\x0b\x32\".rapport.profile.v1.StoredActivity\x12\x0c\n\x04zone\x18\x06 \x01(\t\x12/\n\x06places\x18\x07 \x03(\x0b\x32\x1f.rapport.profile.v1.StoredPlace\x12\x11\n\thousehold\x18\n \x01(\x03\x12\x0e\n\x06\x64irect\x18\x08 \x01(\x0c\x12\x0e\n\x06others\x18\t \x01(\x0c\"I\n\nStoredWord\x12%\n\x04word\x18\x01 \x01(\x0b\x32\x17.rapport.types.v1.Trait\x12\x14\n\x0cuntil_micros\x18\x02 \x01(\x03\"<\n\x0bStoredWords\x12-\n\x05words\x18\x01 \x03(\x0b\x32\x1e.rapport.profile.v1.StoredWord\"+\n\x0bStoredKinds\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03\x12\r\n\x05kinds\x18\x02 \x03(\t\"\x86\x05\n\x0cStoredRecord\x12\r\n\x05shown\x18\x01 \x01(\x0c\x12\x1a\n\x12next_expiry_micros\x18\x02 \x01(\x03\x12\x30\n\nidentities\x18\x03 \x03(\x0b\x32\x1c.rapport.profile.v1.Identity\x12-\n\x05words\x18\x04 \x03(\x0b\x32\x1e.rapport.types.v1.ConsentEntry\x12\x46\n\x0bpreferences\x18\x05 \x03(\x0b\x32\x31.rapport.profile.v1.StoredRecord.PreferencesEntry\x12\x18\n\x10merged_customers\x18\x06 \x03(\x03\x12\x0e\n\x06sealed\x18\x07 \x01(\x0c\x12O\n\x10preference_times\x18\x08 \x03(\x0b\x32\x35.rapport.profile.v1.StoredRecord.PreferenceTimesEntry\x12/\n\x07waiting\x18\t \x03(\x0b\x32\x1e.rapport.types.v1.ConsentEntry\x12\x11\n\thousehold\x18\n \x01(\x03\x12-\n\x05lines\x18\x0b \x03(\x0b\x32\x1e.rapport.profile.v1.StoredLine\x12\x18\n\x10household_micros\x18\r \x01(\x03\x12.\n\x05kinds\x18\x0e \x03(\x0b\x32\x1f.rapport.profile.v1.StoredKinds\x1a\x32\n\x10PreferencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14PreferenceTimesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\\\n\x0fStoredAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.rapport.types.v1.Value\x12\x13\n\x0btime_micros\x18\x03 \x01(\x03\"F\n\x0bStoredThing\x12\x37\n\nattributes\x18\x01 \x03(\x0b\x32#.rapport.profile.v1.StoredAttribute\"\x82\x01\n\x0ePackedSnapshot\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63tivity\x18\x04 \x03(\x0c\x12\'\n\x06things\x18\x05 \x03(\x0b\x32\x17.rapport.types.v1.Thing\x12\x10\n\x08sequence\x18\t \x01(\x03\x12\x11\n\thousehold\x18\n \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1frapport/profile/v1/stored.proto\x12\x12rapport.profile.v1\x1a rapport/profile/v1/profile.proto\x1a\x1drapport/types/v1/stream.proto\x1a!rapport/types/v1/vocabulary.proto\"]\n\x10StoredTraitGroup\x12*\n\x07purpose\x18\x01 \x01(\x0e\x32\x19.rapport.types.v1.Purpose\x12\r\n\x05shown\x18\x02 \x01(\x0c\x12\x0e\n\x06hidden\x18\x03 \x01(\x0c\"B\n\x0eStoredTraitEnd\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\t\x12\x14\n\x0cuntil_micros\x18\x03 \x01(\x03\"a\n\x0eStoredActivity\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x02 \x01(\x0c\x12\x18\n\x10last_time_micros\x18\x03 \x01(\x03\x12\x15\n\rlast_sequence\x18\x04 \x01(\x03\"(\n\x0bStoredPlace\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\"{\n\nStoredLine\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\r\n\x05payer\x18\x02 \x01(\x03\x12\x14\n\x0csubscription\x18\x03 \x01(\x0c\x12\x13\n\x0b\x66rom_micros\x18\x04 \x01(\x03\x12\x14\n\x0cuntil_micros\x18\x05 \x01(\x03\x12\x0f\n\x07\x61\x63\x63ount\x18\x06 \x01(\x0c\"]\n\x0cStoredMember\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12\x0c\n\x04said\x18\x02 \x01(\x08\x12-\n\x05lines\x18\x03 \x03(\x0b\x32\x1e.rapport.profile.v1.StoredLine\"m\n\x0fStoredHousehold\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .rapport.profile.v1.StoredMember\x12\'\n\x06traits\x18\x02 \x03(\x0b\x32\x17.rapport.types.v1.Trait\"~\n\x13StoredPastHousehold\x12\x0f\n\x07members\x18\x01 \x01(\x05\x12-\n\x05lines\x18\x02 \x03(\x0b\x32\x1e.rapport.profile.v1.StoredLine\x12\'\n\x06traits\x18\x03 \x03(\x0b\x32\x17.rapport.types.v1.Trait\"T\n\x0bStoredFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\nattributes\x18\x02 \x03(\x0b\x32#.rapport.profile.v1.StoredAttribute\"g\n\x0cStoredDirect\x12\'\n\x06traits\x18\x01 \x03(\x0b\x32\x17.rapport.types.v1.Trait\x12.\n\x06others\x18\x02 \x03(\x0b\x32\x1e.rapport.profile.v1.StoredWord\"D\n\x10StoredIdentities\x12\x30\n\nidentities\x18\x01 \x03(\x0b\x32\x1c.rapport.profile.v1.Identity\"\xc1\x02\n\tStoredHot\x12\x10\n\x08grouping\x18\x01 \x01(\x07\x12\x34\n\x06traits\x18\x02 \x03(\x0b\x32$.rapport.profile.v1.StoredTraitGroup\x12\x30\n\x04\x65nds\x18\x03 \x03(\x0b\x32\".rapport.profile.v1.StoredTraitEnd\x12\x12\n\ntaken_away\x18\x04 \x01(\x0c\x12\x34\n\x08\x61\x63tivity\x18\x05 \x03(\x0b\x32\".rapport.profile.v1.StoredActivity\x12\x0c\n\x04zone\x18\x06 \x01(\t\x12/\n\x06places\x18\x07 \x03(\x0b\x32\x1f.rapport.profile.v1.StoredPlace\x12\x11\n\thousehold\x18\n \x01(\x03\x12\x0e\n\x06\x64irect\x18\x08 \x01(\x0c\x12\x0e\n\x06others\x18\t \x01(\x0c\"I\n\nStoredWord\x12%\n\x04word\x18\x01 \x01(\x0b\x32\x17.rapport.types.v1.Trait\x12\x14\n\x0cuntil_micros\x18\x02 \x01(\x03\"<\n\x0bStoredWords\x12-\n\x05words\x18\x01 \x03(\x0b\x32\x1e.rapport.profile.v1.StoredWord\"+\n\x0bStoredKinds\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x03\x12\r\n\x05kinds\x18\x02 \x03(\t\"\x86\x05\n\x0cStoredRecord\x12\r\n\x05shown\x18\x01 \x01(\x0c\x12\x1a\n\x12next_expiry_micros\x18\x02 \x01(\x03\x12\x30\n\nidentities\x18\x03 \x03(\x0b\x32\x1c.rapport.profile.v1.Identity\x12-\n\x05words\x18\x04 \x03(\x0b\x32\x1e.rapport.types.v1.ConsentEntry\x12\x46\n\x0bpreferences\x18\x05 \x03(\x0b\x32\x31.rapport.profile.v1.StoredRecord.PreferencesEntry\x12\x18\n\x10merged_customers\x18\x06 \x03(\x03\x12\x0e\n\x06sealed\x18\x07 \x01(\x0c\x12O\n\x10preference_times\x18\x08 \x03(\x0b\x32\x35.rapport.profile.v1.StoredRecord.PreferenceTimesEntry\x12/\n\x07waiting\x18\t \x03(\x0b\x32\x1e.rapport.types.v1.ConsentEntry\x12\x11\n\thousehold\x18\n \x01(\x03\x12-\n\x05lines\x18\x0b \x03(\x0b\x32\x1e.rapport.profile.v1.StoredLine\x12\x18\n\x10household_micros\x18\r \x01(\x03\x12.\n\x05kinds\x18\x0e \x03(\x0b\x32\x1f.rapport.profile.v1.StoredKinds\x1a\x32\n\x10PreferencesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x36\n\x14PreferenceTimesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\\\n\x0fStoredAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.rapport.types.v1.Value\x12\x13\n\x0btime_micros\x18\x03 \x01(\x03\"F\n\x0bStoredThing\x12\x37\n\nattributes\x18\x01 \x03(\x0b\x32#.rapport.profile.v1.StoredAttribute\"\x82\x01\n\x0ePackedSnapshot\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63tivity\x18\x04 \x03(\x0c\x12\'\n\x06things\x18\x05 \x03(\x0b\x32\x17.rapport.types.v1.Thing\x12\x10\n\x08sequence\x18\t \x01(\x03\x12\x11\n\thousehold\x18\n \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,30 +52,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOREDMEMBER']._serialized_end=677
   _globals['_STOREDHOUSEHOLD']._serialized_start=679
   _globals['_STOREDHOUSEHOLD']._serialized_end=788
-  _globals['_STOREDFACTS']._serialized_start=790
-  _globals['_STOREDFACTS']._serialized_end=874
-  _globals['_STOREDDIRECT']._serialized_start=876
-  _globals['_STOREDDIRECT']._serialized_end=979
-  _globals['_STOREDIDENTITIES']._serialized_start=981
-  _globals['_STOREDIDENTITIES']._serialized_end=1049
-  _globals['_STOREDHOT']._serialized_start=1052
-  _globals['_STOREDHOT']._serialized_end=1373
-  _globals['_STOREDWORD']._serialized_start=1375
-  _globals['_STOREDWORD']._serialized_end=1448
-  _globals['_STOREDWORDS']._serialized_start=1450
-  _globals['_STOREDWORDS']._serialized_end=1510
-  _globals['_STOREDKINDS']._serialized_start=1512
-  _globals['_STOREDKINDS']._serialized_end=1555
-  _globals['_STOREDRECORD']._serialized_start=1558
-  _globals['_STOREDRECORD']._serialized_end=2204
-  _globals['_STOREDRECORD_PREFERENCESENTRY']._serialized_start=2098
-  _globals['_STOREDRECORD_PREFERENCESENTRY']._serialized_end=2148
-  _globals['_STOREDRECORD_PREFERENCETIMESENTRY']._serialized_start=2150
-  _globals['_STOREDRECORD_PREFERENCETIMESENTRY']._serialized_end=2204
-  _globals['_STOREDATTRIBUTE']._serialized_start=2206
-  _globals['_STOREDATTRIBUTE']._serialized_end=2298
-  _globals['_STOREDTHING']._serialized_start=2300
-  _globals['_STOREDTHING']._serialized_end=2370
-  _globals['_PACKEDSNAPSHOT']._serialized_start=2373
-  _globals['_PACKEDSNAPSHOT']._serialized_end=2503
+  _globals['_STOREDPASTHOUSEHOLD']._serialized_start=790
+  _globals['_STOREDPASTHOUSEHOLD']._serialized_end=916
+  _globals['_STOREDFACTS']._serialized_start=918
+  _globals['_STOREDFACTS']._serialized_end=1002
+  _globals['_STOREDDIRECT']._serialized_start=1004
+  _globals['_STOREDDIRECT']._serialized_end=1107
+  _globals['_STOREDIDENTITIES']._serialized_start=1109
+  _globals['_STOREDIDENTITIES']._serialized_end=1177
+  _globals['_STOREDHOT']._serialized_start=1180
+  _globals['_STOREDHOT']._serialized_end=1501
+  _globals['_STOREDWORD']._serialized_start=1503
+  _globals['_STOREDWORD']._serialized_end=1576
+  _globals['_STOREDWORDS']._serialized_start=1578
+  _globals['_STOREDWORDS']._serialized_end=1638
+  _globals['_STOREDKINDS']._serialized_start=1640
+  _globals['_STOREDKINDS']._serialized_end=1683
+  _globals['_STOREDRECORD']._serialized_start=1686
+  _globals['_STOREDRECORD']._serialized_end=2332
+  _globals['_STOREDRECORD_PREFERENCESENTRY']._serialized_start=2226
+  _globals['_STOREDRECORD_PREFERENCESENTRY']._serialized_end=2276
+  _globals['_STOREDRECORD_PREFERENCETIMESENTRY']._serialized_start=2278
+  _globals['_STOREDRECORD_PREFERENCETIMESENTRY']._serialized_end=2332
+  _globals['_STOREDATTRIBUTE']._serialized_start=2334
+  _globals['_STOREDATTRIBUTE']._serialized_end=2426
+  _globals['_STOREDTHING']._serialized_start=2428
+  _globals['_STOREDTHING']._serialized_end=2498
+  _globals['_PACKEDSNAPSHOT']._serialized_start=2501
+  _globals['_PACKEDSNAPSHOT']._serialized_end=2631
 # @@protoc_insertion_point(module_scope)

@@ -248,6 +248,40 @@ class StoredHousehold(_message.Message):
 Global___StoredHousehold: _TypeAlias = StoredHousehold  # noqa: Y015
 
 @_typing.final
+class StoredPastHousehold(_message.Message):
+    """A household as it was, naming nobody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    TRAITS_FIELD_NUMBER: _builtins.int
+    members: _builtins.int
+    """How many persons belonged to it."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredLine]:
+        """When each of their lines begins and ends."""
+
+    @_builtins.property
+    def traits(self) -> _containers.RepeatedCompositeFieldContainer[_stream_pb2.Trait]:
+        """What its members shared, with the times at which it was said."""
+
+    def __init__(
+        self,
+        *,
+        members: _builtins.int = ...,
+        lines: _abc.Iterable[Global___StoredLine] | None = ...,
+        traits: _abc.Iterable[_stream_pb2.Trait] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lines", b"lines", "members", b"members", "traits", b"traits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredPastHousehold: _TypeAlias = StoredPastHousehold  # noqa: Y015
+
+@_typing.final
 class StoredFacts(_message.Message):
     """What is known of an account or a subscription."""
 

@@ -47,7 +47,7 @@ class ErasureRows(AccountRows, HouseholdRows, LedgerRows):
         """Delete or empty all that is kept about these ids, which are locked."""
         sealer = self._store.types.sealer
         gone = [ErasedIdentity(sealer.lookup(one.text), one.kind) for one in sorted(identities, key=_text)]
-        await self._leave_households(customers)
+        await self._leave_households(customers, now_micros)
         await self._pay_no_more(customers)
         rows = await self.erase_rows(
             customers, [one.lookup for one in gone], [one.text for one in identities]
@@ -90,7 +90,7 @@ class ErasureRows(AccountRows, HouseholdRows, LedgerRows):
             "homes": sorted({one.household for one in kept if one.household}),
         }
 
-    async def _leave_households(self, customers: Sequence[int]) -> None:
+    async def _leave_households(self, customers: Sequence[int], now_micros: int) -> None:
         """What the others share stays theirs."""
         rows = await self.transaction.rows(
             "SELECT hot FROM customer WHERE id = ANY(%s::bigint[])", (list(customers),)
@@ -101,7 +101,7 @@ class ErasureRows(AccountRows, HouseholdRows, LedgerRows):
             for customer in customers:
                 home.leave(customer)
         if homes:
-            await self.save_homes(list(homes.values()))
+            await self.save_homes(list(homes.values()), now_micros)
 
     async def _pay_no_more(self, customers: Sequence[int]) -> None:
         """Lines of others, for which the person paid."""

@@ -2,10 +2,16 @@
 
 from collections.abc import Collection, Sequence
 
-from services.profile.adapters.account_packing import pack_household, unpack_household
+from services.profile.adapters.account_packing import (
+    pack_household,
+    pack_past_household,
+    unpack_household,
+    unpack_past_household,
+)
 from services.profile.adapters.rows.base import Rows
 from services.profile.domain.accounts import Key
 from services.profile.domain.households import Household
+from services.profile.domain.replaying import HomeRow
 
 _READ = "SELECT id, lookup, packed FROM household WHERE id = ANY(%s::bigint[]) ORDER BY id"
 _LOCKED = f"{_READ} FOR UPDATE"
@@ -44,8 +50,11 @@ class HouseholdRows(Rows):
             (sorted(keys),),
         )
 
-    async def save_homes(self, homes: Sequence[Household]) -> None:
-        """Write households, new ones too."""
+    async def save_homes(self, homes: Sequence[Household], now_micros: int) -> None:
+        """Write households, new ones too, and what they are from now on for telling the past."""
+        types = self._store.types
+        ids = [home.id for home in homes]
+        members = [" ".join(str(one) for one in sorted(home.members)) for home in homes]
         # members travel as one text, because arrays of arrays must be rectangular
         await self.transaction.execute(
             "INSERT INTO household (id, lookup, members, packed) "
@@ -53,10 +62,23 @@ class HouseholdRows(Rows):
             "FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::bytea[]) "
             "AS new (id, lookup, members, packed) "
             "ON CONFLICT (id) DO UPDATE SET members = excluded.members, packed = excluded.packed",
-            (
-                [home.id for home in homes],
-                [home.key for home in homes],
-                [" ".join(str(one) for one in sorted(home.members)) for home in homes],
-                [pack_household(home, self._store.types) for home in homes],
-            ),
+            (ids, [home.key for home in homes], members, [pack_household(home, types) for home in homes]),
         )
+        await self.transaction.execute(
+            "INSERT INTO household_past (household, accepted_micros, members, packed) "
+            "SELECT id, %s, string_to_array(members, ' ')::bigint[], packed "
+            "FROM unnest(%s::bigint[], %s::text[], %s::bytea[]) AS new (id, members, packed)",
+            (now_micros, ids, members, [pack_past_household(home, types) for home in homes]),
+        )
+
+    async def past_homes(self, customers: Collection[int]) -> list[HomeRow]:
+        """What became of the households to which any of these customers ever belonged, in order."""
+        rows = await self.transaction.rows(
+            "SELECT household, accepted_micros, members, packed, xmin FROM household_past WHERE household IN "
+            "(SELECT household FROM household_past WHERE members && %s::bigint[]) ORDER BY number",
+            (list(customers),),
+        )
+        return [
+            HomeRow(unpack_past_household(household, packed), frozenset(members), accepted, written)
+            for household, accepted, members, packed, written in rows
+        ]

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from services.profile.adapters.packing import Kept
+from services.profile.adapters.rows.households import HouseholdRows
 from services.profile.adapters.rows.kept import open_event
 from services.profile.adapters.rows.ledger import LedgerRows
 from services.profile.adapters.rows.merges import MergeRows
@@ -15,7 +16,7 @@ _EVENT: Final = "sequence, time_micros, accepted_micros, type, source, event_id,
 _ROOTS: Final = "FROM customer WHERE id > %(after)s AND merged_into = 0 AND id %% %(shards)s = %(shard)s"
 
 
-class PastRows(MergeRows, LedgerRows):
+class PastRows(MergeRows, HouseholdRows, LedgerRows):
     """Tables `customer`, `customer_record`, `customer_merge`, `event`, `thing_event` and `consent_ledger`."""
 
     async def roots(self, after: int, shard: int, shards: int, most: int) -> list[tuple[int, int]]:
@@ -77,6 +78,7 @@ class PastRows(MergeRows, LedgerRows):
                     lives[merge.from_customer].merged = merge
         await self._read_events(lives)
         await self._read_ledgers(lives)
+        await self._read_homes(lives)
         return lives
 
     async def _records_of(self, customers: Collection[int]) -> dict[int, Life]:
@@ -111,6 +113,15 @@ class PastRows(MergeRows, LedgerRows):
             lives[customer].ledger += entries
         for customer, lines in found.lines.items():
             lives[customer].ledger += [line.entry for line in lines]
+
+    async def _read_homes(self, lives: Mapping[int, Life]) -> None:
+        rows = await self.past_homes(lives)
+        ever: dict[int, set[int]] = {}
+        for row in rows:
+            ever.setdefault(row.home.id, set()).update(row.members & lives.keys())
+        for row in rows:
+            for customer in ever[row.home.id]:
+                lives[customer].homes.append(row)
 
     async def past_things(self, keys: Collection[ThingKey]) -> Mapping[ThingKey, list[KeptRow]]:
         """The kept events of things, by sequence."""

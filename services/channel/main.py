@@ -239,6 +239,7 @@ async def build_server_role(role: Role) -> None:
         parts.database, parts.store, open_books(parts.database), parts.clock
     )
     simulation = SimulationServicer(
+        parts.database,
         policies=parts.policies.imagine,
         read_reach=reach_from_wire,
         speech=parts.speech,

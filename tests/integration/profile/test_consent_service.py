@@ -50,6 +50,17 @@ class Desk:
         assert seen[-1].done
         return seen[-1]
 
+    async def readers(self, method: str) -> list[tuple]:
+        """Of whom the log says that they were told by that method."""
+        database = Database(self.running.settings.database_url, pool_size=1)
+        async with database.transaction() as tx:
+            found = await tx.rows(
+                "SELECT customer FROM access_entry WHERE method = %(method)s ORDER BY customer",
+                {"method": method},
+            )
+        await database.close()
+        return found
+
     async def change_database(self, sql: str) -> None:
         database = Database(self.running.settings.database_url, pool_size=1)
         async with database.transaction() as transaction:
@@ -96,6 +107,8 @@ async def test_many_questions_are_answered_item_by_item_and_fail_closed(desk):
     assert (malformed.allowed, "questions[4].subject" in malformed.error) == (False, True)
     assert (objected.allowed, objected.state) == (False, words.CONSENT_STATE_OBJECTED)
     assert (usage.allowed, usage.state) == (True, 0)
+    noted = "/rapport.profile.v1.ConsentService/CheckConsent"
+    assert await desk.readers(noted) == [(granted.customer,), (objected.customer,)]
     with pytest.raises(grpc.aio.AioRpcError, match=r"questions\[0\].purpose"):
         await desk.check((ANNA, 0, SMS))
     with pytest.raises(grpc.aio.AioRpcError, match="1001 questions"):

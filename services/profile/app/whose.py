@@ -1,6 +1,7 @@
 """Whose the events of a batch are: by the owners of their identities at the events' times."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from services.profile.app.ports import Work
 from services.profile.domain.accounts import persons_to_be
@@ -144,9 +145,13 @@ class Whose:
         if not conflicts:
             return
         await self._work.note_conflicts([(who, event.identities) for who, event in conflicts], self._now)
+        await self._suggest([(one, one.others) for one in resolutions.values()])
+
+    async def _suggest(self, found: Iterable[tuple[Resolution, Iterable[tuple[Identity, int]]]]) -> None:
+        """Pairs of customers whose identities came together."""
         met: dict[tuple[int, int], Met] = {}
-        for resolution in resolutions.values():
-            for identity, other in resolution.others:
+        for resolution, others in found:
+            for identity, other in others:
                 joins = joins_of(self._catalogue.identities, (resolution.matched.kind, identity.kind))
                 pair = (min(resolution.customer, other), max(resolution.customer, other))
                 if joins is not Joins.NEVER and pair not in met:
@@ -163,6 +168,7 @@ class Whose:
     ) -> None:
         """Identities that came along with a known one become the same customer's, if one has so many."""
         over: list[tuple[int, tuple[Identity, ...]]] = []
+        lost: list[tuple[Resolution, list[tuple[Identity, int]]]] = []
         for number, resolution in resolutions.items():
             event = events[number]
             customer = customers.get(event.customer)
@@ -184,8 +190,22 @@ class Whose:
             for identity, owner in claims:
                 if identity in won:
                     customer.add_identity(identity, owner.line)
+            if others := await self._faster(customer.id, [one for one, _ in claims if one not in won]):
+                over.append((customer.id, event.identities))
+                lost.append((replace(resolution, customer=customer.id), others))
         if over:
             await self._work.note_conflicts(over, self._now)
+        await self._suggest(lost)
+
+    async def _faster(self, customer: int, lost: Sequence[Identity]) -> list[tuple[Identity, int]]:
+        """Others whose these identities have become since it was looked up that they were nobody's."""
+        owners = await self._work.owners(lost) if lost else {}
+        self._learn(owners)
+        return [
+            (identity, owner.customer)
+            for identity, owner in owners.items()
+            if owner.customer not in {0, customer}
+        ]
 
     def _fits(self, identity: Identity, held: Sequence[tuple[Identity, str]]) -> bool:
         most = self._catalogue.identities[identity.kind].most

@@ -17,7 +17,7 @@ from services.profile.domain.audience import (
     TraitTest,
 )
 from services.profile.domain.errors import InvalidRequestError
-from services.runtime.access_log import note_reads, reason_of
+from services.runtime.access_log import note_answer
 from services.runtime.database import Database
 from services.runtime.server import Served
 from services.vocabulary.catalogue import Catalogue
@@ -64,8 +64,8 @@ class AudienceServicer(audience_pb2_grpc.AudienceServiceServicer):
         place = _place(request.page_token)
         async with self._database.transaction() as transaction:
             page = await self._audiences.members(transaction, audience, place, size)
-            told = {customer for customer, _ in page.members}
-            await note_reads(transaction, told, f"/{_NAME}/ListAudience", reason_of(context))
+        told = {customer for customer, _ in page.members}
+        await note_answer(self._database, told, f"/{_NAME}/ListAudience", context)
         answer = audience_pb2.ListAudienceResponse(filling=page.filling)
         for customer, last in page.members:
             answer.members.add(

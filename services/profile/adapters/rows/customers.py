@@ -8,7 +8,8 @@ from services.profile.adapters.packed_record import pack_record
 from services.profile.adapters.packing import Kept, pack_hot
 from services.profile.adapters.rows.households import HouseholdRows
 from services.profile.domain.customer import Customer, zone_of
-from services.vocabulary.values import to_json
+from services.profile.domain.traits import values_of
+from services.vocabulary.values import Value, ValueType, to_json
 
 
 class CustomerRows(HouseholdRows):
@@ -112,16 +113,21 @@ class CustomerRows(HouseholdRows):
             )
 
     async def _save_traits(self, customers: Sequence[Customer]) -> None:
-        """The projection for queries: values by name, further lines' by name@line; none that is sealed."""
+        """The projection for queries: values by name, further lines' by name@line; none that is sealed.
+
+        Of a trait of which several sources say something else all their values stand there, as a list: which
+        of them holds changes as a word grows old, while nothing is written. Queries find too many rather than
+        too few; who asks for an audience asks again of each.
+        """
         if not customers:
             return
         types, direct = self._store.types.trait_types, self._store.types.direct
         documents = [
             json.dumps(
                 {
-                    f"{name}@{line}" if line else name: to_json(trait.value, types.get(name))
+                    f"{name}@{line}" if line else name: _found_by(values, types.get(name))
                     for (name, line), trait in customer.traits.items()
-                    if trait.value is not None and name not in direct
+                    if name not in direct and (values := values_of(trait))
                 }
             )
             for customer in customers
@@ -152,3 +158,9 @@ class CustomerRows(HouseholdRows):
     async def save_last_times(self, times: Mapping[tuple[str, int], int]) -> None:
         """Keep times of last events; never an earlier one."""
         await write_last_times(self.transaction, times)
+
+
+def _found_by(values: Sequence[Value], value_type: ValueType | None) -> object:
+    """The value by which a customer is found, or all that may come to hold."""
+    found = [to_json(value, value_type) for value in values]
+    return found[0] if len(found) == 1 else found

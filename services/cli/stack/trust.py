@@ -25,6 +25,7 @@ TOKENS: dict[str, tuple[str, ...]] = {
         *("templates.read", "templates.write", "templates.test"),
     ),
     "care": (
+        "accounts.read",
         "consent.read",
         "consent.write",
         "decisions.make",

@@ -20,7 +20,7 @@ from services.profile.app.ports import (
     Work,
 )
 from services.profile.app.successors import successor, with_successors
-from services.profile.app.whose import Whose
+from services.profile.app.whose import Whose, of_the_erased
 from services.profile.domain.accounts import ACCOUNT_EVENTS
 from services.profile.domain.activity import SLACK_MICROS
 from services.profile.domain.consent import entries_of
@@ -200,7 +200,7 @@ class _Batch:
         erased = await self.work.erased_identities(named) if named else {}
         for place, event in enumerate(events) if erased else ():
             if any(event.time_micros <= erased.get(identity, -1) for identity in event.identities):
-                outcomes[place] = _erased("subject")
+                outcomes[place] = of_the_erased("subject")
 
     async def _new_ones(
         self, events: Sequence[CheckedEvent], outcomes: dict[int, Outcome]
@@ -266,7 +266,7 @@ class _Batch:
         for place, event in enumerate(events):
             if id(event) in strangers:
                 outcomes[place] = (
-                    _erased("customer")
+                    of_the_erased("customer")
                     if event.customer in erased
                     else RejectedError(
                         RejectionReason.UNKNOWN_SUBJECT, "customer", "is unknown", "name a customer by its id"
@@ -409,12 +409,3 @@ class _Batch:
 
     def _done(self, outcomes: Mapping[int, Outcome], events: Sequence[CheckedEvent]) -> list[Outcome]:
         return [outcomes[place] for place in range(len(events))]
-
-
-def _erased(field_name: str) -> RejectedError:
-    return RejectedError(
-        RejectionReason.ERASED,
-        field_name,
-        "is of a person who was erased, and this happened before",
-        "take it out of the source, which is to forget the person too",
-    )

@@ -8,7 +8,16 @@ from services.profile.domain.accounts import persons_to_be
 from services.profile.domain.customer import Customer
 from services.profile.domain.errors import RejectedError, RejectionReason
 from services.profile.domain.events import CheckedEvent
-from services.profile.domain.identities import Owner, Period, Resolution, line_of_new, owner_at, resolve
+from services.profile.domain.identities import (
+    ERASED,
+    Owner,
+    Period,
+    Resolution,
+    line_of_new,
+    owner_at,
+    period_at,
+    resolve,
+)
 from services.profile.domain.merges import Met, SuggestionState
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity
@@ -26,6 +35,7 @@ class Whose:
         self._now = now_micros
         self.owners: dict[Identity, Owner] = {}
         self._then: dict[int, dict[Identity, Owner]] = {}
+        self._erased: set[int] = set()
         self.known: set[Identity] = set()
 
     async def look_up(self, events: Sequence[CheckedEvent]) -> None:
@@ -47,6 +57,8 @@ class Whose:
             periods = await self._work.periods({one for event in early for one in event.identities})
             for event in early:
                 self._then[id(event)] = _owners_at(event, periods)
+                if _was_erased(event, periods):
+                    self._erased.add(id(event))
 
     def _learn(self, found: Mapping[Identity, Owner]) -> None:
         self.known.update(found)
@@ -58,6 +70,8 @@ class Whose:
 
     def refusal(self, event: CheckedEvent) -> RejectedError | None:
         """Why an event is nobody's and makes no new customer either."""
+        if id(event) in self._erased:
+            return of_the_erased("subject")
         strict = event.source in self._catalogue.creates_customers_except
         if not event.identities or any(identity in self.of(event) for identity in event.identities):
             for role, identities in persons_to_be(event.persons).items() if strict else ():
@@ -219,6 +233,22 @@ def _stranger(field: str) -> RejectedError:
         "is unknown, and this source creates no customers",
         "send it once another source has named this identity",
     )
+
+
+def of_the_erased(field: str) -> RejectedError:
+    """Why an event about somebody who was erased is not taken."""
+    return RejectedError(
+        RejectionReason.ERASED,
+        field,
+        "is of a person who was erased, and this happened before",
+        "take it out of the source, which is to forget the person too",
+    )
+
+
+def _was_erased(event: CheckedEvent, periods: Mapping[Identity, Sequence[Period]]) -> bool:
+    """Whether who had one of its identities then was erased since."""
+    had = (period_at(periods.get(identity, ()), event.time_micros) for identity in event.identities)
+    return any(period is not None and period.via == ERASED for period in had)
 
 
 def _owners_at(event: CheckedEvent, periods: Mapping[Identity, Sequence[Period]]) -> dict[Identity, Owner]:

@@ -33,9 +33,9 @@ PERSONAL: tuple[Personal, ...] = (
                 "messages",
                 "SELECT m.customer, m.message_id, m.action_id, m.decision_id, m.rule_set, m.rule, m.kind, "
                 "m.name, m.category, m.topic, m.line, m.accepted_micros, m.expires_micros, m.state, "
-                "m.reason, m.detail, m.channel, m.due_micros, m.sent_micros, m.receipt_micros, m.zone, m.template, "
-                "m.segments, m.campaign, m.history, b.text, b.subject, b.html, b.sender_plain, b.address, "
-                "b.sealed, "
+                "m.reason, m.detail, m.channel, m.due_micros, m.sent_micros, m.receipt_micros, m.zone, "
+                "m.template, m.segments, m.campaign, m.history, b.text, b.subject, b.html, b.sender_plain, "
+                "b.address, b.sealed, "
                 "m.recipient <> 0 AND m.$mine AS to_payer "
                 "FROM message AS m LEFT JOIN message_body AS b ON b.customer = m.customer "
                 "AND b.message_id = m.message_id AND (m.recipient = 0 OR m.$theirs) "

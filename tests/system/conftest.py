@@ -27,6 +27,7 @@ from services.cli.stack.progress import Progress, advance_clock, read_progress
 from services.cli.stack.state import Stack, find_stack
 from services.cli.stack.trust import caller
 from services.cli.stack.up import start_stack
+from tests.commands import run_command
 from tests.fakes.otlp import Collector
 from tests.integration.leftovers import mark_ours
 from tests.system.crash.small_disk import unmount_under
@@ -59,15 +60,8 @@ class Rapport:
         self, *arguments: str, stdin: bytes = b"", seconds: float = 120, folder: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end; `folder=False` for one that needs nothing to run."""
-        command = self.command(*arguments)
-        done = subprocess.run(
-            command if folder else command[:-2],
-            cwd=CHECKOUT,
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=seconds,
-        )
+        told = ("--folder", str(self.folder)) if folder else ()
+        done = run_command((*arguments, *told), folder=CHECKOUT, stdin=stdin, seconds=seconds)
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )

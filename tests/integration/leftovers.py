@@ -15,17 +15,26 @@ def mark_ours(folder: Path) -> None:
     """Writes down which process the folder belongs to."""
     birth = birth_of(os.getpid())
     assert birth is not None
-    (folder / _OWNER).write_text(f"{birth.pid} {birth.began}", encoding="utf-8")
+    # whoever sweeps meanwhile reads all of it or nothing
+    written = folder / f".{_OWNER}"
+    written.write_text(f"{birth.pid} {birth.began}", encoding="utf-8")
+    written.replace(folder / _OWNER)
+
+
+def owner_of(folder: Path) -> Birth | None:
+    """The process that a folder belongs to; None: nobody knows, or not yet."""
+    try:
+        pid, began = (folder / _OWNER).read_text(encoding="utf-8").split(" ", 1)
+        return Birth(int(pid), began)
+    except (OSError, ValueError):
+        return None
 
 
 def sweep() -> None:
     """Removes the folders whose process is gone, and ends the servers that still work in them."""
     for folder in Path(tempfile.gettempdir()).glob("rapport-tests-*"):
-        try:
-            pid, began = (folder / _OWNER).read_text(encoding="utf-8").split(" ", 1)
-        except OSError:
-            continue
-        if Birth(int(pid), began).alive:
+        owner = owner_of(folder)
+        if owner is None or owner.alive:
             continue
         _end_postgres(folder)
         _end_nats(folder)

@@ -29,7 +29,7 @@ from services.cli.stack.trust import caller
 from services.cli.stack.up import start_stack
 from tests.commands import run_command
 from tests.fakes.otlp import Collector
-from tests.integration.leftovers import mark_ours
+from tests.integration.leftovers import mark_ours, owner_of
 from tests.system.crash.small_disk import unmount_under
 from tests.system.personal_data import numbers_in_logs
 
@@ -272,11 +272,8 @@ def noon(rapport: Rapport) -> dt.datetime:
 def _sweep() -> None:
     """Stops what a killed test run left behind."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            pid, began = (folder / "owner").read_text(encoding="utf-8").split(" ", 1)
-        except OSError:
-            continue
-        if not Birth(int(pid), began).alive:
+        owner = owner_of(folder)
+        if owner is not None and not owner.alive:
             stop_stack(folder / "var")
             unmount_under(folder)
             shutil.rmtree(folder, ignore_errors=True)

@@ -60,7 +60,8 @@ from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
 from services.channel.sms_parts import sms_transport
 from services.runtime.client import connect
-from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
+from services.runtime.clock import EventClock, WallClock, make_clock
+from services.runtime.clock_follower import ClockFollower
 from services.runtime.configuration import ConfigurationLog, digest_files, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles

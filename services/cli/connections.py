@@ -27,7 +27,7 @@ from rapport.profile.v1.profile_pb2_grpc import ProfileServiceStub
 from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
 
 from services.cli.stack.state import Stack, find_stack
-from services.cli.stack.trust import caller
+from services.cli.stack.trust_files import caller
 from services.runtime.client import connect
 
 if TYPE_CHECKING:  # these names stand in the stub files only

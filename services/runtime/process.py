@@ -22,7 +22,6 @@ from services.runtime.errors import RapportError
 from services.runtime.health import Check, Health, HealthPort, reason_of, serve_health
 from services.runtime.log import configure_logging, describe_failure
 from services.runtime.metrics import TASK_FAILURES
-from services.runtime.migrations import migrate
 from services.runtime.observing import Observing
 from services.runtime.recovery import mark_restored
 from services.runtime.settings import Settings
@@ -297,6 +296,8 @@ def run_service(
         return 2
     configure_logging(service, name, settings.log_level)
     if name in {"migrate", "restored"}:
+        from services.runtime.migrations import migrate  # no role that only runs needs what it imports
+
         try:
             migrate(settings.database_url, migrations)
             if name == "restored":

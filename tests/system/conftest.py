@@ -25,7 +25,7 @@ from services.cli.stack.options import StackOptions
 from services.cli.stack.processes import Birth
 from services.cli.stack.progress import Progress, advance_clock, read_progress
 from services.cli.stack.state import Stack, find_stack
-from services.cli.stack.trust import caller
+from services.cli.stack.trust_files import caller
 from services.cli.stack.up import start_stack
 from tests.commands import run_command
 from tests.fakes.otlp import Collector

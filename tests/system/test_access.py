@@ -22,7 +22,8 @@ from jwt.utils import base64url_encode
 from services.cli.stack.authority import Authority
 from services.cli.stack.issuer import Issuer
 from services.cli.stack.options import SERVICES
-from services.cli.stack.trust import caller, ensure_trust, issuer_of, wall_now
+from services.cli.stack.trust import ensure_trust, issuer_of, wall_now
+from services.cli.stack.trust_files import caller
 from services.runtime.access_policy import all_scopes, declared_scopes, our_services
 from services.runtime.settings import DEFAULT_TRUST_DOMAIN
 from services.runtime.status import Failure, read_failure

@@ -14,16 +14,8 @@ from services.cli.stack.authority import Authority
 from services.cli.stack.issuer import AUDIENCE, ISSUER
 from services.cli.stack.layout import Layout
 from services.cli.stack.options import SERVICES
-from services.cli.stack.trust import (
-    CERTIFICATES,
-    OPERATOR,
-    TOKENS,
-    authority_file,
-    ensure_trust,
-    issuer_of,
-    token_file,
-    trust_environment,
-)
+from services.cli.stack.trust import CERTIFICATES, TOKENS, ensure_trust, issuer_of, trust_environment
+from services.cli.stack.trust_files import OPERATOR, authority_file, token_file
 from services.runtime.access_policy import all_scopes, declared_scopes
 from services.runtime.settings import Settings
 

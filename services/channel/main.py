@@ -185,6 +185,7 @@ async def build_parts(role: Role) -> Parts:
             outbox,
             resend_action(outbox, settings.partitions),
             partitions=settings.partitions,
+            sealer=sealer,
         ),
         pruner=Pruner(
             database, clock, prunables(policies.current), partial(read_retention, settings.rules_folder)

@@ -7,6 +7,7 @@ import orjson
 
 from services.channel.domain.messages import Wording
 from services.runtime.database import Transaction
+from services.runtime.dead_letters import DEAD_LETTER
 from services.runtime.keys import Sealer
 from services.runtime.resealing import PAGE, Page, Part, SealedColumn
 
@@ -81,6 +82,9 @@ def sealed_parts(sealer: Sealer) -> list[Part]:
         _OpenTexts(sealer),
         SealedColumn(sealer, "message_body", [customer, message], lambda _customer, own: body_context(own)),
         SealedColumn(sealer, "inbound_text", [("inbound_id", "uuid")], written_context),
+        SealedColumn(
+            sealer, "dead_letter", [("id", "bigint")], lambda _id: DEAD_LETTER, "payload", open_too=True
+        ),
     ]
 
 

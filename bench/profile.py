@@ -26,6 +26,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,8 @@ class Bed:
         with server.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
         self.server, self.name, self.folder = server, name, folder
+        self.moments = count(START, 1000)
+        """When each event happens: one after the other, as live ones do."""
         url = server.url(name, password_file=server.password_file)
         migrate(url, CHECKOUT / "services/profile/migrations")
         self.catalogue = load_catalogue(CHECKOUT / "rules")
@@ -130,7 +133,7 @@ class Bed:
             connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)".encode())
 
     @contextmanager
-    def timed(self, count: int) -> Iterator[list[Took]]:
+    def timed(self, items: int) -> Iterator[list[Took]]:
         found: list[Took] = []
         database, ours, wall = (
             server_cpu_seconds(self.server.cluster),
@@ -139,7 +142,7 @@ class Bed:
         )
         yield found
         wall, ours = time.perf_counter() - wall, time.process_time() - ours
-        found.append(Took(count, wall, ours, server_cpu_seconds(self.server.cluster) - database))
+        found.append(Took(items, wall, ours, server_cpu_seconds(self.server.cluster) - database))
 
     async def in_lanes(self, batches: Sequence[Any], work: Callable[[Any], Awaitable[None]]) -> None:
         waiting = list(reversed(batches))
@@ -241,11 +244,11 @@ async def plain_bulk(bed: Bed, profiles: int) -> Took:
 # --- events, snapshots, consents --------------------------------------------------------------------------
 
 
-def traffic(profiles: int, count: int, seed: int) -> list[list[sql.Said]]:
+def traffic(profiles: int, events: int, seed: int) -> list[list[sql.Said]]:
     """Batches of the benchmark's mix, one in ten of a type that travels with a snapshot."""
     draw = random.Random(seed)
     said: list[sql.Said] = []
-    for number in range(count // sql.BATCH * sql.BATCH):
+    for number in range(events // sql.BATCH * sql.BATCH):
         kind = MIX[number % len(MIX)]
         data = event_data(kind, f"{seed}-{number}", draw, "2026-10")
         cell = orjson.loads(data)["cell"] if kind == sql.SETS_TRAIT else ""
@@ -257,12 +260,11 @@ async def ingest(bed: Bed, said: Sequence[Sequence[sql.Said]]) -> Took:
     name = os.urandom(4).hex()
     batches = [
         [
-            RawEvent(
-                f"{name}-{at}-{n}", "bench", one.kind, START + n, f"msisdn:{msisdn(one.place + 1)}", one.data
-            )
+            RawEvent(f"{name}-{at}-{n}", "bench", one.kind, at, f"msisdn:{msisdn(one.place + 1)}", one.data)
             for n, one in enumerate(batch)
+            for at in (next(bed.moments),)
         ]
-        for at, batch in enumerate(said)
+        for batch in said
     ]
 
     async def work(batch: list[RawEvent]) -> None:
@@ -343,7 +345,7 @@ async def consents(bed: Bed, places: Sequence[Sequence[int]]) -> Took:
     return took[0]
 
 
-async def measure(server: PostgresServer, folder: Path, profiles: int, count: int) -> list[Measure]:
+async def measure(server: PostgresServer, folder: Path, profiles: int, events: int) -> list[Measure]:
     """All figures at one number of profiles, each beside its reference on the same tables."""
     bed = Bed(server, f"bench_{profiles}", folder)
     found: list[Measure] = []
@@ -363,22 +365,22 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, count: in
             for name in ("customer", "customer_record", "identity", "customer_traits", "event", "event_key"):
                 connection.execute(f"VACUUM (ANALYZE) {name}".encode())
             connection.execute("CHECKPOINT")
-        places = partial(sql.places, count, profiles)
+        places = partial(sql.places, events, profiles)
 
         async def plain(batches: Sequence[Any], work: Any) -> Took:
             with bed.timed(len(batches) * sql.BATCH) as took:
                 await asyncio.to_thread(sql.in_lanes, server, bed.name, batches, work)
             return took[0]
 
-        await ingest(bed, traffic(profiles, count // 10, 0))
-        ours = await ingest(bed, traffic(profiles, count, 1))
+        await ingest(bed, traffic(profiles, events // 10, 0))
+        ours = await ingest(bed, traffic(profiles, events, 1))
         await bed.empty_outbox()
         there = await known(bed, profiles)
         tell(
             f"profile.ingest_events_per_s.{profiles}",
             "events/s",
             ours,
-            await plain(traffic(profiles, count, 2), sql.ingest(there, START)),
+            await plain(traffic(profiles, events, 2), sql.ingest(there, START)),
         )
         await bed.empty_outbox()
         tell(
@@ -401,13 +403,13 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, count: in
     return found
 
 
-async def main(sizes: Sequence[int], count: int, out: Path) -> None:
+async def main(sizes: Sequence[int], events: int, out: Path) -> None:
     found: list[Measure] = []
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # as the services do
     with tempfile.TemporaryDirectory(prefix="rapport-bench-") as folder, bench_server(FOLDER) as server:
         for profiles in sizes:
-            found += await measure(server, Path(folder), profiles, count)
+            found += await measure(server, Path(folder), profiles, events)
     largest = next(m for m in found if m.name == f"profile.bulk_rows_per_s.{max(sizes)}")
     found.append(
         Measure(

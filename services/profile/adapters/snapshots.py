@@ -37,6 +37,7 @@ class SnapshotPacker:
     def __init__(self, types: Types) -> None:
         self._types = types
         self._purposes = {PURPOSES.to_wire(word): word for word in Purpose}
+        self._withheld: dict[tuple[int, ...], frozenset[Purpose]] = {}
 
     def has_ends(self, customer: Customer) -> bool:
         """Whether a trait of this customer changes by itself: it ends, or its source's word grows stale."""
@@ -77,8 +78,11 @@ class SnapshotPacker:
             shown = pack_shown(record, now_micros)
         elif 0 < stored.next_expiry_micros <= now_micros or not shown:
             shown = pack_shown(customer.record, now_micros)
-        withheld = stream_pb2.Snapshot.FromString(shown).withheld_purposes
-        return shown, frozenset(self._purposes[number] for number in withheld)
+        numbers = tuple(stream_pb2.Snapshot.FromString(shown).withheld_purposes)
+        withheld = self._withheld.get(numbers)
+        if withheld is None:
+            withheld = self._withheld[numbers] = frozenset(self._purposes[number] for number in numbers)
+        return shown, withheld
 
     def _traits(
         self, customer: Customer, kept: Kept, withheld: frozenset[Purpose], time_micros: int
@@ -95,12 +99,7 @@ class SnapshotPacker:
 
     def _activity(self, kept: Kept, withheld: frozenset[Purpose]) -> list[bytes]:
         types = self._types
-        return [
-            types.withheld(item.type)
-            if types.purpose_of(item.type) in withheld
-            else types.named(item.type, types.without(item.type, item.activity, withheld))
-            for item in kept.hot.activity
-        ]
+        return [types.shown_activity(item.type, item.activity, withheld) for item in kept.hot.activity]
 
     def _things(
         self, customer: Customer, things: Mapping[ThingKey, ThingState], withheld: frozenset[Purpose]
@@ -160,10 +159,12 @@ def event_batches(taken: Sequence[TakenEvent], types: Types, partitions: int) ->
         batch = open_batches.get(partition)
         if batch is None:
             batch = open_batches[partition] = _OpenBatch()
-        elif not batch.has_room(item):
+        size = batch.size_of(item)
+        if batch.size and batch.size + size > _MESSAGE_BYTES:
             rows.append((partition, batch.message.SerializeToString()))
             batch = open_batches[partition] = _OpenBatch()
-        batch.add(item, types)
+            size = batch.size_of(item)
+        batch.add(item, size, types)
     rows.extend((partition, batch.message.SerializeToString()) for partition, batch in open_batches.items())
     return rows
 
@@ -214,14 +215,11 @@ class _OpenBatch:
 
     def __init__(self) -> None:
         self.message = stream_pb2.EventBatch()
-        self._size = 0
+        self.size = 0
         self._places: dict[int, int] = {}
 
-    def has_room(self, item: TakenEvent) -> bool:
-        return self._size + self._size_of(item) <= _MESSAGE_BYTES
-
-    def add(self, item: TakenEvent, types: Types) -> None:
-        self._size += self._size_of(item)
+    def add(self, item: TakenEvent, size: int, types: Types) -> None:
+        self.size += size
         place = 0
         if item.snapshot is not None:
             place = self._places.get(id(item.snapshot), 0)
@@ -251,7 +249,7 @@ class _OpenBatch:
         for thing in item.things:
             wire.things.append(thing_to_wire(thing, types))
 
-    def _size_of(self, item: TakenEvent) -> int:
+    def size_of(self, item: TakenEvent) -> int:
         size = len(item.event.data) + 200 + 200 * len(item.things)
         if item.snapshot is not None and id(item.snapshot) not in self._places:
             size += len(item.snapshot)

@@ -307,8 +307,10 @@ class _Batch:
                 customer = self.customers[event.customer]
                 wanted.update((kind, key) for kind, key in customer.places.items() if kind in kinds)
             for update in trait_updates(event, self.catalogue):
+                if not update.name.startswith(_LAST):
+                    continue
                 kind = update.name.removeprefix(_LAST)
-                if kind != update.name and kind in kinds and isinstance(update.value, str):
+                if kind in kinds and isinstance(update.value, str):
                     wanted.add((kind, update.value))
         if own or wanted:
             self.things = await self.work.things(own | wanted, own)

@@ -37,11 +37,13 @@ class Whose:
         self._then: dict[int, dict[Identity, Owner]] = {}
         self._erased: set[int] = set()
         self.known: set[Identity] = set()
+        self._named: set[Identity] = set()
 
     async def look_up(self, events: Sequence[CheckedEvent]) -> None:
         """Whose the identities are; of events before their owners had them, whose they were then."""
         identities = {identity for event in events for identity in event.identities}
         identities.update(named for event in events for each in event.persons.values() for named in each)
+        self._named = identities
         if not identities:
             return
         found = await self._work.owners(identities)
@@ -73,7 +75,8 @@ class Whose:
         if id(event) in self._erased:
             return of_the_erased("subject")
         strict = event.source in self._catalogue.creates_customers_except
-        if not event.identities or any(identity in self.of(event) for identity in event.identities):
+        owners = self.of(event)
+        if not event.identities or not owners.keys().isdisjoint(event.identities):
             for role, identities in persons_to_be(event.persons).items() if strict else ():
                 if not any(identity in self.owners for identity in identities):
                     return _stranger(f"data.{role}")
@@ -122,11 +125,14 @@ class Whose:
 
     async def _claims(self, events: Sequence[CheckedEvent]) -> dict[Identity, Owner]:
         """Identities of nobody, put together where an event names them together."""
+        if not self._then and self._named <= self.owners.keys():
+            return {}
         group_of: dict[Identity, int] = {}
         groups: list[list[Identity]] = []
         for event in events:
+            owners = self.of(event)
             for identities in (event.identities, *persons_to_be(event.persons).values()):
-                if not identities or any(identity in self.of(event) for identity in identities):
+                if not identities or not owners.keys().isdisjoint(identities):
                     continue
                 known = [group_of[identity] for identity in identities if identity in group_of]
                 if known:

@@ -1,7 +1,8 @@
 """Customers: what changes with every event, what changes rarely, and what follows from both for queries."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
+
+import orjson
 
 from services.profile.adapters.gathering import write_last_times
 from services.profile.adapters.packed_record import pack_record
@@ -123,13 +124,13 @@ class CustomerRows(HouseholdRows):
             return
         types, direct = self._store.types.trait_types, self._store.types.direct
         documents = [
-            json.dumps(
+            orjson.dumps(
                 {
                     f"{name}@{line}" if line else name: _found_by(values, types.get(name))
                     for (name, line), trait in customer.traits.items()
                     if name not in direct and (values := values_of(trait))
                 }
-            )
+            ).decode()
             for customer in customers
         ]
         await self.transaction.execute(

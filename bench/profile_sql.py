@@ -220,11 +220,10 @@ def bulk(row: dict[str, Any], micros: int) -> Callable[[psycopg.Connection[Any],
                 ("int8", "bytea"),
                 [(i, row["record"]) for i in ids],
             )
-            _copy(
-                cursor,
-                "customer_traits (customer, traits)",
-                ("int8", "jsonb"),
-                [(i, row["traits"]) for i in ids],
+            cursor.execute(
+                "INSERT INTO customer_traits (customer, traits) SELECT customer, traits::jsonb "
+                "FROM unnest(%s::bigint[], %s::text[]) AS new (customer, traits)",
+                (ids, [row["traits"]] * len(ids)),
             )
             data = row["data"]
             events = [(i, 1, os.urandom(16).hex(), "profile.updated", data) for i in ids]

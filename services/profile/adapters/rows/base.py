@@ -24,3 +24,5 @@ class Rows:
     def __init__(self, store: Store, transaction: Transaction) -> None:
         self._store = store
         self.transaction = transaction
+        self.unwritten: set[int] = set()
+        """New customers, whom nobody else sees yet: their rows are written once, when they are saved."""

@@ -289,19 +289,22 @@ def run_service(
         sys.stderr.write(f"usage: python -m services.{service}.main {'|'.join(known)}\n")
         return 2
     name = given[0]
+    if name == "migrate":
+        from services.runtime import migrating  # no role that only runs needs what it imports
+
+        return migrating.run(service, migrations)
     try:
         settings = Settings.from_environment(service, name)
     except RapportError as error:
         sys.stderr.write(f"{error.message}; {error.suggestion}\n")
         return 2
     configure_logging(service, name, settings.log_level)
-    if name in {"migrate", "restored"}:
-        from services.runtime.migrations import migrate  # no role that only runs needs what it imports
+    if name == "restored":
+        from services.runtime.migrations import migrate
 
         try:
             migrate(settings.database_url, migrations)
-            if name == "restored":
-                uvloop.run(_mark_restored(settings, once_restored))
+            uvloop.run(_mark_restored(settings, once_restored))
         except Exception as error:  # noqa: BLE001 - the edge of the process
             _log.error("migration_failed", **describe_failure(error))
             return 1

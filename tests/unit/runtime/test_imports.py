@@ -29,6 +29,8 @@ def loaded(module: str, *also: str) -> set[str]:
         ("services.cli.commands.ingest", {"nats", "sqlalchemy", "prometheus_client", "cryptography", "rich"}),
         ("services.cli.stack.supervisor", {"nats", "sqlalchemy", "prometheus_client", "aiohttp", "rich"}),
         ("services.profile.main", {"alembic", "aiohttp", "rich"}),
+        ("services.channel.main", {"alembic", "aiohttp", "dkim"}),
+        ("services.runtime.migrating", {"nats", "prometheus_client", "services.runtime.process"}),
     ],
 )
 def test_a_process_does_without_what_it_does_not_use(module, spared):

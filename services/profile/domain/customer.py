@@ -286,12 +286,12 @@ class Customer:
         self.record_changed = True
 
     def _set_trait(self, update: Trait, precedence: Precedence | None) -> None:
-        key = (update.name, update.line)
-        before = self.traits.get(key)
+        key, traits = (update.name, update.line), self.traits
+        before = traits.get(key)
         after = with_word(before, update, precedence)
         if after is None:
             return
-        self.traits[key] = after
+        traits[key] = after
         self.trait_changes += 1
         if differs(before, after) or (after.others and values_of(before) != values_of(after)):
             self.values_changed = True

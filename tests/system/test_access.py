@@ -257,7 +257,7 @@ def crowd(message: Any, place: Any) -> None:
     entry = (
         GetMessageClass(place.message_type)()
         if place.message_type is not None
-        else {place.CPPTYPE_STRING: "x", place.CPPTYPE_INT64: 1}[place.cpp_type]
+        else {place.CPPTYPE_STRING: "x", place.CPPTYPE_INT64: 1, place.CPPTYPE_ENUM: 1}[place.cpp_type]
     )
     getattr(message, place.name).extend([entry] * TOO_MANY)
 

@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(shell find proto -name '*.proto' | sort)
 PYTEST_FLAGS ?=
+# what starts many times at once, in `rapport up` and in the tests: compiled at set-up once and not by each
+STARTED := hypothesis.stateful, pytest, xdist, services.channel.main, services.cli.importing.command, services.cli.stack.up, services.decision.main, services.profile.main
 # for fuzz
 EXAMPLES ?= 20000
 PROCESSES ?= 2
@@ -30,6 +32,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@printf '%s\n%s\n' '$(CURDIR)' '$(CURDIR)/proto' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rapport_roots.pth"
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import $(STARTED)'
 	@touch $@
 
 demo: setup ## start everything, run the small town through it, explain, reconcile

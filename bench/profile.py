@@ -5,10 +5,17 @@ Usage: python -m bench.profile [--sizes 10000,100000,1000000] [--events 30000] [
 For each number of profiles an empty database is loaded in bulk, as `rapport import` does it: a file read by
 DuckDB, mapped, checked and taken; then events come in, snapshots and consents are asked for. Each is done in
 batches of 500 by two at a time, in this process, without gRPC, next to the same done by plain SQL.
+
+Plain SQL reads and writes the same: the same events, the same rows of every table that a batch touches, keys,
+sealed values, traits, totals and messages with their snapshots, as large as those that the service wrote. It
+computes nothing: no JSON is read, no identity hashed or sealed, nothing checked, no state changed and packed.
+The ratio tells how much of what the database could do remains for those who need all this. The collector of
+garbage is set as in the services. The processor's time is told beside the rates: it moves less with load.
 """
 
 import argparse
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -19,6 +26,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +63,7 @@ from services.vocabulary.words import Channel, Purpose
 
 FOLDER = CHECKOUT / "var" / "bench" / "profile"
 START = 1_790_000_000_000_000
+_TOLD = 50_000
 MAPPING = """\
 source: crm
 subject: {msisdn: phone}
@@ -100,6 +109,8 @@ class Bed:
         with server.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
         self.server, self.name, self.folder = server, name, folder
+        self.moments = count(START, 1000)
+        """When each event happens: one after the other, as live ones do."""
         url = server.url(name, password_file=server.password_file)
         migrate(url, CHECKOUT / "services/profile/migrations")
         self.catalogue = load_catalogue(CHECKOUT / "rules")
@@ -122,7 +133,7 @@ class Bed:
             connection.execute(f"DROP DATABASE {self.name} WITH (FORCE)".encode())
 
     @contextmanager
-    def timed(self, count: int) -> Iterator[list[Took]]:
+    def timed(self, items: int) -> Iterator[list[Took]]:
         found: list[Took] = []
         database, ours, wall = (
             server_cpu_seconds(self.server.cluster),
@@ -131,7 +142,7 @@ class Bed:
         )
         yield found
         wall, ours = time.perf_counter() - wall, time.process_time() - ours
-        found.append(Took(count, wall, ours, server_cpu_seconds(self.server.cluster) - database))
+        found.append(Took(items, wall, ours, server_cpu_seconds(self.server.cluster) - database))
 
     async def in_lanes(self, batches: Sequence[Any], work: Callable[[Any], Awaitable[None]]) -> None:
         waiting = list(reversed(batches))
@@ -179,21 +190,32 @@ async def bulk(bed: Bed, profiles: int) -> Took:
     with bed.timed(profiles) as took, opened(file, mapping) as rows:
         reader = RowReader(mapping, rows.columns, bed.catalogue)
         findings = Findings(file.name)
-        check(rows, reader, findings, Report(None))
+        check(rows, reader, findings, Report(None), partial(_far, "looked through", profiles))
         assert not findings.refused
         events = taken_events(rows, reader, findings.unreadable)
         batches = _by(
             sql.BATCH, (bed.checker.check(raw_event(one.event), START, history=True) for one in events)
         )
 
+        done = 0
+
         async def lane() -> None:
+            nonlocal done
             for batch in batches:
                 outcomes = await bed.intake.take(batch)
                 assert all(outcome is ACCEPTED for outcome in outcomes)
+                done += len(batch)
+                _far("loaded", profiles, done)
 
         await asyncio.gather(*(lane() for _ in range(sql.LANES)))
     file.unlink()
     return took[0]
+
+
+def _far(what: str, of: int, done: int) -> None:
+    """Say now and then how far a long load has come."""
+    if done % _TOLD == 0:
+        print(f"  {time.strftime('%H:%M:%S')} {what} {done:,} of {of:,} rows", flush=True)
 
 
 def _by(size: int, items: Iterator[CheckedEvent]) -> Iterator[list[CheckedEvent]]:
@@ -222,24 +244,53 @@ async def plain_bulk(bed: Bed, profiles: int) -> Took:
 # --- events, snapshots, consents --------------------------------------------------------------------------
 
 
-async def ingest(bed: Bed, profiles: int, count: int) -> Took:
-    """Events of the benchmark's mix, one in ten of a type that travels with a snapshot."""
-    draw = random.Random(profiles)
-    name = os.urandom(4).hex()
-    raws: list[RawEvent] = []
-    for number in range(count // sql.BATCH * sql.BATCH):
+def traffic(profiles: int, events: int, seed: int) -> list[list[sql.Said]]:
+    """Batches of the benchmark's mix, one in ten of a type that travels with a snapshot."""
+    draw = random.Random(seed)
+    said: list[sql.Said] = []
+    for number in range(events // sql.BATCH * sql.BATCH):
         kind = MIX[number % len(MIX)]
-        subject = f"msisdn:{msisdn(draw.randrange(1, profiles + 1))}"
-        data = event_data(kind, f"{name}-{number}", draw, "2026-10")
-        raws.append(RawEvent(f"{name}-{number}", "bench", kind, START + number, subject, data))
-    batches = [raws[at : at + sql.BATCH] for at in range(0, len(raws), sql.BATCH)]
+        data = event_data(kind, f"{seed}-{number}", draw, "2026-10")
+        cell = orjson.loads(data)["cell"] if kind == sql.SETS_TRAIT else ""
+        said.append(sql.Said(kind, draw.randrange(profiles), data, cell))
+    return [said[at : at + sql.BATCH] for at in range(0, len(said), sql.BATCH)]
+
+
+async def ingest(bed: Bed, said: Sequence[Sequence[sql.Said]]) -> Took:
+    name = os.urandom(4).hex()
+    batches = [
+        [
+            RawEvent(f"{name}-{at}-{n}", "bench", one.kind, at, f"msisdn:{msisdn(one.place + 1)}", one.data)
+            for n, one in enumerate(batch)
+            for at in (next(bed.moments),)
+        ]
+        for batch in said
+    ]
 
     async def work(batch: list[RawEvent]) -> None:
         await bed.intake.take([bed.checker.check(raw, START) for raw in batch])
 
-    with bed.timed(len(raws)) as took:
+    with bed.timed(len(batches) * sql.BATCH) as took:
         await bed.in_lanes(batches, work)
     return took[0]
+
+
+async def known(bed: Bed, profiles: int) -> sql.Known:
+    """What plain SQL has to know of the customers, and how large it writes what the service makes."""
+    found = sql.Known([bed.sealer.lookup(f"msisdn:{msisdn(number)}") for number in range(1, profiles + 1)])
+    async with bed.store.work() as work:
+        rows = await work.transaction.rows(
+            "SELECT customer, traits->>'last_cell', traits::text FROM customer_traits "
+            "WHERE traits ? 'last_cell'"
+        )
+        found.cells = {row[0]: row[1] for row in rows}
+        found.traits = rows[0][2]
+        some = [f"msisdn:{msisdn(number)}" for number in range(1, min(profiles, 1000) + 1)]
+        snapshots = [
+            one for one in await bed.questions.snapshots(work, some, START) if isinstance(one, bytes)
+        ]
+        found.snapshot = sorted(snapshots, key=len)[len(snapshots) // 2]
+    return found
 
 
 async def snapshots(bed: Bed, places: Sequence[Sequence[int]]) -> Took:
@@ -294,7 +345,7 @@ async def consents(bed: Bed, places: Sequence[Sequence[int]]) -> Took:
     return took[0]
 
 
-async def measure(server: PostgresServer, folder: Path, profiles: int, count: int) -> list[Measure]:
+async def measure(server: PostgresServer, folder: Path, profiles: int, events: int) -> list[Measure]:
     """All figures at one number of profiles, each beside its reference on the same tables."""
     bed = Bed(server, f"bench_{profiles}", folder)
     found: list[Measure] = []
@@ -307,44 +358,42 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, count: in
 
     try:
         async with bed.store.work() as work:
-            await work.set_listened(frozenset({"payment.received"}))
+            await work.set_listened(frozenset({sql.LISTENED}))
         loaded = await bulk(bed, profiles)
         await bed.empty_outbox()
         with sql.connect(server, bed.name) as connection:
             for name in ("customer", "customer_record", "identity", "customer_traits", "event", "event_key"):
                 connection.execute(f"VACUUM (ANALYZE) {name}".encode())
             connection.execute("CHECKPOINT")
-        lookups = [bed.sealer.lookup(f"msisdn:{msisdn(number)}") for number in range(1, profiles + 1)]
-        places = partial(sql.places, count, profiles)
+        places = partial(sql.places, events, profiles)
 
-        async def plain(seed: int, work: Any) -> Took:
-            batches = places(seed)
+        async def plain(batches: Sequence[Any], work: Any) -> Took:
             with bed.timed(len(batches) * sql.BATCH) as took:
                 await asyncio.to_thread(sql.in_lanes, server, bed.name, batches, work)
             return took[0]
 
-        data = b'{"mb":120.5,"country":"FR","cycle":"2026-10"}'
-        await ingest(bed, profiles, count // 10)
-        ours = await ingest(bed, profiles, count)
+        await ingest(bed, traffic(profiles, events // 10, 0))
+        ours = await ingest(bed, traffic(profiles, events, 1))
         await bed.empty_outbox()
+        there = await known(bed, profiles)
         tell(
             f"profile.ingest_events_per_s.{profiles}",
             "events/s",
             ours,
-            await plain(1, sql.ingest(lookups, data, START)),
+            await plain(traffic(profiles, events, 2), sql.ingest(there, START)),
         )
         await bed.empty_outbox()
         tell(
             f"profile.snapshots_per_s.{profiles}",
             "snapshots/s",
             await snapshots(bed, places(2)),
-            await plain(2, sql.snapshots(lookups)),
+            await plain(places(2), sql.snapshots(there)),
         )
         tell(
             f"profile.consent_checks_per_s.{profiles}",
             "checks/s",
             await consents(bed, places(3)),
-            await plain(3, sql.consents(lookups)),
+            await plain(places(3), sql.consents(there)),
         )
         reference = await plain_bulk(bed, min(profiles, 100_000))
         tell(f"profile.bulk_rows_per_s.{profiles}", "rows/s", loaded, reference)
@@ -354,11 +403,13 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, count: in
     return found
 
 
-async def main(sizes: Sequence[int], count: int, out: Path) -> None:
+async def main(sizes: Sequence[int], events: int, out: Path) -> None:
     found: list[Measure] = []
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # as the services do
     with tempfile.TemporaryDirectory(prefix="rapport-bench-") as folder, bench_server(FOLDER) as server:
         for profiles in sizes:
-            found += await measure(server, Path(folder), profiles, count)
+            found += await measure(server, Path(folder), profiles, events)
     largest = next(m for m in found if m.name == f"profile.bulk_rows_per_s.{max(sizes)}")
     found.append(
         Measure(

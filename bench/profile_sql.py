@@ -1,10 +1,15 @@
-"""Plain SQL for what the profile service writes and reads: the same rows, batches and connections."""
+"""Plain SQL for what the profile service writes and reads: the same rows, as large, in the same batches.
+
+Each statement that the service needs for what a batch is about is here, in the service's order, with binary
+parameters and COPY. What the service computes is not: values are taken from rows that stand there.
+"""
 
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -15,18 +20,65 @@ from services.cli.stack.postgres import ADMIN, PostgresServer
 LANES = 2
 BATCH = 500
 EVENT_COLUMNS = (
-    "customer, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, history, data"
+    "customer, sequence, time_micros, accepted_micros, type, source, event_id, line, hops, history, data, via"
 )
-EVENT_TYPES = ("int8", "int8", "int8", "int8", "text", "text", "text", "text", "int2", "bool", "bytea")
+EVENT_TYPES = (
+    "int8",
+    "int8",
+    "int8",
+    "int8",
+    "text",
+    "text",
+    "text",
+    "text",
+    "int2",
+    "bool",
+    "bytea",
+    "int8",
+)
 PARTITIONS = 64
+LISTENED = "payment.received"
+"""The type of event that travels with a snapshot."""
+SETS_TRAIT = "network.call_dropped"
+"""The type of event that names a thing, and changes a trait."""
 _KEYS = (
     "INSERT INTO event_key (key, time_micros) SELECT key, %s FROM unnest(%s::bytea[]) AS key "
     "ON CONFLICT DO NOTHING RETURNING key"
+)
+_OWNERS = "SELECT lookup, customer, line, since_micros, via FROM identity WHERE lookup = ANY(%s::bytea[])"
+_RECORDS = "SELECT customer, record FROM customer_record WHERE customer = ANY(%s::bigint[])"
+_THINGS = (
+    "SELECT kind, key, sequence, attributes FROM thing "
+    "WHERE (kind, key) IN (SELECT 'cell', key FROM unnest(%s::text[]) AS key)"
 )
 _OUTBOX = (
     "INSERT INTO outbox (stream, partition, payload) SELECT 'EVENTS', partition, payload "
     "FROM unnest(%s::int[], %s::bytea[]) AS row (partition, payload)"
 )
+_TOTALS = (
+    "INSERT INTO total (name, shard, value) VALUES ('events.accepted', %s, %s) "
+    "ON CONFLICT (name, shard) DO UPDATE SET value = total.value + excluded.value"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One event: its type, the place of its customer's look-up, its data, and the cell that it names."""
+
+    kind: str
+    place: int
+    data: bytes
+    cell: str = ""
+
+
+@dataclass(slots=True)
+class Known:
+    """What stands there: look-ups by place, cells by customer, and how large a snapshot and traits are."""
+
+    lookups: Sequence[bytes]
+    snapshot: bytes = b""
+    traits: str = "{}"
+    cells: Mapping[int, str] = field(default_factory=dict)
 
 
 def connect(server: PostgresServer, database: str) -> psycopg.Connection[Any]:
@@ -77,27 +129,30 @@ def in_lanes(
     return took
 
 
-def ingest(
-    lookups: Sequence[bytes], data: bytes, micros: int
-) -> Callable[[psycopg.Connection[Any], Any], None]:
-    """One batch of events of known customers, by the places of their look-ups."""
+def ingest(known: Known, micros: int) -> Callable[[psycopg.Connection[Any], Any], None]:
+    """One batch of events of known customers."""
 
-    def work(connection: psycopg.Connection[Any], places: Sequence[int]) -> None:
+    def work(connection: psycopg.Connection[Any], said: Sequence[Said]) -> None:
         name = os.urandom(6).hex()
         with connection.transaction(), connection.cursor(binary=True) as cursor:
-            wanted = [lookups[place] for place in places]
-            cursor.execute(
-                "SELECT lookup, customer, line FROM identity WHERE lookup = ANY(%s::bytea[])",
-                (list(set(wanted)),),
-            )
+            _begin(cursor)
+            wanted = [known.lookups[one.place] for one in said]
+            cursor.execute(_OWNERS, (list(set(wanted)),))
             owner = {row[0]: row[1] for row in cursor.fetchall()}
-            cursor.execute(_KEYS, (micros, sorted(os.urandom(16) for _ in places)))
+            cursor.execute("SELECT 1 FROM erased_identity LIMIT 1")
+            cursor.execute(_KEYS, (micros, sorted(os.urandom(16) for _ in said)))
             cursor.fetchall()
             cursor.execute(
-                "SELECT id, sequence, hot FROM customer WHERE id = ANY(%s::bigint[]) ORDER BY id FOR UPDATE",
+                "SELECT id, sequence, hot, merged_into FROM customer WHERE id = ANY(%s::bigint[]) "
+                "ORDER BY id FOR UPDATE",
                 (sorted(set(owner.values())),),
             )
             found = {row[0]: row for row in cursor.fetchall()}
+            events = [(owner[lookup], one) for lookup, one in zip(wanted, said, strict=True)]
+            cursor.execute(_RECORDS, (list({who for who, one in events if one.kind == LISTENED}),))
+            cursor.fetchall()
+            cursor.execute(_THINGS, (list({one.cell for one in said if one.cell}),))
+            cursor.fetchall()
             cursor.execute(
                 "UPDATE customer SET sequence = new.sequence, hot = new.hot "
                 "FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[]) AS new (id, sequence, hot) "
@@ -108,14 +163,26 @@ def ingest(
                     [row[2] for row in found.values()],
                 ),
             )
-            events = [(owner[lookup], place) for place, lookup in enumerate(wanted)]
+            changed = list({who for who, one in events if one.kind == SETS_TRAIT})
+            cursor.execute(
+                "INSERT INTO customer_traits (customer, traits) SELECT customer, traits::jsonb "
+                "FROM unnest(%s::bigint[], %s::text[]) AS new (customer, traits) "
+                "ON CONFLICT (customer) DO UPDATE SET traits = excluded.traits",
+                (changed, [known.traits] * len(changed)),
+            )
             _copy_events(
                 cursor,
-                [(customer, found[customer][1] + 1 + place, f"{name}-{place}") for customer, place in events],
-                data,
+                [
+                    (who, found[who][1] + 1 + number, f"{name}-{number}", one.kind, one.data)
+                    for number, (who, one) in enumerate(events)
+                ],
                 micros,
             )
-            _put_out([customer for customer, _ in events], data, cursor)
+            _put_out(
+                cursor,
+                [(who, one.data, known.snapshot if one.kind == LISTENED else b"") for who, one in events],
+            )
+            _count(connection, cursor, len(said))
 
     return work
 
@@ -125,8 +192,12 @@ def bulk(row: dict[str, Any], micros: int) -> Callable[[psycopg.Connection[Any],
 
     def work(connection: psycopg.Connection[Any], numbers: Sequence[int]) -> None:
         with connection.transaction(), connection.cursor(binary=True) as cursor:
-            keys = sorted(os.urandom(16) for _ in numbers)
-            cursor.execute(_KEYS, (micros, keys))
+            _begin(cursor)
+            lookups = sorted(os.urandom(16) for _ in numbers)
+            cursor.execute(_OWNERS, (lookups,))
+            cursor.fetchall()
+            cursor.execute("SELECT 1 FROM erased_identity LIMIT 1")
+            cursor.execute(_KEYS, (micros, sorted(os.urandom(16) for _ in numbers)))
             cursor.fetchall()
             cursor.execute("SELECT nextval('customer_id') FROM generate_series(1, %s)", (len(numbers),))
             ids = [found[0] for found in cursor.fetchall()]
@@ -134,7 +205,7 @@ def bulk(row: dict[str, Any], micros: int) -> Callable[[psycopg.Connection[Any],
                 "INSERT INTO identity (lookup, customer, line, sealed) "
                 "SELECT lookup, customer, '', sealed FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[]) "
                 "AS new (lookup, customer, sealed) ON CONFLICT DO NOTHING RETURNING lookup",
-                (sorted(os.urandom(16) for _ in ids), ids, [row["sealed"]] * len(ids)),
+                (lookups, ids, [row["sealed"]] * len(ids)),
             )
             cursor.fetchall()
             _copy(
@@ -149,50 +220,52 @@ def bulk(row: dict[str, Any], micros: int) -> Callable[[psycopg.Connection[Any],
                 ("int8", "bytea"),
                 [(i, row["record"]) for i in ids],
             )
-            _copy(
-                cursor,
-                "customer_traits (customer, traits)",
-                ("int8", "jsonb"),
-                [(i, row["traits"]) for i in ids],
+            cursor.execute(
+                "INSERT INTO customer_traits (customer, traits) SELECT customer, traits::jsonb "
+                "FROM unnest(%s::bigint[], %s::text[]) AS new (customer, traits)",
+                (ids, [row["traits"]] * len(ids)),
             )
-            _copy_events(cursor, [(i, 1, os.urandom(16).hex()) for i in ids], row["data"], micros)
-            _put_out(ids, row["data"], cursor)
+            data = row["data"]
+            events = [(i, 1, os.urandom(16).hex(), "profile.updated", data) for i in ids]
+            _copy_events(cursor, events, micros, history=True)
+            _put_out(cursor, [(i, data, b"") for i in ids])
+            _count(connection, cursor, len(ids))
 
     return work
 
 
-def snapshots(lookups: Sequence[bytes]) -> Callable[[psycopg.Connection[Any], Any], None]:
-    """Read what a snapshot is made of: owners, then both rows of each customer."""
+def snapshots(known: Known) -> Callable[[psycopg.Connection[Any], Any], None]:
+    """Read what a snapshot is made of: owners, both rows of each customer, and the cells that these name."""
 
     def work(connection: psycopg.Connection[Any], places: Sequence[int]) -> None:
         with connection.transaction(), connection.cursor(binary=True) as cursor:
-            cursor.execute(
-                "SELECT lookup, customer, line FROM identity WHERE lookup = ANY(%s::bytea[])",
-                ([lookups[place] for place in places],),
-            )
+            cursor.execute(_OWNERS, ([known.lookups[place] for place in places],))
             ids = [row[1] for row in cursor.fetchall()]
             cursor.execute(
-                "SELECT id, sequence, hot, coalesce(record, '') FROM customer LEFT JOIN customer_record "
-                "ON customer_record.customer = customer.id WHERE id = ANY(%s::bigint[])",
+                "SELECT id, sequence, hot, coalesce(record, ''), merged_into FROM customer "
+                "LEFT JOIN customer_record ON customer_record.customer = customer.id "
+                "WHERE id = ANY(%s::bigint[])",
                 (ids,),
             )
+            cursor.fetchall()
+            cursor.execute(_THINGS, (list({known.cells[i] for i in ids if i in known.cells}),))
             cursor.fetchall()
 
     return work
 
 
-def consents(lookups: Sequence[bytes]) -> Callable[[psycopg.Connection[Any], Any], None]:
+def consents(known: Known) -> Callable[[psycopg.Connection[Any], Any], None]:
     """Read what a consent is answered from: owners, then the record of each customer."""
 
     def work(connection: psycopg.Connection[Any], places: Sequence[int]) -> None:
         with connection.transaction(), connection.cursor(binary=True) as cursor:
-            cursor.execute(
-                "SELECT lookup, customer, line FROM identity WHERE lookup = ANY(%s::bytea[])",
-                ([lookups[place] for place in places],),
-            )
+            cursor.execute(_OWNERS, ([known.lookups[place] for place in places],))
             ids = [row[1] for row in cursor.fetchall()]
             cursor.execute(
-                "SELECT customer, record FROM customer_record WHERE customer = ANY(%s::bigint[])", (ids,)
+                "SELECT id, merged_into, coalesce(record, '') FROM customer "
+                "LEFT JOIN customer_record ON customer_record.customer = customer.id "
+                "WHERE id = ANY(%s::bigint[])",
+                (ids,),
             )
             cursor.fetchall()
 
@@ -212,24 +285,34 @@ def _copy(cursor: Any, into: str, types: Sequence[str], rows: Sequence[Sequence[
             copy.write_row(row)
 
 
-def _copy_events(cursor: Any, rows: Sequence[tuple[int, int, str]], data: bytes, micros: int) -> None:
-    kind = "usage.data_used"
+def _begin(cursor: Any) -> None:
+    """The lock under which the list of types that travel with a snapshot is read, and the list."""
+    cursor.execute("SELECT pg_advisory_xact_lock_shared(1)")
+    cursor.execute("SELECT version, types, absence FROM listened")
+    cursor.fetchall()
+
+
+def _copy_events(
+    cursor: Any, rows: Sequence[tuple[int, int, str, str, bytes]], micros: int, *, history: bool = False
+) -> None:
     _copy(
         cursor,
         f"event ({EVENT_COLUMNS})",
         EVENT_TYPES,
         [
-            (customer, sequence, micros, micros, kind, "bench", identity, "", 0, False, data)
-            for customer, sequence, identity in rows
+            (customer, sequence, micros, micros, kind, "bench", identity, "", 0, history, data, 0)
+            for customer, sequence, identity, kind, data in rows
         ],
     )
 
 
-def _put_out(customers: Sequence[int], data: bytes, cursor: Any) -> None:
-    """What goes on to the next service: some 90 bytes and the data of each event, by partition."""
-    counts = [0] * PARTITIONS
-    for customer in customers:
-        counts[customer % PARTITIONS] += 1
-    filled = [(partition, count) for partition, count in enumerate(counts) if count]
-    body = bytes(90) + data
-    cursor.execute(_OUTBOX, ([partition for partition, _ in filled], [body * count for _, count in filled]))
+def _put_out(cursor: Any, events: Sequence[tuple[int, bytes, bytes]]) -> None:
+    """What goes on to the next service, by partition: some 90 bytes, data and snapshot of each event."""
+    bodies: dict[int, list[bytes]] = {}
+    for customer, data, snapshot in events:
+        bodies.setdefault(customer % PARTITIONS, []).append(bytes(90) + data + snapshot)
+    cursor.execute(_OUTBOX, (list(bodies), [b"".join(parts) for parts in bodies.values()]))
+
+
+def _count(connection: psycopg.Connection[Any], cursor: Any, events: int) -> None:
+    cursor.execute(_TOTALS, (connection.info.backend_pid % 16, events))

@@ -15,7 +15,7 @@ from rapport.profile.v1 import stored_pb2
 from bench.traffic import MIX, PLANS, event_data, msisdn
 from services.cli.stack.layout import Layout
 from services.cli.stack.state import Stack
-from services.cli.stack.trust import keys_file
+from services.cli.stack.trust_files import keys_file
 from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.packed_record import pack_record
 from services.profile.adapters.packing import Kept, pack_hot

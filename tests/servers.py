@@ -2,7 +2,6 @@
 
 import itertools
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from psycopg import sql
 
 from services.cli.stack.nats import NatsServer
 from services.cli.stack.postgres import PostgresServer
-from tests.integration.leftovers import mark_ours, sweep
+from tests.integration.leftovers import make_place, mark_ours, sweep
 
 MakeDatabase = Callable[..., str]
 
@@ -22,7 +21,7 @@ MakeDatabase = Callable[..., str]
 def servers_folder() -> Iterator[Path]:
     """A folder that PostgreSQL's account can enter; pytest's own folder it cannot when we are root."""
     sweep()
-    folder = Path(tempfile.mkdtemp(prefix="rapport-tests-"))
+    folder = make_place()
     folder.chmod(0o711)
     mark_ours(folder)
     (folder / "secrets").mkdir(mode=0o700)
@@ -121,7 +120,8 @@ def _url(server: PostgresServer, name: str) -> str:
 def _create(server: PostgresServer, name: str, template: str | None = None) -> None:
     with server.connect() as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            # files as they are: through the log, as is usual, costs more than twice as much
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
                 sql.Identifier(name), sql.Identifier(template or "template1")
             )
         )

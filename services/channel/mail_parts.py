@@ -1,25 +1,33 @@
-"""Puts the parts of mail together, as its settings ask for: letterhead, signatures, links."""
+"""Puts the parts of mail together, as its settings ask for: letterhead, signatures, links.
+
+What signs, and what serves the web, is loaded only where the settings ask for it: it brings a web server and
+a client of DNS along.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from services.channel.adapters.dkim_signer import DkimSigner
 from services.channel.adapters.mail import Letterhead, sender_of
 from services.channel.adapters.mail_reports import MailReportReader
 from services.channel.adapters.mailboxes import ImapMailbox, Maildir
 from services.channel.adapters.smtp import SmtpSettings, SmtpTransport
 from services.channel.adapters.smtp_link import LinkSettings
 from services.channel.adapters.storage.mail_reports import PostgresReportLog
-from services.channel.app.mail_reports import Mailbox
-from services.channel.app.profile import ProfilePort
-from services.channel.app.store import MessageStore
 from services.channel.domain.links import LinkKeys, Links
 from services.channel.domain.mail_reports import MOST_OCTETS
-from services.channel.entrypoints.mail_reports import MailboxLoop, ReportHook, Reports
-from services.channel.entrypoints.web import WebEndpoint
-from services.channel.entrypoints.web_links import LinkPages
-from services.channel.mail_settings import MailSettings
-from services.runtime.clock import Clock
 from services.runtime.errors import SettingError
+
+if TYPE_CHECKING:
+    from services.channel.adapters.dkim_signer import DkimSigner
+    from services.channel.app.mail_reports import Mailbox
+    from services.channel.app.profile import ProfilePort
+    from services.channel.app.store import MessageStore
+    from services.channel.entrypoints.mail_reports import MailboxLoop, Reports
+    from services.channel.entrypoints.web import WebEndpoint
+    from services.channel.mail_settings import MailSettings
+    from services.runtime.clock import Clock
 
 
 def link_keys(own: MailSettings) -> LinkKeys | None:
@@ -70,6 +78,10 @@ def web_endpoint(
     keys = link_keys(own)
     if not own.web_listen or keys is None:
         return None
+    from services.channel.entrypoints.mail_reports import ReportHook
+    from services.channel.entrypoints.web import WebEndpoint
+    from services.channel.entrypoints.web_links import LinkPages
+
     routes = LinkPages(keys, store, profile, clock, default_language=language).routes()
     if own.reports_secret:
         routes += ReportHook(_reports(keys, store, clock), own.reports_secret).routes()
@@ -87,6 +99,8 @@ def mailbox_loop(own: MailSettings, store: MessageStore, clock: Clock) -> tuple[
             field="RAPPORT_LINK_KEYS_FILE",
             suggestion="name a file with a key",
         )
+    from services.channel.entrypoints.mail_reports import MailboxLoop
+
     told = own.mailbox
     try:
         mailbox: Mailbox = (
@@ -100,12 +114,16 @@ def mailbox_loop(own: MailSettings, store: MessageStore, clock: Clock) -> tuple[
 
 
 def _reports(keys: LinkKeys, store: MessageStore, clock: Clock) -> Reports:
+    from services.channel.entrypoints.mail_reports import Reports
+
     return Reports(MailReportReader(keys), store, PostgresReportLog(), clock)
 
 
 def _signer(own: MailSettings, clock: Clock) -> DkimSigner | None:
     if not own.dkim_key:
         return None
+    from services.channel.adapters.dkim_signer import DkimSigner
+
     try:
         signer = DkimSigner(
             domain=own.dkim_domain,

@@ -60,7 +60,8 @@ from services.channel.mail_settings import MailSettings
 from services.channel.settings import SERVICE, ChannelSettings
 from services.channel.sms_parts import sms_transport
 from services.runtime.client import connect
-from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
+from services.runtime.clock import EventClock, WallClock, make_clock
+from services.runtime.clock_follower import ClockFollower
 from services.runtime.configuration import ConfigurationLog, digest_files, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
@@ -184,6 +185,7 @@ async def build_parts(role: Role) -> Parts:
             outbox,
             resend_action(outbox, settings.partitions),
             partitions=settings.partitions,
+            sealer=sealer,
         ),
         pruner=Pruner(
             database, clock, prunables(policies.current), partial(read_retention, settings.rules_folder)
@@ -239,6 +241,7 @@ async def build_server_role(role: Role) -> None:
         parts.database, parts.store, open_books(parts.database), parts.clock
     )
     simulation = SimulationServicer(
+        parts.database,
         policies=parts.policies.imagine,
         read_reach=reach_from_wire,
         speech=parts.speech,

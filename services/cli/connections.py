@@ -29,7 +29,7 @@ from rapport.profile.v1.timeline_pb2_grpc import TimelineServiceStub
 
 from services.cli.stack.errors import StackError
 from services.cli.stack.state import Stack, find_stack
-from services.cli.stack.trust import OPERATOR, caller, token_file
+from services.cli.stack.trust_files import OPERATOR, caller, token_file
 from services.runtime.client import connect
 
 if TYPE_CHECKING:  # these names stand in the stub files only

@@ -47,7 +47,8 @@ from services.decision.entrypoints.release_servicer import ReleaseServicer
 from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
 from services.decision.settings import DecisionSettings
 from services.runtime.client import connect
-from services.runtime.clock import ClockFollower, EventClock, make_clock
+from services.runtime.clock import EventClock, make_clock
+from services.runtime.clock_follower import ClockFollower
 from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles

@@ -48,7 +48,8 @@ from services.profile.entrypoints.timeline_servicer import TimelineServicer
 from services.profile.settings import SERVICE, ProfileSettings
 from services.runtime.access_log import ACCESS_LOG
 from services.runtime.backlog import Backlog, BacklogLimits, InHand
-from services.runtime.clock import ClockFollower, EventClock, WallClock, make_clock
+from services.runtime.clock import EventClock, WallClock, make_clock
+from services.runtime.clock_follower import ClockFollower
 from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.data_keys import DataKeys, open_data_keys

@@ -13,9 +13,10 @@ import grpc
 from services.runtime.credentials import CertificateFiles, KeptCertificate, file_stamp
 from services.runtime.deadline import within
 from services.runtime.errors import SettingError
-from services.runtime.server import MAX_MESSAGE
 from services.runtime.tracing import HEADER, traceparent
 
+MAX_MESSAGE = 4 * 1024 * 1024
+"""Of a request or an answer, in bytes; servers hold to the same."""
 _LOOK_SECONDS = 1.0
 _OLD_SECONDS = 60.0  # what calls in flight on an old connection have to end
 _SERVICE_CONFIG = json.dumps(

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import grpc
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from services.runtime.errors import SettingError
 from services.runtime.settings import Settings
@@ -57,6 +55,14 @@ class CertificateFiles:
 
     def read(self) -> Certificate:
         """What they hold; SettingError: one cannot be read, is no PEM, or the key is another one."""
+        # a caller with a token, each of our commands, reads none
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import (
+            Encoding,
+            PublicFormat,
+            load_pem_private_key,
+        )
+
         read = Certificate(*(_read(path) for path in (self.chain, self.key, self.authority)))
         try:
             leaf = x509.load_pem_x509_certificates(read.chain)[0]
@@ -138,6 +144,8 @@ def server_credentials(files: CertificateFiles, *, callers_have_certificates: bo
 
 def certificate_expiry(path: Path) -> dt.datetime:
     """When the first certificate in a PEM file ends (UTC); OSError or ValueError when there is none."""
+    from cryptography import x509
+
     return x509.load_pem_x509_certificates(path.read_bytes())[0].not_valid_after_utc
 
 

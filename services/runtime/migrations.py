@@ -1,6 +1,5 @@
 """Brings a service's database to its newest shape, once, whoever starts first."""
 
-from collections.abc import Collection
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -10,7 +9,6 @@ import sqlalchemy
 import structlog
 from alembic import command, context
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
 
 _LOCK = 0x5261_7070_6F72  # one migration of a database at a time
@@ -70,26 +68,6 @@ def _queue_at_most(connection: Any, seconds: int) -> None:
 def _pause(connection: sqlalchemy.Connection, seconds: float) -> None:
     connection.exec_driver_sql("SELECT pg_sleep(%s)", (seconds,))
     connection.commit()
-
-
-def missing_migrations(folder: Path | str, present: Collection[str]) -> list[str]:
-    """Which migrations in `folder` a database lacks whose version table holds `present`, in their order.
-
-    A version that is not in the folder was made by a newer release, and so comes after all that is in it.
-    """
-    config = Config()
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    scripts = ScriptDirectory.from_config(config)
-    known = [script.revision for script in scripts.walk_revisions()]
-    if any(version not in known for version in present):
-        return []
-    had = (
-        {script.revision for script in scripts.iterate_revisions(tuple(present), "base")}
-        if present
-        else set()
-    )
-    return [revision for revision in reversed(known) if revision not in had]
 
 
 def build_index(op: Any, name: str, definition: str) -> None:

@@ -11,8 +11,8 @@ from services.runtime.database import Database
 from services.runtime.deadline import MOST_SECONDS
 from services.runtime.errors import UnavailableError
 from services.runtime.health import CHECK_SECONDS
-from services.runtime.migrations import missing_migrations
 from services.runtime.process import Role
+from services.runtime.schema_versions import missing_migrations
 from services.runtime.streams import EVENTS, Bus, connect_bus, ensure_streams
 
 if TYPE_CHECKING:

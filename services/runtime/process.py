@@ -22,7 +22,6 @@ from services.runtime.errors import RapportError
 from services.runtime.health import Check, Health, HealthPort, reason_of, serve_health
 from services.runtime.log import configure_logging, describe_failure
 from services.runtime.metrics import TASK_FAILURES
-from services.runtime.migrations import migrate
 from services.runtime.observing import Observing
 from services.runtime.recovery import mark_restored
 from services.runtime.settings import Settings
@@ -290,17 +289,22 @@ def run_service(
         sys.stderr.write(f"usage: python -m services.{service}.main {'|'.join(known)}\n")
         return 2
     name = given[0]
+    if name == "migrate":
+        from services.runtime import migrating  # no role that only runs needs what it imports
+
+        return migrating.run(service, migrations)
     try:
         settings = Settings.from_environment(service, name)
     except RapportError as error:
         sys.stderr.write(f"{error.message}; {error.suggestion}\n")
         return 2
     configure_logging(service, name, settings.log_level)
-    if name in {"migrate", "restored"}:
+    if name == "restored":
+        from services.runtime.migrations import migrate
+
         try:
             migrate(settings.database_url, migrations)
-            if name == "restored":
-                uvloop.run(_mark_restored(settings, once_restored))
+            uvloop.run(_mark_restored(settings, once_restored))
         except Exception as error:  # noqa: BLE001 - the edge of the process
             _log.error("migration_failed", **describe_failure(error))
             return 1

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.runtime.access import AccessInterceptor
 from services.runtime.access_policy import AccessPolicyFile, declared_scopes
+from services.runtime.client import MAX_MESSAGE
 from services.runtime.clock import Clock, WallClock
 from services.runtime.credentials import CertificateFiles, server_credentials
 from services.runtime.deadline import DeadlineInterceptor
@@ -28,7 +29,6 @@ from services.runtime.settings import Settings
 from services.runtime.status import DETAILS_KEY, failure_status, unknown_status
 from services.runtime.tokens import TokenVerifier
 
-MAX_MESSAGE = 4 * 1024 * 1024
 MAX_CALLS_AT_ONCE = 1000
 """Calls in flight on one connection; the next waits in its client."""
 MAX_CALLS = 4000

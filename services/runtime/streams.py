@@ -22,7 +22,7 @@ from nats.js.api import (
 from nats.js.errors import BadRequestError
 from nats.js.errors import NotFoundError as NoStreamError
 
-from services.runtime.clock import CLOCK_STREAM, CLOCK_SUBJECT
+from services.runtime.clock_follower import CLOCK_STREAM, CLOCK_SUBJECT
 from services.runtime.database import backoff_seconds
 from services.runtime.errors import SettingError, UnavailableError
 from services.runtime.settings import Settings

@@ -431,9 +431,14 @@ def find_trait(traits: Mapping[str, Trait], name: str) -> Trait:
 
 def coerce_traits(traits: Mapping[str, Trait], raw: Mapping[str, object]) -> dict[str, Value | None]:
     """Typed traits of a JSON object; null takes a trait away; raises FieldError (``traits.<name>``)."""
-    return {
-        name: None if value is None else find_trait(traits, name).coerce(value) for name, value in raw.items()
-    }
+    values: dict[str, Value | None] = {}
+    name = ""
+    try:
+        for name, value in raw.items():
+            values[name] = None if value is None else find_trait(traits, name).check(value)
+    except ValueMistake as mistake:
+        raise FieldError(f"traits.{name}", mistake.message, mistake.suggestion) from None
+    return values
 
 
 def traits_check(traits: Mapping[str, Trait]) -> FieldCheck:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from services.vocabulary.values import FieldError
 
@@ -22,9 +22,11 @@ _PHONE_PUNCTUATION = str.maketrans("", "", "-.()/")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """One name by which a customer is known. Its value never reaches a log line."""
+class Identity(NamedTuple):
+    """One name by which a customer is known. Its value never reaches a log line.
+
+    A tuple, for it is what everything is looked up by.
+    """
 
     kind: str
     value: str

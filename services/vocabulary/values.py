@@ -356,6 +356,8 @@ def _range_check(inner: Check, least: float | None, most: float | None) -> Check
 
 def to_json(value: FieldValue, value_type: ValueType | None = None) -> object:
     """The JSON form of a value; the type tells times and durations (both int) from whole numbers."""
+    if isinstance(value, str | float | bool):
+        return value
     if isinstance(value, Money):
         return {"amount": f"{value.amount:f}", "currency": value.currency}
     if isinstance(value, date):

@@ -8,24 +8,56 @@ from pathlib import Path
 
 from services.cli.stack.processes import Birth, birth_of
 
+PREFIX = "rapport-tests-"
 _OWNER = "owner"
+_IN_MEMORY = Path("/dev/shm")
+_ENOUGH = 6 << 30
+"""Free bytes from which on the servers' files stand in memory."""
+
+
+def make_place() -> Path:
+    """A fresh folder for servers that need not outlive the tests: in memory where there is enough of it.
+
+    There a database is copied for each of a thousand tests at a fifth of what it takes on a disk.
+    """
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir=_IN_MEMORY if _fits() else None))
+
+
+def _fits() -> bool:
+    try:
+        told = os.statvfs(_IN_MEMORY)
+    except OSError:
+        return False
+    # PostgreSQL's programs may have to be copied there and run
+    runs = not told.f_flag & os.ST_NOEXEC and os.access(_IN_MEMORY, os.W_OK | os.X_OK)
+    return runs and told.f_bavail * told.f_frsize >= _ENOUGH
 
 
 def mark_ours(folder: Path) -> None:
     """Writes down which process the folder belongs to."""
     birth = birth_of(os.getpid())
     assert birth is not None
-    (folder / _OWNER).write_text(f"{birth.pid} {birth.began}", encoding="utf-8")
+    # whoever sweeps meanwhile reads all of it or nothing
+    written = folder / f".{_OWNER}"
+    written.write_text(f"{birth.pid} {birth.began}", encoding="utf-8")
+    written.replace(folder / _OWNER)
+
+
+def owner_of(folder: Path) -> Birth | None:
+    """The process that a folder belongs to; None: nobody knows, or not yet."""
+    try:
+        pid, began = (folder / _OWNER).read_text(encoding="utf-8").split(" ", 1)
+        return Birth(int(pid), began)
+    except (OSError, ValueError):
+        return None
 
 
 def sweep() -> None:
     """Removes the folders whose process is gone, and ends the servers that still work in them."""
-    for folder in Path(tempfile.gettempdir()).glob("rapport-tests-*"):
-        try:
-            pid, began = (folder / _OWNER).read_text(encoding="utf-8").split(" ", 1)
-        except OSError:
-            continue
-        if Birth(int(pid), began).alive:
+    places = {Path(tempfile.gettempdir()), _IN_MEMORY}
+    for folder in (found for place in places for found in place.glob(f"{PREFIX}*")):
+        owner = owner_of(folder)
+        if owner is None or owner.alive:
             continue
         _end_postgres(folder)
         _end_nats(folder)

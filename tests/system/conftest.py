@@ -25,10 +25,11 @@ from services.cli.stack.options import StackOptions
 from services.cli.stack.processes import Birth
 from services.cli.stack.progress import Progress, advance_clock, read_progress
 from services.cli.stack.state import Stack, find_stack
-from services.cli.stack.trust import caller
+from services.cli.stack.trust_files import caller
 from services.cli.stack.up import start_stack
+from tests.commands import run_command
 from tests.fakes.otlp import Collector
-from tests.integration.leftovers import mark_ours
+from tests.integration.leftovers import mark_ours, owner_of
 from tests.system.crash.small_disk import unmount_under
 from tests.system.personal_data import numbers_in_logs
 
@@ -59,15 +60,8 @@ class Rapport:
         self, *arguments: str, stdin: bytes = b"", seconds: float = 120, folder: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end; `folder=False` for one that needs nothing to run."""
-        command = self.command(*arguments)
-        done = subprocess.run(
-            command if folder else command[:-2],
-            cwd=CHECKOUT,
-            input=stdin,
-            capture_output=True,
-            check=False,
-            timeout=seconds,
-        )
+        told = ("--folder", str(self.folder)) if folder else ()
+        done = run_command((*arguments, *told), folder=CHECKOUT, stdin=stdin, seconds=seconds)
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
@@ -278,11 +272,8 @@ def noon(rapport: Rapport) -> dt.datetime:
 def _sweep() -> None:
     """Stops what a killed test run left behind."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        try:
-            pid, began = (folder / "owner").read_text(encoding="utf-8").split(" ", 1)
-        except OSError:
-            continue
-        if not Birth(int(pid), began).alive:
+        owner = owner_of(folder)
+        if owner is not None and not owner.alive:
             stop_stack(folder / "var")
             unmount_under(folder)
             shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,8 @@ from jwt.utils import base64url_encode
 from services.cli.stack.authority import Authority
 from services.cli.stack.issuer import Issuer
 from services.cli.stack.options import SERVICES
-from services.cli.stack.trust import caller, ensure_trust, issuer_of, wall_now
+from services.cli.stack.trust import ensure_trust, issuer_of, wall_now
+from services.cli.stack.trust_files import caller
 from services.runtime.access_policy import all_scopes, declared_scopes, our_services
 from services.runtime.settings import DEFAULT_TRUST_DOMAIN
 from services.runtime.status import Failure, read_failure
@@ -256,7 +257,7 @@ def crowd(message: Any, place: Any) -> None:
     entry = (
         GetMessageClass(place.message_type)()
         if place.message_type is not None
-        else {place.CPPTYPE_STRING: "x", place.CPPTYPE_INT64: 1}[place.cpp_type]
+        else {place.CPPTYPE_STRING: "x", place.CPPTYPE_INT64: 1, place.CPPTYPE_ENUM: 1}[place.cpp_type]
     )
     getattr(message, place.name).extend([entry] * TOO_MANY)
 

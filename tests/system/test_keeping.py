@@ -8,7 +8,7 @@ import pytest
 from rapport.operations.v1 import operations_pb2, operations_pb2_grpc
 
 from services.cli.stack.calls import open_channel
-from services.cli.stack.trust import caller
+from services.cli.stack.trust_files import caller
 from services.runtime.retention import RETENTION_CLASSES
 from tests.system.conftest import new_number, person, used
 

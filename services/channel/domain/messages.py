@@ -101,6 +101,7 @@ class Message:
     rule: str = ""
     priority: int = 0
     hops: int = 0
+    topic: str = ""
     line: str = ""
     to_payer: bool = False
     accepted_micros: int = 0
@@ -380,6 +381,7 @@ def accept(action: Action, message_id: str, now_micros: int) -> Message:
         rule=action.rule,
         priority=action.priority,
         hops=action.hops,
+        topic=action.topic,
         line=action.line,
         to_payer=action.to_payer,
         accepted_micros=now_micros,
@@ -411,6 +413,7 @@ def action_of(message: Message) -> Action:
         category=message.category,
         rule_set=message.rule_set,
         rule=message.rule,
+        topic=message.topic,
         expires_micros=message.ends_micros or message.expires_micros,
         line=message.line,
         to_payer=message.to_payer,

@@ -18,7 +18,7 @@ from services.channel.domain.actions import Action
 from services.channel.domain.errors import InvalidActionError
 from services.channel.entrypoints import translate
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
-from services.runtime.access_log import note_answer
+from services.runtime.access_log import note_answer, note_reads, reason_of
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import InvalidArgumentError, NotFoundError, TooLargeError
@@ -90,7 +90,6 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         self, request: channel_pb2.DispatchRequest, context: Context
     ) -> channel_pb2.DispatchResponse:
         """Takes actions; each is answered by itself, committed when answered."""
-        del context
         _check_count(request.actions, MOST_ACTIONS)
         actions: list[Action] = []
         wrong: dict[int, str] = {}
@@ -102,6 +101,8 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         prepared = await self._admission.prepare(actions)
         taken: list[Taken] = []
         if prepared:
+            told = {one.action.customer for one in prepared}
+            await note_answer(self._database, told, f"/{_NAME}/Dispatch", context)
             async with self._store.transaction() as tx:
                 taken = await self._admission.take(tx, prepared)
         answers = iter(taken)
@@ -116,7 +117,7 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         self, request: channel_pb2.ReserveRequest, context: Context
     ) -> channel_pb2.ReserveResponse:
         """Passes actions through the gates for a caller who presents them; once per request id."""
-        del context
+        reason = reason_of(context)
         channel = Channel.TASK
         prepared: list[Prepared] = []
         wrong: InvalidActionError | InvalidArgumentError | TooLargeError | None = None
@@ -130,6 +131,8 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         async def act(raw: Transaction) -> channel_pb2.ReserveResponse:
             if wrong is not None:
                 raise wrong
+            told = {one.action.customer for one in prepared}
+            await note_reads(raw, told, f"/{_NAME}/Reserve", reason)
             return await self._reserve(self._within(raw), prepared, channel)
 
         return await answer_once(
@@ -189,7 +192,6 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         self, request: channel_pb2.WatchInboxRequest, context: Context
     ) -> AsyncIterator[channel_pb2.WatchInboxResponse]:
         """In-app messages as they come; those up to the cursor given count as delivered."""
-        del context
         if len(request.customers) > MOST_WATCHED:
             raise TooLargeError(
                 f"{len(request.customers)} customers are too many for one watch",
@@ -207,6 +209,8 @@ class ChannelServicer(channel_pb2_grpc.ChannelServiceServicer):
         await acknowledge(self._store, self._inbox, self._clock, customers, cursor)
         while True:
             ready = await ready_entries(self._store, self._inbox, customers, cursor)
+            told = {message.customer for _, message in ready}
+            await note_answer(self._database, told, f"/{_NAME}/WatchInbox", context)
             for position, message in ready:
                 cursor = position
                 yield channel_pb2.WatchInboxResponse(

@@ -20,11 +20,15 @@ from services.channel.domain.controls import Controls
 from services.channel.domain.errors import InvalidActionError
 from services.channel.domain.policies import Policies
 from services.channel.entrypoints import translate
+from services.runtime.access_log import note_answer
+from services.runtime.database import Database
 from services.runtime.errors import InvalidArgumentError, OverloadedError, TooLargeError
 from services.runtime.server import Served
 from services.vocabulary import wire
 from services.vocabulary.words import RefusalReason
 
+_NAME = simulation_pb2.DESCRIPTOR.services_by_name["SimulationService"].full_name
+_METHOD = f"/{_NAME}/SimulateGates"
 MOST_ACTIONS = 200
 MOST_STREAMS = 4
 _RETRY_SECONDS = 10.0
@@ -37,10 +41,11 @@ ReadReach = Callable[[profile_pb2.ContactAnswer, int], Reach]
 
 
 class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
-    """Each stream has a simulation of its own; nothing is written."""
+    """Each stream has a simulation of its own; nothing is written but who asked about whom."""
 
     def __init__(
         self,
+        database: Database,
         *,
         policies: PoliciesWith,
         read_reach: ReadReach,
@@ -48,6 +53,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         profile: ProfilePort,
         store: MessageStore,
     ) -> None:
+        self._database = database
         self._policies = policies
         self._read_reach = read_reach
         self._speech = speech
@@ -58,7 +64,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     def served(self) -> Served:
         """For build_server."""
         return Served(
-            simulation_pb2.DESCRIPTOR.services_by_name["SimulationService"].full_name,
+            _NAME,
             lambda server: simulation_pb2_grpc.add_SimulationServiceServicer_to_server(self, server),
         )
 
@@ -66,7 +72,7 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         self, request_iterator: AsyncIterator[simulation_pb2.SimulateGatesRequest], context: Context
     ) -> AsyncIterator[simulation_pb2.SimulateGatesResponse]:
         """Settings, then batches."""
-        del context
+        asks = False
         if self._streams >= MOST_STREAMS:
             raise OverloadedError(
                 f"{MOST_STREAMS} simulations are under way in this process",
@@ -86,12 +92,16 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
                             suggestion="send them first",
                         )
                     simulation = await self._begin(request.settings)
+                    asks = request.settings.ask_profile or request.settings.from_stored
                     yield simulation_pb2.SimulateGatesResponse()
                 elif kind != "batch":
                     raise InvalidArgumentError(
                         "settings are said once", field="batch", suggestion="send batches after them"
                     )
                 else:
+                    if asks:
+                        told = {one.action.customer for one in request.batch.actions if one.action.customer}
+                        await note_answer(self._database, told, _METHOD, context)
                     answers = await self._answer(simulation, request.batch.actions)
                     yield simulation_pb2.SimulateGatesResponse(answers=answers)
         finally:

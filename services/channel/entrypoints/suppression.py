@@ -16,6 +16,7 @@ from services.channel.domain.inbound import Owner
 from services.channel.domain.suppression import OWN_WORD, LiftedBy, Suppression, SuppressionFilter
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.translate import MESSAGE_STATES
+from services.runtime.access_log import note_answer
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import ConflictError, InvalidArgumentError, NotFoundError, TooLargeError
@@ -64,7 +65,6 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         self, request: suppression_pb2.ListSuppressionsRequest, context: Context
     ) -> suppression_pb2.ListSuppressionsResponse:
         """A page of the list, newest first."""
-        del context
         if not 0 <= request.page_size <= _LARGEST_PAGE:
             raise InvalidArgumentError(
                 f"page_size is {request.page_size}", field="page_size", suggestion=f"0 to {_LARGEST_PAGE}"
@@ -82,6 +82,8 @@ class SuppressionServicer(suppression_pb2_grpc.SuppressionServiceServicer):
         )
         async with self._store.transaction() as tx:
             found = await tx.suppressions(wanted, int(request.page_token or 0), size + 1)
+        told = {entry.customer for entry in found[:size]}
+        await note_answer(self._database, told, f"/{_SERVICE}/ListSuppressions", context)
         return suppression_pb2.ListSuppressionsResponse(
             suppressions=[_wired(entry) for entry in found[:size]],
             next_page_token=str(found[size - 1].number) if len(found) > size else "",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ import click
 from google.protobuf.duration_pb2 import Duration
 from rapport.channel.v1 import controls_pb2 as pb
 
+from services.cli.commands.known_names import check_known
 from services.cli.commands.policies import policies
 from services.cli.commands.support import (
     enum_word,
@@ -74,6 +76,7 @@ controls.add_command(policies)
 @_what
 @click.option("--reason", required=True, help="Why, for those who find it thrown.")
 @click.option("--hold", is_flag=True, help="What it stops waits until the end, instead of being refused.")
+@click.option("--anyway", is_flag=True, help="Also when nothing that is stored has that name.")
 @click.option("--for", "lasts", type=_Length(), help="How long: 30m, 24h.  [default: until resumed]")
 @json_option
 @folder_option
@@ -89,6 +92,7 @@ async def stop(
     *,
     everything: bool,
     hold: bool,
+    anyway: bool,
     as_json: bool,
 ) -> None:
     """Throw a kill switch: what it stops is refused from now on, planned messages too."""
@@ -97,6 +101,9 @@ async def stop(
         request_id=str(uuid4()), scope=scope, name=name, hold=hold, reason=reason, lasts=lasts
     )
     async with connected(folder) as connections:
+        if not anyway:
+            warn = partial(click.echo, err=True)
+            await check_known(connections, action=action or "", rule_set=rule_set or "", say=warn)
         switch = (await connections.controls.SetKillSwitch(request)).kill_switch
     _tell(switch, "is stopped", as_json=as_json)
 

@@ -3,19 +3,12 @@
 import hashlib
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from services.cli.commands.support import folder_option, print_json, runs
 from services.cli.connections import connected
@@ -78,16 +71,7 @@ async def _run(
     report = FeedReport()
     stack = find_stack(folder)
     step = stack.clock == "events" and not history
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("events"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("events", total=lines)
-
-        def moved(so_far: FeedReport, look: Look | None) -> None:
-            del look
-            done = so_far.accepted + so_far.duplicates + so_far.skipped + len(so_far.rejections)
-            progress.update(task, completed=done)
-
+    with _shown(lines) as moved:
         async with connected(folder) as connections:
             events = read_events(source, report)
             await feed(
@@ -96,6 +80,34 @@ async def _run(
             if wait:
                 await wait_quiet(connections, receipts=True)
     return report
+
+
+@contextmanager
+def _shown(lines: int | None) -> Iterator[Callable[[FeedReport, Look | None], None]]:
+    """Shows on a terminal how far it is; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _report, _look: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    columns = (SpinnerColumn(), TextColumn("events"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("events", total=lines)
+
+        def moved(so_far: FeedReport, look: Look | None) -> None:
+            del look
+            done = so_far.accepted + so_far.duplicates + so_far.skipped + len(so_far.rejections)
+            progress.update(task, completed=done)
+
+        yield moved
 
 
 def _tell(report: FeedReport, rejections: Path | None, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from services.cli.stack.errors import StackError
 from services.cli.stack.layout import Layout
 from services.cli.stack.passwords import write_private
 from services.cli.stack.state import Stack, find_stack
-from services.cli.stack.trust import keys_file
+from services.cli.stack.trust_files import keys_file
 from services.runtime.errors import SettingError
 from services.runtime.keys import Keyring
 

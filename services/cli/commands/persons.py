@@ -10,8 +10,6 @@ import click
 import grpc
 import orjson
 from rapport.privacy.v1 import erasure_pb2
-from rich.console import Console
-from rich.table import Table
 
 from services.cli.commands.support import (
     enum_word,
@@ -231,6 +229,9 @@ def _show(erasure: erasure_pb2.Erasure, *, as_json: bool) -> None:
     told = _told(erasure)
     click.echo(f"erasure {told['erasure_id']} of customer {', '.join(map(str, told['customers']))}")
     click.echo(f"asked {told['request_time']} by {told['by']}: {told['ground']} {told['reference']}".rstrip())
+    from rich.console import Console  # not for those who want JSON
+    from rich.table import Table
+
     table = Table("service", "finished", "rows erased", header_style="bold", box=None, pad_edge=False)
     for service in told["services"]:
         rows = ", ".join(f"{name} {count}" for name, count in service["erased"].items()) or "none"

@@ -11,8 +11,6 @@ import grpc
 import orjson
 import uvloop
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
-from rich.table import Table
 
 from services.cli.quiet import StillBusyError
 from services.cli.stack.errors import StackError
@@ -62,6 +60,9 @@ def print_json(entry: Mapping[str, Any]) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """A table for people; `empty` is said when there is no row."""
+    from rich.console import Console  # not for those who want JSON
+    from rich.table import Table
+
     table = Table(*columns, header_style="bold", box=None, pad_edge=False)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))

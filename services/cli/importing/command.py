@@ -1,5 +1,6 @@
 """`rapport import`: take files of other systems, as a mapping reads them."""
 
+import gc
 import hashlib
 import os
 import sys
@@ -175,6 +176,8 @@ async def _import(asked: Asked, report: IO[str] | None, folder: Path, *, dry_run
         TimeElapsedColumn(),
     )
     done: list[Done] = []
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # what a row makes is gone by counting; cycles are rare
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         # everything is looked at before anything is sent
         done += [Done(_checked(asked, file, Report(report), progress)) for file in asked.files]

@@ -98,7 +98,9 @@ class Blueprint:
 
     def migration(self, service: str) -> tuple[list[str], dict[str, str]]:
         """The command that brings a service's database up to date, and its environment."""
-        return python_command(f"services.{service}.main", "migrate"), self._service_environment(service)
+        folder = CHECKOUT / "services" / service / "migrations"
+        command = python_command("services.runtime.migrating", service, str(folder))
+        return command, self._service_environment(service)
 
     def database_password(self, service: str) -> Path:
         """The file with the password of a service's database role."""

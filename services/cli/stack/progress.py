@@ -13,7 +13,7 @@ from services.cli.stack.calls import failure_reason, open_channel
 from services.cli.stack.errors import StackError
 from services.cli.stack.options import SERVICES
 from services.cli.stack.state import Stack
-from services.cli.stack.trust import caller
+from services.cli.stack.trust_files import caller
 
 _SECONDS = 5.0
 

@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.cli.stack.options import ROLES
 from services.cli.stack.state import Stack
-from services.cli.stack.trust import SCRAPER, authority_file
+from services.cli.stack.trust import SCRAPER
+from services.cli.stack.trust_files import authority_file
 
 _SECONDS = 3.0
 Sample = tuple[str, Mapping[str, str], float]

@@ -10,14 +10,12 @@ from services.cli.stack.layout import Layout
 from services.cli.stack.options import SERVICES
 from services.cli.stack.passwords import read_password, write_private
 from services.cli.stack.ports import LOOPBACK
+from services.cli.stack.trust_files import OPERATOR, authority_file, keys_file, token_file
 from services.runtime.access_policy import all_scopes
-from services.runtime.client import TokenFiles
 from services.runtime.clock import MICROS, WallClock
 from services.runtime.keys import Keyring
 from services.runtime.settings import DEFAULT_TRUST_DOMAIN
 
-OPERATOR = "operator"
-"""Whose token the command line uses: it may do everything."""
 TOKENS: dict[str, tuple[str, ...]] = {
     "bss": ("consent.read", "consent.write", "decisions.make", "events.write"),
     "marketer": (
@@ -26,6 +24,7 @@ TOKENS: dict[str, tuple[str, ...]] = {
     ),
     "approver": ("decisions.read", "rules.read", "rules.approve"),
     "care": (
+        "accounts.read",
         "consent.read",
         "consent.write",
         "decisions.make",
@@ -76,26 +75,6 @@ def trust_environment(layout: Layout, service: str) -> dict[str, str]:
         "JWT_ISSUER": ISSUER,
         "KEYS_FILE": str(keys_file(layout)),
     }
-
-
-def keys_file(layout: Layout) -> Path:
-    """What seals values in the databases; never made anew by itself: without it they cannot be opened."""
-    return layout.secret("keys.json")
-
-
-def authority_file(layout: Layout) -> Path:
-    """The certificate of the authority that all parts trust."""
-    return layout.secret("ca.crt")
-
-
-def token_file(layout: Layout, subject: str = OPERATOR) -> Path:
-    """The token of a caller."""
-    return layout.secret(f"{subject}.token")
-
-
-def caller(layout: Layout, subject: str = OPERATOR) -> TokenFiles:
-    """For `connect`: a caller with that token."""
-    return TokenFiles(token_file(layout, subject), authority_file(layout))
 
 
 def issuer_of(layout: Layout) -> Issuer:

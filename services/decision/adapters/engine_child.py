@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.decision.adapters.arbitration_file import ArbitrationFile
-from services.decision.adapters.engine_process import HEADER, ITEM, PING
+from services.decision.adapters.engine_wire import HEADER, ITEM, PING
 from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml

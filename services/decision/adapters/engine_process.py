@@ -13,24 +13,18 @@ import mmap
 import os
 import pickle
 import signal
-import struct
 import tempfile
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from services.decision.adapters.engine_wire import HEADER, ITEM, NO_ITEM, PING
 from services.decision.domain.errors import EngineDiedError, EngineNotReadyError, JobFailedError
 from services.runtime.metrics import ENGINE_RESTARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import IO
-
-HEADER = struct.Struct("<I")
-ITEM = struct.Struct("<q")
-NO_ITEM = -1
-PING = "ping"
-"""A job that every child knows and that does nothing."""
 
 _GOING_SECONDS = 2.0
 """How long a child may take to end by itself."""

@@ -14,7 +14,7 @@ from services.decision.app.ports import Wanted
 from services.decision.domain.triggers import ASK
 from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
-from services.runtime.access_log import note_answer
+from services.runtime.access_log import note_answer, note_reads, reason_of
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
@@ -70,7 +70,6 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
         self, request: decision_pb2.DecideRequest, context: Context
     ) -> decision_pb2.DecideResponse:
         """The best actions for one customer now."""
-        del context
         if not request.subject:
             raise InvalidArgumentError(
                 "subject is empty", field="subject", suggestion="an identity as kind:value, or customer:<id>"
@@ -88,14 +87,19 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
         kind, data = self._happening(request)
         snapshot = await self._profiles.snapshot(request.subject)
         event = self._taken_event(request, snapshot, kind, data)
+        method = f"/{_NAME}/Decide"
         if request.mode == decision_pb2.DECIDE_MODE_PEEK:
-            return _answer(await self._ask.peek(event, snapshot))
+            peeked = await self._ask.peek(event, snapshot)
+            await note_answer(self._database, [snapshot.customer], method, context)
+            return _answer(peeked)
         channel = CHANNELS.from_wire(request.channel)
         prepared = await self._ask.prepare(event, snapshot, request.request_id, channel)
 
         async def act(transaction: Transaction) -> decision_pb2.DecideResponse:
+            await note_reads(transaction, [snapshot.customer], method, reason)
             return _answer(await self._ask.record(transaction, prepared, snapshot))
 
+        reason = reason_of(context)
         rpc = f"{_NAME}/Decide"
         return await answer_once(self._database, rpc, request, decision_pb2.DecideResponse, act, self._errors)
 

@@ -1,6 +1,7 @@
 """What packing needs of one catalogue, prepared once."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -13,6 +14,19 @@ from services.vocabulary.words import Purpose
 
 if TYPE_CHECKING:
     from services.vocabulary.values import ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How activity of one type is shown: its `head`, or `hidden`, which says only that there is some.
+
+    `fields`: those that need a purpose of their own.
+    """
+
+    purpose: Purpose
+    head: bytes
+    hidden: bytes
+    fields: Mapping[str, Purpose]
 
 
 class Types:
@@ -39,8 +53,7 @@ class Types:
             for trait in catalogue.traits.values()
         )
         self._direct_fields: dict[str, frozenset[str]] = {}
-        self._prefixes: dict[str, bytes] = {}
-        self._withheld: dict[str, bytes] = {}
+        self._shown: dict[str, _Shown] = {}
         self._field_purposes: dict[str, dict[str, Purpose]] = {
             event.name: {
                 field.name: field.purpose
@@ -65,21 +78,39 @@ class Types:
         direct = self.direct_fields(event_type)
         if direct and not direct.isdisjoint(fields):
             return True
-        traits = fields.get("traits") if event_type.name == PROFILE_UPDATED else None
+        if event_type.name != PROFILE_UPDATED:
+            return False
+        traits = fields.get("traits")
         return isinstance(traits, Mapping) and not self.direct.isdisjoint(traits)
 
-    def named(self, event_type: str, packed: bytes) -> bytes:
-        """Packed activity with its type put in front, as a TypeActivity."""
-        prefix = self._prefixes.get(event_type)
-        if prefix is None:
-            prefix = stream_pb2.TypeActivity(type=event_type).SerializeToString()
-            self._prefixes[event_type] = prefix
-        return prefix + packed
+    def shown_activity(self, event_type: str, packed: bytes, withheld: Collection[Purpose]) -> bytes:
+        """Packed activity as a TypeActivity with its type, without what needs a purpose that is withheld."""
+        shown = self._shown.get(event_type)
+        if shown is None:
+            shown = self._shown[event_type] = self._shown_as(event_type)
+        if shown.purpose in withheld:
+            return shown.hidden
+        if shown.fields:
+            packed = self._without(shown.fields, packed, withheld)
+        return shown.head + packed
 
-    def without(self, event_type: str, packed: bytes, withheld: Collection[Purpose]) -> bytes:
-        """Packed activity without fields that need a purpose of their own which is withheld."""
-        purposes = self._field_purposes.get(event_type)
-        if not purposes or not any(purpose in withheld for purpose in purposes.values()):
+    def purpose_of(self, event_type: str) -> Purpose:
+        """What activity of a type may be used for."""
+        known = self.catalogue.events.get(event_type)
+        return Purpose.SERVICE if known is None else known.purpose
+
+    def _shown_as(self, event_type: str) -> "_Shown":
+        return _Shown(
+            self.purpose_of(event_type),
+            stream_pb2.TypeActivity(type=event_type).SerializeToString(),
+            stream_pb2.TypeActivity(type=event_type, withheld=True).SerializeToString(),
+            self._field_purposes.get(event_type, {}),
+        )
+
+    def _without(
+        self, purposes: Mapping[str, Purpose], packed: bytes, withheld: Collection[Purpose]
+    ) -> bytes:
+        if not any(purpose in withheld for purpose in purposes.values()):
             return packed
         message = stream_pb2.TypeActivity.FromString(packed)
         for columns in (message.columns, message.day_columns):
@@ -92,16 +123,3 @@ class Types:
         """What must be agreed to for a thing to be shown that the trait `last_<kind>` names."""
         thing, last = self.catalogue.things.get(kind), self.catalogue.traits.get(f"last_{kind}")
         return tuple(known.purpose for known in (thing, last) if known is not None)
-
-    def withheld(self, event_type: str) -> bytes:
-        """A TypeActivity that says only that there is some."""
-        packed = self._withheld.get(event_type)
-        if packed is None:
-            packed = stream_pb2.TypeActivity(type=event_type, withheld=True).SerializeToString()
-            self._withheld[event_type] = packed
-        return packed
-
-    def purpose_of(self, event_type: str) -> Purpose:
-        """What activity of a type may be used for."""
-        known = self.catalogue.events.get(event_type)
-        return Purpose.SERVICE if known is None else known.purpose

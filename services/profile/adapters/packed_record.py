@@ -64,9 +64,9 @@ def consents_in(stored: stored_pb2.StoredRecord) -> Consents:
     """The consents of a record, and nothing else of it."""
     consents = Consents()
     for entry in stored.words:
-        consents.add(consent_from_wire(entry))
+        consents.put(consent_from_wire(entry))
     for entry in stored.waiting:
-        consents.add(replace(consent_from_wire(entry), held=True))
+        consents.put(replace(consent_from_wire(entry), held=True))
     return consents
 
 

@@ -30,15 +30,17 @@ def put_traits(hot: stored_pb2.StoredHot, traits: Mapping[TraitKey, Trait], type
     for trait in traits.values():
         known = types.catalogue.traits.get(trait.name)
         if trait.value is None:
-            taken_away.traits.append(_trait_to_wire(trait, None))
+            _add_trait(taken_away, trait, None)
             continue
         if trait.until_micros:
             hot.ends.add(name=trait.name, line=trait.line, until_micros=trait.until_micros)
         if trait.name in types.direct:
             continue
         purpose = Purpose.SERVICE if known is None else known.purpose
-        group = shown.setdefault(purpose, stream_pb2.Snapshot())
-        group.traits.append(_trait_to_wire(trait, types.trait_types.get(trait.name)))
+        group = shown.get(purpose)
+        if group is None:
+            group = shown[purpose] = stream_pb2.Snapshot()
+        _add_trait(group, trait, types.trait_types.get(trait.name))
     for purpose, group in shown.items():
         packed = hot.traits.add(purpose=PURPOSES.to_wire(purpose), shown=group.SerializeToString())
         if purpose in DATA_PURPOSES:  # no other is ever withheld
@@ -49,13 +51,23 @@ def put_traits(hot: stored_pb2.StoredHot, traits: Mapping[TraitKey, Trait], type
             )
             packed.hidden = hidden.SerializeToString()
     hot.taken_away = taken_away.SerializeToString()
-    open_to_all = (trait for trait in traits.values() if trait.name not in types.direct)
-    hot.others = stored_pb2.StoredWords(words=pack_words(open_to_all, types)).SerializeToString()
+    ranked = [trait for trait in traits.values() if trait.others and trait.name not in types.direct]
+    hot.others = stored_pb2.StoredWords(words=pack_words(ranked, types)).SerializeToString()
     hot.grouping = types.grouping
     hot.zone = zone_of(traits)
     del hot.places[:]
     for kind, key in places_of(traits.values()).items():
         hot.places.add(kind=kind, key=key)
+
+
+def _add_trait(group: stream_pb2.Snapshot, trait: Trait, value_type: ValueType | None) -> None:
+    group.traits.add(
+        name=trait.name,
+        value=None if trait.value is None else value_to_wire(trait.value, value_type),
+        time_micros=trait.time_micros,
+        source=trait.source,
+        line=trait.line,
+    )
 
 
 def _trait_to_wire(trait: Trait, value_type: ValueType | None) -> stream_pb2.Trait:
@@ -81,6 +93,8 @@ def pack_trait(trait: Trait, types: Types) -> tuple[bytes, bytes]:
 def pack_direct(traits: Mapping[TraitKey, Trait], types: Types, customer: int) -> bytes:
     """The traits that identify this person, sealed, with what further sources say of them; empty: none."""
     mine = [trait for trait in traits.values() if trait.name in types.direct]
+    if not mine:
+        return b""
     stored = stored_pb2.StoredDirect(
         traits=[
             _trait_to_wire(trait, types.trait_types.get(trait.name))

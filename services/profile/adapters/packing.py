@@ -85,7 +85,8 @@ class Kept:
     @property
     def places(self) -> Mapping[str, str]:
         """Key of the thing that each trait `last_<kind>` names, by kind."""
-        return {place.kind: place.key for place in self._hot.places}
+        places = self._hot.places
+        return {place.kind: place.key for place in places} if places else {}
 
     @property
     def event_types(self) -> Collection[str]:
@@ -160,7 +161,10 @@ class Kept:
 
     def open_traits(self) -> dict[TraitKey, Trait]:
         """All traits, those taken away included."""
-        ends = {(end.name, end.line): end.until_micros for end in self._hot.ends}
+        hot = self._hot
+        if not (hot.traits or hot.taken_away or hot.direct or hot.others):
+            return {}
+        ends = {(end.name, end.line): end.until_micros for end in hot.ends}
         others = unpack_words(stored_pb2.StoredWords.FromString(self._hot.others).words)
         direct = stored_pb2.StoredDirect()
         if self._hot.direct:
@@ -198,6 +202,8 @@ class Kept:
 
     def open_record(self) -> Record:
         """What changes rarely."""
+        if not self._record_bytes:
+            return Record()
         stored = self.record
         identities = stored.identities
         if stored.sealed:

@@ -203,11 +203,7 @@ class PastSnapshots(SnapshotPacker):
         return [(purpose, b"".join(shown), b"".join(hidden)) for purpose, (shown, hidden) in groups.items()]
 
     def _part(self, name: str, activity: TypeActivity, withheld: frozenset[Purpose]) -> bytes:
-        types = self._types
-        if types.purpose_of(name) in withheld:
-            packed = types.withheld(name)
-        else:
-            packed = types.named(name, types.without(name, pack_activity(activity), withheld))
+        packed = self._types.shown_activity(name, pack_activity(activity), withheld)
         return b"".join((_ACTIVITY, _varint(len(packed)), packed))
 
     def _fit(self, customer: Customer, kept: PastKept) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import orjson
 
@@ -14,6 +15,7 @@ from services.profile.domain.accounts import PAYER, USER, Account, Facts, Subscr
 from services.profile.domain.activity import Column, TextColumn, TypeActivity
 from services.profile.domain.consent import Consent
 from services.profile.domain.customer import Record
+from services.profile.domain.identities import ERASED
 from services.profile.domain.traits import Trait
 from services.runtime import personal
 from services.runtime.personal import Personal, Row, Shown, deleted
@@ -67,6 +69,10 @@ NOBODYS: Mapping[str, str] = {
     "resealing": "how far values were sealed anew",
     "pruned_until": "how far old events were pruned",
 }
+_NOBODYS_NOW: Final = (
+    f"UPDATE identity_past SET customer = 0, line = '', sealed = NULL, via = {ERASED} "  # noqa: S608 - a number
+    "WHERE $mine"
+)
 
 
 def tables(types: Types) -> tuple[Personal, ...]:
@@ -118,7 +124,10 @@ def tables(types: Types) -> tuple[Personal, ...]:
                     reader.past,
                 ),
             ),
-            erase=deleted("identity_past"),
+            # who had it then is nobody: what happened to them is told apart from what happened to nobody
+            erase=(_NOBODYS_NOW,),
+            kept="that somebody who was erased had it then, by a keyed hash: what happened before is refused",
+            keeps=frozenset({"lookup"}),
         ),
         Personal(
             "identity_conflict",

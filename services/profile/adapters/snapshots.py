@@ -37,6 +37,7 @@ class SnapshotPacker:
     def __init__(self, types: Types) -> None:
         self._types = types
         self._purposes = {PURPOSES.to_wire(word): word for word in Purpose}
+        self._withheld: dict[tuple[int, ...], frozenset[Purpose]] = {}
 
     def has_ends(self, customer: Customer) -> bool:
         """Whether a trait of this customer changes by itself: it ends, or its source's word grows stale."""
@@ -77,8 +78,11 @@ class SnapshotPacker:
             shown = pack_shown(record, now_micros)
         elif 0 < stored.next_expiry_micros <= now_micros or not shown:
             shown = pack_shown(customer.record, now_micros)
-        withheld = stream_pb2.Snapshot.FromString(shown).withheld_purposes
-        return shown, frozenset(self._purposes[number] for number in withheld)
+        numbers = tuple(stream_pb2.Snapshot.FromString(shown).withheld_purposes)
+        withheld = self._withheld.get(numbers)
+        if withheld is None:
+            withheld = self._withheld[numbers] = frozenset(self._purposes[number] for number in numbers)
+        return shown, withheld
 
     def _traits(
         self,
@@ -98,12 +102,7 @@ class SnapshotPacker:
 
     def _activity(self, kept: Kept, withheld: frozenset[Purpose]) -> list[bytes]:
         types = self._types
-        return [
-            types.withheld(item.type)
-            if types.purpose_of(item.type) in withheld
-            else types.named(item.type, types.without(item.type, item.activity, withheld))
-            for item in kept.hot.activity
-        ]
+        return [types.shown_activity(item.type, item.activity, withheld) for item in kept.hot.activity]
 
     def _things(
         self, customer: Customer, things: Mapping[ThingKey, ThingState], withheld: frozenset[Purpose]

@@ -1,12 +1,13 @@
 """Double opt-in: what waits for a person to confirm it, and what becomes of the confirmation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from services.profile.app.changes import OWN_SOURCE
 from services.profile.app.ports import Work
 from services.profile.app.questions import Questions
+from services.profile.app.successors import successor, with_successors
 from services.profile.app.take_events import EventTaker
 from services.profile.domain.confirmation import GOOD_FOR_MICROS, Confirming, read_token, token_of
 from services.profile.domain.consent import Consent
@@ -77,8 +78,9 @@ class Confirmations:
         if customer is None:
             return ConfirmationStatus.NOT_GOOD, None
         if customer.merged_into:
-            # the stricter word of both was taken then; the person is asked again
-            return ConfirmationStatus.OUTDATED, confirming
+            # the grant waits with who they are now, unless they have said anything since
+            customer = successor(customer, await with_successors(work, [customer]))
+            confirming = replace(confirming, customer=customer.id)
         consents = customer.record.consents
         held = consents.waiting(confirming.purpose, confirming.channel)
         if held is None or held.time_micros != confirming.said_micros:

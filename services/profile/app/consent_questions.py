@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from services.profile.app.ports import Ledgers, ProfileStore, Work
 from services.profile.app.questions import Questions, read_subject
-from services.profile.domain.consent import Consent, Consents
+from services.profile.domain.consent import Consent, Consents, allowed_in, state_at
 from services.profile.domain.errors import InvalidRequestError
 from services.profile.domain.identities import Owner, resolve
 from services.profile.domain.ledger import Break, Entry, Line, Mac, first_break
@@ -164,11 +164,12 @@ class ConsentQuestions:
 def answer_of(customer: int, consents: Consents, question: ConsentQuestion, now_micros: int) -> ConsentAnswer:
     """What counts for one purpose and channel."""
     purpose, channel = question.purpose, question.channel
-    allowed = consents.allows(purpose, channel, now_micros)
+    word = consents.prevailing(purpose, channel)
+    state = state_at(word, now_micros)
     return ConsentAnswer(
         customer,
-        allowed,
-        consents.effective(purpose, channel, now_micros),
-        consents.prevailing(purpose, channel),
+        allowed_in(state, purpose),
+        state,
+        word,
         pending=consents.waiting(purpose, channel) is not None,
     )

@@ -117,7 +117,7 @@ class Identities:
             )
         line = line or line_of_new(identity, held)
         after = handed_over(periods, customer.id, line, time_micros)
-        await work.put_periods(identity, after)
+        await _put(work, identity, after, periods)
         period = period_at(after, time_micros)
         assert period is not None
         if period.until_micros == FOREVER:
@@ -137,7 +137,7 @@ class Identities:
         standing = period_at(periods, time_micros)
         if standing is None or standing.customer not in {customer.id, customer_id}:
             return Move(customer.id, standing.customer if standing else 0, "", 0, changed=False)
-        await work.put_periods(identity, handed_over(periods, 0, "", time_micros))
+        await _put(work, identity, handed_over(periods, 0, "", time_micros), periods)
         if standing.until_micros == FOREVER:
             self._take(customer, identity)
             await work.save([customer], now_micros)
@@ -213,6 +213,12 @@ class Identities:
                 for entry in _came_and_went(identity, period)
             ]
         return sorted(entries, key=attrgetter("time_micros"), reverse=True)
+
+
+async def _put(work: Work, identity: Identity, after: list[Period], known: list[Period]) -> None:
+    """Raises ContentionError where an event gave the identity to somebody at the same time."""
+    if not await work.put_periods(identity, after, known):
+        raise ContentionError
 
 
 async def _unchanged(work: Work, identity: Identity, periods: list[Period]) -> None:

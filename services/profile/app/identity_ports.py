@@ -19,8 +19,10 @@ class Periods(Protocol):
         """The periods of each identity that anybody is known to have had, oldest first."""
         ...
 
-    async def put_periods(self, identity: Identity, periods: Sequence[Period]) -> None:
-        """Write the periods of an identity in the place of those known."""
+    async def put_periods(
+        self, identity: Identity, periods: Sequence[Period], known: Sequence[Period]
+    ) -> bool:
+        """Write the periods of an identity in the place of those `known`; False: they hold no more."""
         ...
 
     async def move_identities(self, moved: Mapping[Identity, Owner]) -> None:

@@ -246,7 +246,7 @@ class Work(ConsentLedger, Accounts, IdentityWork, Protocol):
         ...
 
     async def add_customers(self, customers: Sequence[int]) -> None:
-        """Begin with these customers."""
+        """Begin with these customers, who stand there once they are saved."""
         ...
 
     async def customers(self, ids: Collection[int], records: Collection[int]) -> dict[int, Customer]:

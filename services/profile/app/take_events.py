@@ -21,7 +21,7 @@ from services.profile.app.ports import (
     Work,
 )
 from services.profile.app.successors import successor, with_successors
-from services.profile.app.whose import Whose
+from services.profile.app.whose import Whose, of_the_erased
 from services.profile.domain.accounts import ACCOUNT_EVENTS
 from services.profile.domain.consent import entries_of
 from services.profile.domain.customer import (
@@ -190,7 +190,7 @@ class _Batch:
         erased = await self.work.erased_identities(named) if named else {}
         for place, event in enumerate(events) if erased else ():
             if any(event.time_micros <= erased.get(identity, -1) for identity in event.identities):
-                outcomes[place] = _erased("subject")
+                outcomes[place] = of_the_erased("subject")
 
     async def _new_ones(
         self, events: Sequence[CheckedEvent], outcomes: dict[int, Outcome]
@@ -256,7 +256,7 @@ class _Batch:
         for place, event in enumerate(events):
             if id(event) in strangers:
                 outcomes[place] = (
-                    _erased("customer")
+                    of_the_erased("customer")
                     if event.customer in erased
                     else RejectedError(
                         RejectionReason.UNKNOWN_SUBJECT, "customer", "is unknown", "name a customer by its id"
@@ -297,8 +297,10 @@ class _Batch:
                 customer = self.customers[event.customer]
                 wanted.update((kind, key) for kind, key in customer.places.items() if kind in kinds)
             for update in trait_updates(event, self.catalogue):
+                if not update.name.startswith(_LAST):
+                    continue
                 kind = update.name.removeprefix(_LAST)
-                if kind != update.name and kind in kinds and isinstance(update.value, str):
+                if kind in kinds and isinstance(update.value, str):
                     wanted.add((kind, update.value))
         if own or wanted:
             self.things = await self.work.things(own | wanted, own)
@@ -379,12 +381,3 @@ class _Batch:
 
     def _done(self, outcomes: Mapping[int, Outcome], events: Sequence[CheckedEvent]) -> list[Outcome]:
         return [outcomes[place] for place in range(len(events))]
-
-
-def _erased(field_name: str) -> RejectedError:
-    return RejectedError(
-        RejectionReason.ERASED,
-        field_name,
-        "is of a person who was erased, and this happened before",
-        "take it out of the source, which is to forget the person too",
-    )

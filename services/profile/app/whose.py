@@ -1,13 +1,23 @@
 """Whose the events of a batch are: by the owners of their identities at the events' times."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from services.profile.app.ports import Work
 from services.profile.domain.accounts import persons_to_be
 from services.profile.domain.customer import Customer
 from services.profile.domain.errors import RejectedError, RejectionReason
 from services.profile.domain.events import CheckedEvent
-from services.profile.domain.identities import Owner, Period, Resolution, line_of_new, owner_at, resolve
+from services.profile.domain.identities import (
+    ERASED,
+    Owner,
+    Period,
+    Resolution,
+    line_of_new,
+    owner_at,
+    period_at,
+    resolve,
+)
 from services.profile.domain.merges import Met, SuggestionState
 from services.vocabulary.catalogue import Catalogue
 from services.vocabulary.identities import Identity
@@ -25,12 +35,15 @@ class Whose:
         self._now = now_micros
         self.owners: dict[Identity, Owner] = {}
         self._then: dict[int, dict[Identity, Owner]] = {}
+        self._erased: set[int] = set()
         self.known: set[Identity] = set()
+        self._named: set[Identity] = set()
 
     async def look_up(self, events: Sequence[CheckedEvent]) -> None:
         """Whose the identities are; of events before their owners had them, whose they were then."""
         identities = {identity for event in events for identity in event.identities}
         identities.update(named for event in events for each in event.persons.values() for named in each)
+        self._named = identities
         if not identities:
             return
         found = await self._work.owners(identities)
@@ -46,6 +59,8 @@ class Whose:
             periods = await self._work.periods({one for event in early for one in event.identities})
             for event in early:
                 self._then[id(event)] = _owners_at(event, periods)
+                if _was_erased(event, periods):
+                    self._erased.add(id(event))
 
     def _learn(self, found: Mapping[Identity, Owner]) -> None:
         self.known.update(found)
@@ -57,8 +72,11 @@ class Whose:
 
     def refusal(self, event: CheckedEvent) -> RejectedError | None:
         """Why an event is nobody's and makes no new customer either."""
+        if id(event) in self._erased:
+            return of_the_erased("subject")
         strict = event.source in self._catalogue.creates_customers_except
-        if not event.identities or any(identity in self.of(event) for identity in event.identities):
+        owners = self.of(event)
+        if not event.identities or not owners.keys().isdisjoint(event.identities):
             for role, identities in persons_to_be(event.persons).items() if strict else ():
                 if not any(identity in self.owners for identity in identities):
                     return _stranger(f"data.{role}")
@@ -107,11 +125,14 @@ class Whose:
 
     async def _claims(self, events: Sequence[CheckedEvent]) -> dict[Identity, Owner]:
         """Identities of nobody, put together where an event names them together."""
+        if not self._then and self._named <= self.owners.keys():
+            return {}
         group_of: dict[Identity, int] = {}
         groups: list[list[Identity]] = []
         for event in events:
+            owners = self.of(event)
             for identities in (event.identities, *persons_to_be(event.persons).values()):
-                if not identities or any(identity in self.of(event) for identity in identities):
+                if not identities or not owners.keys().isdisjoint(identities):
                     continue
                 known = [group_of[identity] for identity in identities if identity in group_of]
                 if known:
@@ -144,9 +165,13 @@ class Whose:
         if not conflicts:
             return
         await self._work.note_conflicts([(who, event.identities) for who, event in conflicts], self._now)
+        await self._suggest([(one, one.others) for one in resolutions.values()])
+
+    async def _suggest(self, found: Iterable[tuple[Resolution, Iterable[tuple[Identity, int]]]]) -> None:
+        """Pairs of customers whose identities came together."""
         met: dict[tuple[int, int], Met] = {}
-        for resolution in resolutions.values():
-            for identity, other in resolution.others:
+        for resolution, others in found:
+            for identity, other in others:
                 joins = joins_of(self._catalogue.identities, (resolution.matched.kind, identity.kind))
                 pair = (min(resolution.customer, other), max(resolution.customer, other))
                 if joins is not Joins.NEVER and pair not in met:
@@ -163,6 +188,7 @@ class Whose:
     ) -> None:
         """Identities that came along with a known one become the same customer's, if one has so many."""
         over: list[tuple[int, tuple[Identity, ...]]] = []
+        lost: list[tuple[Resolution, list[tuple[Identity, int]]]] = []
         for number, resolution in resolutions.items():
             event = events[number]
             customer = customers.get(event.customer)
@@ -184,8 +210,22 @@ class Whose:
             for identity, owner in claims:
                 if identity in won:
                     customer.add_identity(identity, owner.line)
+            if others := await self._faster(customer.id, [one for one, _ in claims if one not in won]):
+                over.append((customer.id, event.identities))
+                lost.append((replace(resolution, customer=customer.id), others))
         if over:
             await self._work.note_conflicts(over, self._now)
+        await self._suggest(lost)
+
+    async def _faster(self, customer: int, lost: Sequence[Identity]) -> list[tuple[Identity, int]]:
+        """Others whose these identities have become since it was looked up that they were nobody's."""
+        owners = await self._work.owners(lost) if lost else {}
+        self._learn(owners)
+        return [
+            (identity, owner.customer)
+            for identity, owner in owners.items()
+            if owner.customer not in {0, customer}
+        ]
 
     def _fits(self, identity: Identity, held: Sequence[tuple[Identity, str]]) -> bool:
         most = self._catalogue.identities[identity.kind].most
@@ -199,6 +239,22 @@ def _stranger(field: str) -> RejectedError:
         "is unknown, and this source creates no customers",
         "send it once another source has named this identity",
     )
+
+
+def of_the_erased(field: str) -> RejectedError:
+    """Why an event about somebody who was erased is not taken."""
+    return RejectedError(
+        RejectionReason.ERASED,
+        field,
+        "is of a person who was erased, and this happened before",
+        "take it out of the source, which is to forget the person too",
+    )
+
+
+def _was_erased(event: CheckedEvent, periods: Mapping[Identity, Sequence[Period]]) -> bool:
+    """Whether who had one of its identities then was erased since."""
+    had = (period_at(periods.get(identity, ()), event.time_micros) for identity in event.identities)
+    return any(period is not None and period.via == ERASED for period in had)
 
 
 def _owners_at(event: CheckedEvent, periods: Mapping[Identity, Sequence[Period]]) -> dict[Identity, Owner]:

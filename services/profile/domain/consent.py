@@ -70,6 +70,23 @@ def in_force(person: Consent | None, others: Consent | None) -> Consent | None:
     return _later(person, others)
 
 
+def state_at(counts: Consent | None, now_micros: int) -> ConsentState | None:
+    """The state of the entry that counts; a grant whose end has come counts as expired. None: unknown."""
+    if counts is None:
+        return None
+    if counts.state is ConsentState.GRANTED and 0 < counts.expiry_micros <= now_micros:
+        return ConsentState.EXPIRED
+    return counts.state
+
+
+def allowed_in(state: ConsentState | None, purpose: Purpose) -> bool:
+    """Whether it may be done in this state: agreed to, or not refused where unknown means yes."""
+    return state is ConsentState.GRANTED or (state not in REFUSALS and purpose in UNKNOWN_MEANS_YES)
+
+
+_NEVER_ASKED: Final = tuple(purpose for purpose in DATA_PURPOSES if not allowed_in(None, purpose))
+"""What is withheld where nothing was recorded."""
+
 Key = tuple[Purpose, Channel | None]
 
 
@@ -86,15 +103,21 @@ class Consents:
     by_others: dict[Key, Consent] = field(default_factory=dict)
     held: dict[Key, Consent] = field(default_factory=dict)
 
-    def add(self, consent: Consent) -> str:
-        """Take one entry of the ledger; gives why it is not what counts now, or an empty text."""
+    def put(self, consent: Consent) -> None:
+        """Take one entry of the ledger."""
         key = (consent.purpose, consent.channel)
         if consent.held:
-            self.held[key] = _later(self.held.get(key), consent) or consent
-            return f"on {consent.channel or 'every channel'} it waits for the person to confirm it"
-        slot = self.by_person if consent.by is ConsentBy.PERSON else self.by_others
+            slot = self.held
+        else:
+            slot = self.by_person if consent.by is ConsentBy.PERSON else self.by_others
         slot[key] = _later(slot.get(key), consent) or consent
-        counts = self.prevailing(*key)
+
+    def add(self, consent: Consent) -> str:
+        """Take one entry of the ledger; gives why it is not what counts now, or an empty text."""
+        self.put(consent)
+        if consent.held:
+            return f"on {consent.channel or 'every channel'} it waits for the person to confirm it"
+        counts = self.prevailing(consent.purpose, consent.channel)
         if counts is None or counts == consent:
             return ""
         if counts.by is ConsentBy.PERSON and counts.refuses and consent.by is not ConsentBy.PERSON:
@@ -120,19 +143,14 @@ class Consents:
 
         A grant whose end has come counts as expired.
         """
-        consent = self.prevailing(purpose, channel)
-        if consent is None:
-            return None
-        if consent.state is ConsentState.GRANTED and 0 < consent.expiry_micros <= now_micros:
-            return ConsentState.EXPIRED
-        return consent.state
+        return state_at(self.prevailing(purpose, channel), now_micros)
 
     def waiting(self, purpose: Purpose, channel: Channel | None) -> Consent | None:
         """The grant that waits to be confirmed on this channel; None: none does.
 
         Any word of the person at the same time or later settles it.
         """
-        held = self.held.get((purpose, channel))
+        held = self.held.get((purpose, channel)) if self.held else None
         if held is None:
             return None
         said = _later(self.by_person.get((purpose, None)), self.by_person.get((purpose, channel)))
@@ -140,17 +158,16 @@ class Consents:
 
     def all_waiting(self) -> list[Consent]:
         """Every grant that waits to be confirmed, by purpose and channel."""
-        keys = sorted(self.held, key=lambda key: (key[0].value, key[1] or ""))
+        keys = sorted(self.held, key=lambda key: (key[0], key[1] or ""))
         return [held for key in keys if (held := self.waiting(*key)) is not None]
 
     def allows(self, purpose: Purpose, channel: Channel | None, now_micros: int) -> bool:
         """Whether it may be done now: agreed to, or not refused where unknown means yes."""
-        state = self.effective(purpose, channel, now_micros)
-        return state is ConsentState.GRANTED or (state not in REFUSALS and purpose in UNKNOWN_MEANS_YES)
+        return allowed_in(self.effective(purpose, channel, now_micros), purpose)
 
     def all_recorded(self) -> list[Consent]:
         """Every entry in force, by purpose and channel."""
-        keys = sorted({*self.by_person, *self.by_others}, key=lambda key: (key[0].value, key[1] or ""))
+        keys = sorted({*self.by_person, *self.by_others}, key=lambda key: (key[0], key[1] or ""))
         return [consent for key in keys if (consent := self.recorded(*key)) is not None]
 
     def next_expiry_micros(self, after_micros: int) -> int:
@@ -166,13 +183,12 @@ class Consents:
         """Whether data that needs this purpose may be used; only profiling purposes can withhold data."""
         if purpose not in DATA_PURPOSES:
             return True
-        state = self.effective(purpose, None, now_micros)
-        if state is ConsentState.GRANTED:
-            return True
-        return state not in REFUSALS and purpose in UNKNOWN_MEANS_YES
+        return self.allows(purpose, None, now_micros)
 
     def withheld_purposes(self, now_micros: int) -> tuple[Purpose, ...]:
         """The purposes whose data the customer did not agree to have used."""
+        if not self.by_person and not self.by_others:
+            return _NEVER_ASKED
         return tuple(purpose for purpose in DATA_PURPOSES if not self.may_use(purpose, now_micros))
 
 

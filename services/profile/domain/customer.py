@@ -11,7 +11,15 @@ from services.profile.domain.activity import MICROS_PER_DAY, ColumnValue, Retent
 from services.profile.domain.consent import Consent, Consents
 from services.profile.domain.events import CONSENT_CHANGED, PREFERENCE_CHANGED, CheckedEvent
 from services.profile.domain.households import Household
-from services.profile.domain.traits import Trait, TraitKey, changed_by, differs, trait_at, with_word
+from services.profile.domain.traits import (
+    Trait,
+    TraitKey,
+    changed_by,
+    differs,
+    trait_at,
+    values_of,
+    with_word,
+)
 from services.vocabulary.catalogue import Catalogue, EventType, Precedence
 from services.vocabulary.identities import Identity
 from services.vocabulary.values import ValueMistake, micros_to_time, zone
@@ -112,7 +120,8 @@ class Customer:
     """One customer, locked, while events are applied. `sequence` counts the events taken, from 1.
 
     `before` is the sequence as it was read; `activity` holds the event types that had to be opened.
-    `trait_changes` counts words taken, `values_changed` says whether one of them changed what holds.
+    `trait_changes` counts words taken, `values_changed` says whether one of them changed what holds, or what
+    may hold once another is old.
     `merged_into`: who the customer has become; 0: a customer of their own.
     """
 
@@ -292,14 +301,14 @@ class Customer:
         self.record_changed = True
 
     def _set_trait(self, update: Trait, precedence: Precedence | None) -> None:
-        key = (update.name, update.line)
-        before = self.traits.get(key)
+        key, traits = (update.name, update.line), self.traits
+        before = traits.get(key)
         after = with_word(before, update, precedence)
         if after is None:
             return
-        self.traits[key] = after
+        traits[key] = after
         self.trait_changes += 1
-        if differs(before, after):
+        if differs(before, after) or (after.others and values_of(before) != values_of(after)):
             self.values_changed = True
             self.zone_changed = self.zone_changed or key == _ZONE
 

@@ -117,11 +117,11 @@ def event_key(source: str, event_id: str) -> bytes:
 def column_value(value: FieldValue, value_type: ValueType) -> ColumnValue:
     """A field as a column keeps it: a number (money: the amount; times, durations: seconds) or a text."""
     kind = type(value)
-    if kind is str:
+    if kind is str or kind is float:
         return value  # type: ignore[return-value]
     if value_type in {ValueType.TIME, ValueType.DURATION}:
         return value / 1e6  # type: ignore[operator]
-    if kind is float or kind is int or kind is bool:
+    if kind is int or kind is bool:
         return float(value)  # type: ignore[arg-type]
     if isinstance(value, Money):
         return float(value.amount)

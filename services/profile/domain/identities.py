@@ -10,6 +10,9 @@ from services.vocabulary.identity_rules import IdentityKind, core_kinds
 FOREVER: Final = 1 << 62
 """Until when an identity is somebody's who still has it."""
 
+ERASED: Final = -1
+"""In the place of `via`: who had it then was erased since."""
+
 _CORE: Final = core_kinds()
 
 
@@ -96,7 +99,10 @@ def line_of_new(identity: Identity, held: Sequence[tuple[Identity, str]]) -> str
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Whose an identity was from `since_micros` until before `until_micros`; customer 0: nobody's."""
+    """Whose an identity was from `since_micros` until before `until_micros`; customer 0: nobody's.
+
+    `via` as an owner's, or ERASED.
+    """
 
     customer: int
     line: str

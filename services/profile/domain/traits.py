@@ -131,6 +131,15 @@ def differs(before: Trait | None, after: Trait) -> bool:
     return after.value is not None if before is None else _says_else(before, after)
 
 
+def values_of(trait: Trait | None) -> list[Value]:
+    """What holds, and all that may come to hold as words grow old or end; each once."""
+    found: list[Value] = []
+    for word in trait.words if trait is not None else ():
+        if word.value is not None and word.value not in found:
+            found.append(word.value)
+    return found
+
+
 def next_end_micros(traits: Iterable[Trait]) -> int:
     """When the next of them ends by itself; 0: none will."""
     return min(

@@ -17,6 +17,7 @@ from services.profile.domain.audience import (
     TraitTest,
 )
 from services.profile.domain.errors import InvalidRequestError
+from services.runtime.access_log import note_answer
 from services.runtime.database import Database
 from services.runtime.server import Served
 from services.vocabulary.catalogue import Catalogue
@@ -58,12 +59,13 @@ class AudienceServicer(audience_pb2_grpc.AudienceServiceServicer):
         self, request: audience_pb2.ListAudienceRequest, context: Context
     ) -> audience_pb2.ListAudienceResponse:
         """A page of customers."""
-        del context
         audience = self._audience(request)
         size = _size(request.page_size, _USUAL_PAGE, _LARGEST_PAGE)
         place = _place(request.page_token)
         async with self._database.transaction() as transaction:
             page = await self._audiences.members(transaction, audience, place, size)
+        told = {customer for customer, _ in page.members}
+        await note_answer(self._database, told, f"/{_NAME}/ListAudience", context)
         answer = audience_pb2.ListAudienceResponse(filling=page.filling)
         for customer, last in page.members:
             answer.members.add(

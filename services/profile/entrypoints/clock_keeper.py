@@ -7,7 +7,8 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from services.profile.app.ports import ProfileStore
-from services.runtime.clock import EventClock, publish_clock
+from services.runtime.clock import EventClock
+from services.runtime.clock_follower import publish_clock
 
 _log = structlog.get_logger(__name__)
 

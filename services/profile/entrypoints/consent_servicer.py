@@ -12,6 +12,7 @@ from services.profile.app.ports import ProfileStore
 from services.profile.domain.errors import InvalidRequestError
 from services.profile.domain.ledger import Line
 from services.profile.entrypoints.translation import word_of, word_or_none
+from services.runtime.access_log import reason_of
 from services.runtime.clock import Clock
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import ErrorTable
@@ -57,7 +58,6 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         self, request: consent_pb2.CheckConsentRequest, context: Context
     ) -> consent_pb2.CheckConsentResponse:
         """Many questions at once."""
-        del context
         if not 1 <= len(request.questions) <= MOST_QUESTIONS:
             raise InvalidRequestError(
                 f"{len(request.questions)} questions were asked",
@@ -75,13 +75,14 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         now = self._clock.now_micros()
         async with self._store.work() as work:
             answers = await self._questions.check(work, asked, now)
+            known = {answer.customer for answer in answers if answer.customer}
+            await work.note_reads(known, f"/{_NAME}/CheckConsent", reason_of(context))
         return consent_pb2.CheckConsentResponse(answers=map(_answer, answers), business_time=timestamp(now))
 
     async def ListConsentLines(  # noqa: N802 - the proto's name
         self, request: consent_pb2.ListConsentLinesRequest, context: Context
     ) -> consent_pb2.ListConsentLinesResponse:
         """A page of one person's ledger."""
-        del context
         if not 0 <= request.page_size <= _LARGEST_PAGE:
             raise InvalidRequestError(
                 f"page_size is {request.page_size}",
@@ -91,6 +92,7 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         start, size = _place(request.page_token), request.page_size or _USUAL_PAGE
         async with self._store.work() as work:
             customer, lines = await self._questions.lines(work, request.subject)
+            await work.note_reads([customer], f"/{_NAME}/ListConsentLines", reason_of(context))
         end = start + size
         return consent_pb2.ListConsentLinesResponse(
             customer=customer,
@@ -121,9 +123,9 @@ class ConsentServicer(consent_pb2_grpc.ConsentServiceServicer):
         self, request: consent_pb2.AskConfirmationRequest, context: Context
     ) -> consent_pb2.AskConfirmationResponse:
         """Tokens for what waits."""
-        del context
         async with self._store.work() as work:
             customer, asked = await self._confirmations.ask(work, request.subject, self._clock.now_micros())
+            await work.note_reads([customer], f"/{_NAME}/AskConfirmation", reason_of(context))
         return consent_pb2.AskConfirmationResponse(
             customer=customer,
             confirmations=[

@@ -247,7 +247,6 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
         self, request: profile_pb2.RecordConsentRequest, context: Context
     ) -> profile_pb2.RecordConsentResponse:
         """Write consents into the ledger, once per request id."""
-        del context
 
         async def act(transaction: Transaction) -> profile_pb2.RecordConsentResponse:
             now = self._clock.now_micros()
@@ -260,6 +259,7 @@ class ProfileServicer(profile_pb2_grpc.ProfileServiceServicer):
                 now,
             )
             (packed,) = await self._questions.snapshots(work, [f"customer:{customer}"], now)
+            await work.note_reads([customer], f"/{_NAME}/RecordConsent", reason_of(context))
             assert isinstance(packed, bytes)
             return profile_pb2.RecordConsentResponse(
                 customer=customer,

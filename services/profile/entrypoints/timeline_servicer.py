@@ -225,6 +225,12 @@ def _digest(part: Message) -> int:
 
 
 def _wanted(request: timeline_pb2.ListTimelineRequest) -> Wanted:
+    if len(request.kinds) > len(_KINDS):
+        raise InvalidRequestError(
+            f"names {len(request.kinds)} kinds, and there are {len(_KINDS)}",
+            field="kinds",
+            suggestion="name each once, or leave kinds out for all of them",
+        )
     if timeline_pb2.TIMELINE_KIND_UNSPECIFIED in request.kinds or any(
         number not in _KINDS for number in request.kinds
     ):

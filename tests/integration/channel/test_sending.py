@@ -217,6 +217,19 @@ async def test_consent_withdrawn_before_the_hand_over_stops_the_message(road: Ro
     assert await road.told() == [("action.refused", "NO_CONSENT")]
 
 
+async def test_a_topic_switched_off_before_the_hand_over_stops_what_is_about_it(road: Road) -> None:
+    about_it = await road.take_one(make_action(1, 5, topic="roaming"))
+    other = await road.take_one(make_action(2, 5, topic="billing"))
+    road.profile.reaches[5] = reachable(5, topics_off=frozenset({"roaming"}))
+    road.clock.wall += 2_000_001  # what it said is older than two seconds: it is asked again
+    await road.sender.turn()
+    stored = await road.stored(about_it)
+    assert (stored.state, stored.reason) == (MessageState.REFUSED, RefusalReason.NO_CONSENT)
+    assert "roaming" in stored.detail
+    assert [one.message_id for one in road.transport.sent] == [other.message_id]
+    assert await road.slots() == 1
+
+
 async def test_a_permission_of_this_moment_is_not_asked_for_again(road: Road) -> None:
     await road.take_one(make_action(1))
     asked = len(road.profile.asked)

@@ -16,6 +16,7 @@ import pytest
 from services.cli.stack.down import stop_stack
 from services.cli.stack.layout import CHECKOUT
 from services.cli.stack.options import SERVICES
+from tests.commands import run_command
 
 ROLES = [f"{service}-{role}" for service in SERVICES for role in ("server", "worker")]
 BARE = [argument for role in ROLES for argument in ("--without", role)]
@@ -40,13 +41,10 @@ class Rapport:
         return [sys.executable, "-m", "services.cli.main", name, "--folder", str(self.folder), *arguments]
 
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(name, *arguments),
-            cwd=CHECKOUT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+        arguments = (name, "--folder", str(self.folder), *arguments)
+        done = run_command(arguments, folder=CHECKOUT, seconds=120)
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
 
     def up(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -21,8 +21,11 @@ RULES = Path(__file__).parents[3] / "rules"
 class Running:
     """A running server, with stubs."""
 
-    def __init__(self, settings: Settings, channel: grpc.aio.Channel, address: str) -> None:
+    def __init__(
+        self, settings: Settings, channel: grpc.aio.Channel, address: str, token_address: str
+    ) -> None:
         self.settings = settings
+        self.token_address = token_address
         self.grpc_channel = channel
         self.address = address
         self.profile = profile_pb2_grpc.ProfileServiceStub(channel)
@@ -42,8 +45,9 @@ async def running_profile(settings: Settings, *, worker: bool = False) -> AsyncI
         await build_server_role(server)
         if worker:
             await build_worker_role(helper)
-        async with trust().connect(server.ready["token_address"]) as channel:
-            yield Running(settings, channel, server.ready["address"])
+        token_address = server.ready["token_address"]
+        async with trust().connect(token_address) as channel:
+            yield Running(settings, channel, server.ready["address"], token_address)
     finally:
         for role in (helper, server):
             role.stopping.set()

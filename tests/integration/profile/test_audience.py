@@ -142,6 +142,41 @@ async def test_traits_consents_and_zones_narrow_an_audience(asking):
     assert {*first.zones, *rest.zones} == {default, "Asia/Tokyo", "America/New_York", "Europe/Paris"}
 
 
+async def test_who_is_found_by_a_word_that_holds_once_another_is_old_is_asked_again(asking):
+    """Billing's word is believed for 62 days, then what CRM says, with nothing written meanwhile."""
+    for source, time, said in (
+        ("billing", NOON, {"plan": "m-20gb", "plan_price": {"amount": "20.00", "currency": "EUR"}}),
+        ("crm", NOON + DAY, {"plan": "s-5gb", "plan_price": {"amount": "9.90", "currency": "EUR"}}),
+        ("billing", NOON + 2 * DAY, {"plan": "m-20gb"}),
+    ):
+        await asking.take(
+            event(
+                f"{source}-{time:%d}",
+                "profile.updated",
+                {"traits": said},
+                subject=subject(1),
+                time=time,
+                source=source,
+            )
+        )
+    anna = await asking.customer(1)
+    for plan, members in (("m-20gb", [anna]), ("s-5gb", [anna]), ("xl", [])):
+        assert await asking.all(clauses=[clause(trait("plan", "IS", plan))]) == members, plan
+    assert await asking.all(clauses=[clause(trait("plan", "STARTS_WITH", "s-"))]) == [anna]
+    assert await asking.all(clauses=[clause(trait("plan", "EXISTS"))]) == [anna]
+    money = value_to_wire(_money("10.00"))
+    for operator, members in (("LESS", [anna]), ("MORE", [anna])):
+        price = asked.TraitTest(trait="plan_price", operator=f"AUDIENCE_OPERATOR_{operator}", values=[money])
+        assert await asking.all(clauses=[clause(asked.AudienceTest(trait=price))]) == members
+    # what neither says any more finds nobody
+    late = {"traits": {"plan": "l"}}
+    await asking.take(
+        event("c2", "profile.updated", late, subject=subject(1), time=NOON + 3 * DAY, source="crm")
+    )
+    assert await asking.all(clauses=[clause(trait("plan", "IS", "s-5gb"))]) == []
+    assert await asking.all(clauses=[clause(trait("plan", "IS", "l"))]) == [anna]
+
+
 async def test_a_zone_that_changes_is_found_in_its_new_place(asking):
     await asking.gathering.gather()
     await asking.person(1, zone="Asia/Tokyo")

@@ -6,7 +6,13 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from rapport.profile.v1 import consent_pb2, consent_pb2_grpc, profile_pb2
+from rapport.profile.v1 import (
+    consent_pb2,
+    consent_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+    profile_pb2,
+)
 from rapport.types.v1 import vocabulary_pb2 as words
 
 from services.profile import main
@@ -49,6 +55,17 @@ class Desk:
         ]
         assert seen[-1].done
         return seen[-1]
+
+    async def readers(self, method: str) -> list[tuple]:
+        """Of whom the log says that they were told by that method."""
+        database = Database(self.running.settings.database_url, pool_size=1)
+        async with database.transaction() as tx:
+            found = await tx.rows(
+                "SELECT customer FROM access_entry WHERE method = %(method)s ORDER BY customer",
+                {"method": method},
+            )
+        await database.close()
+        return found
 
     async def change_database(self, sql: str) -> None:
         database = Database(self.running.settings.database_url, pool_size=1)
@@ -96,6 +113,8 @@ async def test_many_questions_are_answered_item_by_item_and_fail_closed(desk):
     assert (malformed.allowed, "questions[4].subject" in malformed.error) == (False, True)
     assert (objected.allowed, objected.state) == (False, words.CONSENT_STATE_OBJECTED)
     assert (usage.allowed, usage.state) == (True, 0)
+    noted = "/rapport.profile.v1.ConsentService/CheckConsent"
+    assert await desk.readers(noted) == [(granted.customer,), (objected.customer,)]
     with pytest.raises(grpc.aio.AioRpcError, match=r"questions\[0\].purpose"):
         await desk.check((ANNA, 0, SMS))
     with pytest.raises(grpc.aio.AioRpcError, match="1001 questions"):
@@ -148,6 +167,34 @@ async def test_a_merged_customer_is_answered_for_by_whom_they_have_become(desk):
     (answer,) = await desk.check((f"customer:{anna}", MARKETING, SMS))
     assert (answer.allowed, answer.customer, answer.state) == (False, other, words.CONSENT_STATE_DENIED)
     assert (await desk.confirm("c1", waiting.token)).status == consent_pb2.CONFIRMATION_STATUS_OUTDATED
+
+
+async def test_a_grant_that_waits_is_confirmed_after_a_merge_unless_something_was_said_since(desk):
+    profile = desk.running
+    merging = identity_pb2_grpc.IdentityServiceStub(profile.grpc_channel)
+    subjects = ("crm:1", "crm:2", "crm:3")
+    events = (event(f"e{number}", subject=subject) for number, subject in enumerate(subjects))
+    await profile.profile.IngestEvents(ingest(*events))
+    tokens = {}
+    for place, subject in enumerate(subjects[:2]):
+        await record(profile, f"g{place}", change("GRANTED", channel="EMAIL"), subject=subject)
+        asked = await desk.consents.AskConfirmation(consent_pb2.AskConfirmationRequest(subject=subject))
+        ((tokens[subject],),) = [[one.token for one in asked.confirmations]]
+    # the third says no after the first was asked, the fourth nothing
+    await record(profile, "n", change("WITHDRAWN", channel="EMAIL", time=at(minutes=1)), subject="crm:3")
+    await profile.profile.IngestEvents(ingest(event("e9", subject="crm:4")))
+    into = {}
+    for gone, stays in (("crm:1", "crm:3"), ("crm:2", "crm:4")):
+        request = identity_pb2.MergeCustomersRequest(request_id=gone, into=stays, reason="one person")
+        setattr(request, "from", gone)
+        into[gone] = (await merging.MergeCustomers(request)).customer
+    outdated = await desk.confirm("c1", tokens["crm:1"])
+    assert outdated.status == consent_pb2.CONFIRMATION_STATUS_OUTDATED
+    assert (await desk.check(("crm:3", MARKETING, EMAIL)))[0].allowed is False
+    done = await desk.confirm("c2", tokens["crm:2"])
+    assert (done.status, done.customer) == (consent_pb2.CONFIRMATION_STATUS_CONFIRMED, into["crm:2"])
+    assert (await desk.check(("crm:4", MARKETING, EMAIL)))[0].allowed is True
+    assert (await desk.confirm("c3", tokens["crm:2"])).status == consent_pb2.CONFIRMATION_STATUS_STOOD
 
 
 async def test_an_import_that_proves_a_grant_need_not_ask_again(desk):

@@ -10,6 +10,7 @@ from services.profile.app.questions import Questions
 from services.profile.app.take_events import ACCEPTED
 from services.profile.domain.erasure import Ground
 from services.profile.domain.errors import RejectedError, RejectionReason, UnknownSubjectError
+from services.profile.domain.events import RawEvent
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.outbox import Outbox
 from services.vocabulary.words import ConsentBy
@@ -140,6 +141,18 @@ async def test_what_happened_before_is_refused_and_what_happens_later_begins_som
     ((new,),) = await profile.rows("SELECT max(id) FROM customer")
     assert new != ada
     assert await profile.rows(f"SELECT count(*) FROM event WHERE customer = {new}") == [(1,)]
+
+
+async def test_what_happened_while_the_erased_had_a_number_is_refused_though_it_is_anothers_since(profile):
+    await known(profile)
+    number, after = ADA.split(maxsplit=1)[0], GONE - DAY // 2
+    moved = RawEvent("m", "billing", "identity.assigned", after, BOB, orjson.dumps({"identity": number}))
+    assert await take(profile, profile.checker.check(moved, NOW)) == [ACCEPTED]
+    await erase(profile, "email:ada@example.org")
+    before, since = profile.event("l1", number, after - 1), profile.event("l2", number, after)
+    assert [reason(one) for one in await take(profile, before, since)] == [RejectionReason.ERASED, ACCEPTED]
+    (kept,) = await profile.rows("SELECT customer, line, sealed, until_micros FROM identity_past")
+    assert kept == (0, "", None, after)
 
 
 async def test_own_events_about_an_erased_id_are_refused_as_such(profile):

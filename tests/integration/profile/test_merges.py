@@ -1,5 +1,6 @@
 """Who is who, on real PostgreSQL: merges, their undoing, splits, numbers that change hands."""
 
+import asyncio
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,7 @@ from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.identities import Identities, Suggested
 from services.profile.app.joining import Joining
 from services.profile.app.merging import Merging
+from services.profile.app.ports import ContentionError
 from services.profile.app.questions import ContactQuestion, Questions
 from services.profile.app.take_events import ACCEPTED, EventTaker
 from services.profile.domain.audience import Audience, Place
@@ -26,6 +28,7 @@ from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.identities import parse_identity
 from services.vocabulary.words import Category, Channel, ConsentState, Purpose, RefusalReason
 from tests.fakes.keys import sealer
+from tests.integration.profile.conftest import until
 
 CATALOGUE = load_catalogue(Path(__file__).parents[3] / "rules")
 NOW = 1_790_000_000_000_000
@@ -64,6 +67,16 @@ class Company:
         async with self.store.work() as work:
             (outcome,) = await self.taker.take(work, [event], NOW)
         return outcome, event.customer
+
+    async def take_in(self, work, subject: str) -> None:
+        """An event in a transaction that goes on."""
+        raw = RawEvent(
+            f"in-{subject}", "test", "case.opened", NOW, subject, b'{"case": "c", "topic": "bill"}'
+        )
+        assert await self.taker.take(work, [self.checker.check(raw, NOW)], NOW) == [ACCEPTED]
+
+    async def somebody_waits(self):
+        return await self.rows("SELECT 1 FROM pg_locks WHERE NOT granted")
 
     async def case(self, subject: str, name: str, at: int = 0) -> int:
         outcome, customer = await self.take(subject, "case.opened", at, case=name, topic="bill")
@@ -179,6 +192,9 @@ async def test_two_become_one_and_two_again_each_with_what_came_since(company):
     assert old_now[4] == (ConsentState.WITHDRAWN, ConsentState.DENIED)
     assert (await company.known("email:old@example.org"))[0] == bob
     assert await company.case(OLD, "o5") == old
+    # what is theirs again is marked as nobody else's
+    for table in ("identity", "event"):
+        assert await company.rows(f"SELECT DISTINCT via FROM {table} WHERE customer = {old}") == [(0,)]
     with pytest.raises(IdentityRefusedError, match="taken back before"):
         await company.undo(merge.id)
     # every ledger proves what counts
@@ -278,6 +294,35 @@ async def test_a_recycled_number_takes_nothing_along_and_late_events_find_who_ha
     await company.assign("crm:1", BOB, -33)
     assert await company.case(BOB, "then", -32) == old
     assert await company.case(BOB, "since", -29) == new
+
+
+async def test_two_events_that_claim_an_identity_at_once_leave_it_with_one_and_a_suggestion(company):
+    anna, bob = await company.case("crm:1", "c"), await company.case("crm:2", "c")
+    async with company.store.work() as first:
+        await company.take_in(first, "crm:1 email:k@example.org")
+        second = asyncio.create_task(company.case("crm:2 email:k@example.org", "c"))
+        await until(company.somebody_waits)
+    assert await second == bob
+    assert (await company.known("email:k@example.org"))[0] == anna
+    assert (await company.known("crm:2"))[3] == {"crm:2": ""}
+    async with company.store.work() as work:
+        (told,) = await work.suggestions(SuggestionState.OPEN, 0, 9)
+    assert ({told.customer, told.other}, told.identities[1].text) == ({anna, bob}, "email:k@example.org")
+    assert await company.rows("SELECT customer FROM identity_conflict") == [(bob,)]
+
+
+async def test_who_assigns_what_an_event_claims_at_once_is_told_to_look_again(company):
+    anna, bob = await company.case("crm:1", "c"), await company.case("crm:2", "c")
+    async with company.store.work() as first:
+        await company.take_in(first, f"crm:1 {ANNA}")
+        second = asyncio.create_task(company.assign("crm:2", ANNA))
+        await until(company.somebody_waits)
+    with pytest.raises(ContentionError):
+        await second
+    assert (await company.known("crm:1"))[3] == {"crm:1": "", ANNA: ""}
+    moved = await company.assign("crm:2", ANNA)
+    assert (moved.before, moved.customer) == (anna, bob)
+    assert (await company.known("crm:1"))[3] == {"crm:1": ""}
 
 
 async def test_what_may_be_one_is_suggested_once_and_decided(company):

@@ -7,7 +7,7 @@ import pytest
 from nats.js.api import RetentionPolicy, StreamConfig
 from nats.js.errors import APIError
 
-from services.runtime.clock import CLOCK_STREAM
+from services.runtime.clock_follower import CLOCK_STREAM
 from services.runtime.database import Database
 from services.runtime.outbox import Relay
 from services.runtime.streams import (

@@ -3,7 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from services.runtime.clock import ClockFollower, EventClock, publish_clock
+from services.runtime.clock import EventClock
+from services.runtime.clock_follower import ClockFollower, publish_clock
 from services.runtime.streams import Bus
 from tests.integration.runtime.conftest import until
 

@@ -15,7 +15,8 @@ from services.cli.stack.nats import NatsServer
 from services.cli.stack.ports import free_port
 from services.cli.stack.postgres import PostgresServer
 from services.cli.stack.processes import start_process
-from services.runtime.clock import ClockFollower, EventClock, publish_clock
+from services.runtime.clock import EventClock
+from services.runtime.clock_follower import ClockFollower, publish_clock
 from services.runtime.consumer import StreamConsumer
 from services.runtime.database import Database
 from services.runtime.errors import UnavailableError

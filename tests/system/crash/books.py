@@ -8,7 +8,7 @@ import psycopg
 from services.channel.adapters.storage.rows import read_history
 from services.cli.stack.layout import Layout
 from services.cli.stack.state import Stack
-from services.cli.stack.trust import keys_file
+from services.cli.stack.trust_files import keys_file
 from services.runtime.keys import Keyring
 from services.vocabulary.words import Category
 from tests.system.conftest import Rapport

@@ -14,17 +14,9 @@ from services.cli.stack.authority import Authority
 from services.cli.stack.issuer import AUDIENCE, ISSUER
 from services.cli.stack.layout import Layout
 from services.cli.stack.options import SERVICES
-from services.cli.stack.trust import (
-    CERTIFICATES,
-    OPERATOR,
-    TOKENS,
-    authority_file,
-    ensure_trust,
-    issuer_of,
-    token_file,
-    trust_environment,
-)
-from services.runtime.access_policy import all_scopes
+from services.cli.stack.trust import CERTIFICATES, TOKENS, ensure_trust, issuer_of, trust_environment
+from services.cli.stack.trust_files import OPERATOR, authority_file, token_file
+from services.runtime.access_policy import all_scopes, declared_scopes
 from services.runtime.settings import Settings
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -192,3 +184,17 @@ def test_without_a_stack_there_is_nothing_to_sign_with(tmp_path: Path):
 def test_an_authority_is_read_as_it_was_written():
     made = Authority.make("rapport.local", NOW)
     assert Authority.read(made.pair(), "rapport.local").certificate == made.certificate
+
+
+def test_the_token_of_care_reads_all_that_a_care_agent_looks_at():
+    """Every answer about one customer and their household; an export of everything is not among them."""
+    looked_at = (
+        *("profile.v1.ProfileService/GetProfile", "profile.v1.TimelineService/ListTimeline"),
+        *("profile.v1.AccountService/GetAccount", "profile.v1.AccountService/GetHousehold"),
+        *("profile.v1.ConsentService/CheckConsent", "profile.v1.ConsentService/ListConsentLines"),
+        *("channel.v1.ChannelService/ListMessages", "decision.v1.DecisionService/ExplainDecision"),
+    )
+    for method in looked_at:
+        scope = declared_scopes(f"rapport.{method.partition('/')[0]}")[f"/rapport.{method}"]
+        assert scope in TOKENS["care"], method
+    assert "privacy.export" not in TOKENS["care"]

@@ -32,10 +32,10 @@ PERSONAL: tuple[Personal, ...] = (
             Shown(
                 "messages",
                 "SELECT m.customer, m.message_id, m.action_id, m.decision_id, m.rule_set, m.rule, m.kind, "
-                "m.name, m.category, m.line, m.accepted_micros, m.expires_micros, m.state, m.reason, "
-                "m.detail, m.channel, m.due_micros, m.sent_micros, m.receipt_micros, m.zone, m.template, "
-                "m.segments, m.campaign, m.history, b.text, b.subject, b.html, b.sender_plain, b.address, "
-                "b.sealed, "
+                "m.name, m.category, m.topic, m.line, m.accepted_micros, m.expires_micros, m.state, "
+                "m.reason, m.detail, m.channel, m.due_micros, m.sent_micros, m.receipt_micros, m.zone, "
+                "m.template, m.segments, m.campaign, m.history, b.text, b.subject, b.html, b.sender_plain, "
+                "b.address, b.sealed, "
                 "m.recipient <> 0 AND m.$mine AS to_payer "
                 "FROM message AS m LEFT JOIN message_body AS b ON b.customer = m.customer "
                 "AND b.message_id = m.message_id AND (m.recipient = 0 OR m.$theirs) "
@@ -45,7 +45,8 @@ PERSONAL: tuple[Personal, ...] = (
         ),
         erase=(
             """
-            UPDATE message SET line = '', zone = '', trace = NULL, escalates_micros = 0, asked_wall_micros = 0
+            UPDATE message SET line = '', topic = '', zone = '', trace = NULL, escalates_micros = 0,
+                asked_wall_micros = 0
             WHERE $mine OR $theirs
             """,
         ),

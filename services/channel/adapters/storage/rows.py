@@ -22,6 +22,7 @@ FIXED: dict[str, tuple[str, Callable[[Message], Any]]] = {
     "category": ("text", lambda message: message.category.value),
     "priority": ("int", lambda message: message.priority),
     "hops": ("int", lambda message: message.hops),
+    "topic": ("text", lambda message: message.topic),
     "line": ("text", lambda message: message.line),
     "to_payer": ("boolean", lambda message: message.to_payer),
     "accepted_micros": ("bigint", lambda message: message.accepted_micros),

@@ -7,7 +7,8 @@ import orjson
 
 from services.channel.domain.messages import Wording
 from services.runtime.database import Transaction
-from services.runtime.keys import Sealer
+from services.runtime.dead_letters import DEAD_LETTER
+from services.runtime.keys import Sealer, sealed_by
 from services.runtime.resealing import PAGE, Page, Part, SealedColumn
 
 _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
@@ -73,6 +74,16 @@ def written_context(inbound_id: object) -> str:
     return f"inbound_text/{inbound_id}"
 
 
+def record_context(message_id: str) -> str:
+    """Where the action of a message that may wait stands."""
+    return f"message_body/{message_id}/record"
+
+
+def open_record(sealer: Sealer, message_id: str, record: bytes) -> bytes:
+    """The action as it was kept, whether it stands sealed or not; SealError names the row."""
+    return sealer.open(record, record_context(message_id)) if sealed_by(record) else record
+
+
 def sealed_parts(sealer: Sealer) -> list[Part]:
     """What is sealed anew, and what stood open before."""
     customer, message = ("customer", "bigint"), ("message_id", "uuid")
@@ -80,7 +91,18 @@ def sealed_parts(sealer: Sealer) -> list[Part]:
         _OpenBodies(sealer),
         _OpenTexts(sealer),
         SealedColumn(sealer, "message_body", [customer, message], lambda _customer, own: body_context(own)),
+        SealedColumn(
+            sealer,
+            "message_body",
+            [customer, message],
+            lambda _customer, own: record_context(own),
+            "record",
+            open_too=True,
+        ),
         SealedColumn(sealer, "inbound_text", [("inbound_id", "uuid")], written_context),
+        SealedColumn(
+            sealer, "dead_letter", [("id", "bigint")], lambda _id: DEAD_LETTER, "payload", open_too=True
+        ),
     ]
 
 

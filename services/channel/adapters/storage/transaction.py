@@ -15,7 +15,7 @@ from services.channel.adapters.storage import (
     suppression,
 )
 from services.channel.adapters.storage.measure import measure
-from services.channel.adapters.storage.sealed import seal_wording
+from services.channel.adapters.storage.sealed import open_record, record_context, seal_wording
 from services.channel.app.ports import Receipt
 from services.channel.app.store import MessageKey, QuarantineFilter, Reached
 from services.channel.domain.actions import Action
@@ -325,7 +325,11 @@ class PostgresTransaction:
             f"SELECT message_id::text, record FROM message_body WHERE (customer, message_id) IN {_KEYS}",  # noqa: S608
             _keys([(message.customer, message.message_id) for message in messages]),
         )
-        return {message_id: self._read_action(bytes(record)) for message_id, record in records if record}
+        return {
+            message_id: self._read_action(open_record(self.sealer, message_id, bytes(record)))
+            for message_id, record in records
+            if record
+        }
 
     async def claim_escalating(self, now_micros: int, limit: int) -> list[tuple[Message, Action | None]]:
         """Messages whose next channel has its turn, locked."""
@@ -429,7 +433,11 @@ class PostgresTransaction:
             _BODY,
             {
                 **_keys([(message.customer, message.message_id) for message in messages]),
-                "records": [records.get(message.message_id, b"") for message in messages],
+                "records": [
+                    self.sealer.seal(record, record_context(message.message_id)) if record else b""
+                    for message in messages
+                    for record in (records.get(message.message_id, b""),)
+                ],
                 "sealed": [
                     seal_wording(self.sealer, message.message_id, message.wording) for message in messages
                 ],

@@ -21,7 +21,7 @@ from services.cli.commands.support import (
 )
 from services.cli.connections import connected
 from services.cli.stack.errors import StackError
-from services.cli.stack.trust import OPERATOR
+from services.cli.stack.trust_files import OPERATOR
 from services.vocabulary.values import ValueMistake, parse_time
 
 if TYPE_CHECKING:

@@ -159,8 +159,7 @@ class ErasureRows(AccountRows, HouseholdRows, LedgerRows):
         """When each of these identities was erased last; those that never were are left out."""
         if await self.transaction.row("SELECT 1 FROM erased_identity LIMIT 1") is None:
             return {}  # as long as nobody was erased it costs next to nothing
-        sealer = self._store.types.sealer
-        by_lookup = {sealer.lookup(identity.text): identity for identity in identities}
+        by_lookup = {self.lookup(identity): identity for identity in identities}
         rows = await self.transaction.rows(
             "SELECT lookup, time_micros FROM erased_identity WHERE lookup = ANY(%s::bytea[])",
             (list(by_lookup),),

@@ -65,8 +65,7 @@ class IdentityRows(Rows):
 
     async def owners(self, identities: Collection[Identity]) -> dict[Identity, Owner]:
         """Whose these identities are; customer 0: nobody's since some time."""
-        sealer = self._store.types.sealer
-        by_lookup = {sealer.lookup(identity.text): identity for identity in identities}
+        by_lookup = {self.lookup(identity): identity for identity in identities}
         rows = await self.transaction.rows(
             "SELECT lookup, customer, line, since_micros, via FROM identity WHERE lookup = ANY(%s::bytea[])",
             (list(by_lookup),),
@@ -109,15 +108,18 @@ class IdentityRows(Rows):
     async def claim(self, claims: Sequence[tuple[Identity, Owner]]) -> set[Identity]:
         """Make identities of nobody their owners'; one that was given up is theirs since then."""
         sealer = self._store.types.sealer
-        sealed = [seal_identity(sealer, identity.text) for identity, _ in claims]
-        by_lookup = {lookup: identity for (lookup, _), (identity, _) in zip(sealed, claims, strict=True)}
+        lookups = [self.lookup(identity) for identity, _ in claims]
+        by_lookup = {lookup: identity for lookup, (identity, _) in zip(lookups, claims, strict=True)}
         rows = await self.transaction.rows(
             _CLAIM,
             (
-                [lookup for lookup, _ in sealed],
+                lookups,
                 [owner.customer for _, owner in claims],
                 [owner.line for _, owner in claims],
-                [value for _, value in sealed],
+                [
+                    sealer.seal_text(identity.text, identity_context(lookup))
+                    for lookup, (identity, _) in zip(lookups, claims, strict=True)
+                ],
                 [owner.via for _, owner in claims],
             ),
         )

@@ -36,8 +36,13 @@ class PeriodRows(Rows):
             found.setdefault(by_lookup[lookup], []).append(Period(customer, line, since, until, via))
         return found
 
-    async def put_periods(self, identity: Identity, periods: Sequence[Period]) -> None:
-        """Write the periods of an identity in the place of those known; the last of them has no end."""
+    async def put_periods(
+        self, identity: Identity, periods: Sequence[Period], known: Sequence[Period]
+    ) -> bool:
+        """Write the periods of an identity in the place of those `known`; the last of them has no end.
+
+        False: somebody had the identity in the meantime, and what was known holds no more.
+        """
         lookup, sealed = seal_identity(self._store.types.sealer, identity.text)
         await self.transaction.execute("DELETE FROM identity_past WHERE lookup = %s", (lookup,))
         *past, last = periods
@@ -58,11 +63,13 @@ class PeriodRows(Rows):
                     [period.via for period in past],
                 ),
             )
-        await self.transaction.execute(
+        before = known[-1] if known else None
+        written = await self.transaction.row(
             "INSERT INTO identity (lookup, customer, line, since_micros, sealed, via) "
             "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (lookup) DO UPDATE SET "
             "customer = excluded.customer, line = excluded.line, since_micros = excluded.since_micros, "
-            "sealed = excluded.sealed, via = excluded.via",
+            "sealed = excluded.sealed, via = excluded.via "
+            "WHERE identity.customer = %s AND identity.since_micros = %s RETURNING 1",
             (
                 lookup,
                 last.customer,
@@ -70,8 +77,11 @@ class PeriodRows(Rows):
                 last.since_micros,
                 sealed if last.customer else None,
                 last.via,
+                -1 if before is None else before.customer,
+                -1 if before is None else before.since_micros,
             ),
         )
+        return written is not None
 
     async def move_identities(self, moved: Mapping[Identity, Owner]) -> None:
         """Make identities somebody else's as if they always had been."""

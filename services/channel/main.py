@@ -62,12 +62,13 @@ from services.channel.sms_parts import sms_transport
 from services.runtime.client import connect
 from services.runtime.clock import EventClock, WallClock, make_clock
 from services.runtime.clock_follower import ClockFollower
-from services.runtime.configuration import ConfigurationLog, digest_files, file_sources
+from services.runtime.configuration import ConfigurationLog, file_sources
 from services.runtime.consumer import StreamConsumer
 from services.runtime.credentials import CertificateFiles
 from services.runtime.data_keys import DataKeys, open_data_keys
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetters
+from services.runtime.digests import digest_files
 from services.runtime.export_service import ExportService
 from services.runtime.housekeeping import Housekeeping
 from services.runtime.metrics import CAP_SECONDS, show

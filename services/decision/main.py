@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from services.decision.adapters import engine_child
 from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.audience_peer import AudiencePeer
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
     from services.runtime.database import Database
     from services.runtime.process import Role
 
+_log = structlog.get_logger(__name__)
 SERVICE = "decision"
 MIGRATIONS = Path(__file__).parent / "migrations"
 ONCE_RESTORED = ("SELECT setval('program_version_seq', coalesce(max(version), 0) + 1000000) FROM program",)
@@ -139,6 +142,10 @@ class Parts:
         return await self.replacing.take_back_last(live, f"loading it ended the rules engine ({died})")
 
 
+def _policy_refused(mistakes: list[str]) -> None:
+    _log.error("arbitration_policy_refused", mistakes=mistakes)
+
+
 async def _parts(role: Role) -> Parts:
     settings = role.settings
     database = await open_database(role, MIGRATIONS)
@@ -151,7 +158,7 @@ async def _parts(role: Role) -> Parts:
     role.on_close(parts.process.close)
     await role.reach("engine", lambda: _load(parts.follow))
     role.supervise("program", parts.follow.run)
-    policy = ArbitrationFile(settings.rules_folder, parts.catalogue)
+    policy = ArbitrationFile(settings.rules_folder, parts.catalogue, refused=_policy_refused)
     files = {**file_sources(settings.rules_folder), "arbitration": policy.digests}
     role.supervise("configuration", ConfigurationLog(database, settings.role, files).run)
     show(ENGINE_RESTARTS, ENGINE_SET_ASIDE)

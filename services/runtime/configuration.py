@@ -1,38 +1,18 @@
 """Writes into the audit log which versions of its configuration files a service works with."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from services.runtime.audit import Change, newest_audit, write_audit
 from services.runtime.database import Database
+from services.runtime.digests import Digests, digest_files
 from services.runtime.errors import UnavailableError
 from services.runtime.retention import RETENTION_FILE
 
 ACCESS_FILE = "policies/access.yaml"
-Digests = Mapping[str, str]
 _LOCK = 0x5261_7070_03
-
-
-def digest_files(folder: Path, *patterns: str) -> dict[str, str]:
-    """By path below the folder, the first half of the SHA-256 of each file that is there."""
-    found: dict[str, str] = {}
-    for pattern in patterns:
-        for path in sorted(folder.glob(pattern)):
-            with suppress(OSError):
-                found[path.relative_to(folder).as_posix()] = _digest(path.read_bytes())
-    return found
-
-
-def digest_text(text: str) -> str:
-    """The same of a text that holds in the place of a file."""
-    return _digest(text.encode())
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
 
 
 class WatchedFile:

@@ -14,8 +14,8 @@ from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.told import checked_comment, page_size, page_start
 from services.runtime.audit import Change, write_audit
 from services.runtime.caller import current_caller
-from services.runtime.configuration import digest_text
 from services.runtime.database import Database, Transaction
+from services.runtime.digests import digest_text
 from services.runtime.errors import InvalidArgumentError, NotFoundError, TooLargeError
 from services.runtime.requests import answer_once
 from services.vocabulary import wire

@@ -5,9 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import structlog
-
-from services.runtime.configuration import digest_files
+from services.runtime.digests import digest_files
 from services.vocabulary.arbitration_policy import ARBITRATION_FILE, NO_POLICY
 from services.vocabulary.arbitration_reader import read_arbitration
 from services.vocabulary.yaml_section import Mistakes, read_yaml
@@ -16,23 +14,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from services.runtime.configuration import Digests
+    from services.runtime.digests import Digests
     from services.vocabulary.arbitration_policy import ArbitrationPolicy
     from services.vocabulary.catalogue import Catalogue
 
-_log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 0.5
 
 
 class ArbitrationFile:
-    """One process's view of the file. ``quiet``: another process says what is wrong with it."""
+    """One process's view of the file. ``refused`` hears what is wrong with it; None: another one says so."""
 
     def __init__(
-        self, rules: Path, catalogue: Catalogue, *, quiet: bool = False, now: Callable[[], float] = monotonic
+        self,
+        rules: Path,
+        catalogue: Catalogue,
+        *,
+        refused: Callable[[list[str]], object] | None = None,
+        now: Callable[[], float] = monotonic,
     ) -> None:
         self._rules = rules
         self._offers = catalogue.offers
-        self._quiet = quiet
+        self._refused = refused
         self._now = now
         self._policy = catalogue.arbitration
         self._digests: Digests = digest_files(rules, ARBITRATION_FILE)
@@ -75,7 +77,7 @@ class ArbitrationFile:
             return
         policy = None if section is None else read_arbitration(section, self._offers)
         if policy is None or mistakes.found:
-            if not self._quiet:
-                _log.error("arbitration_policy_refused", mistakes=[str(each) for each in mistakes.found])
+            if self._refused is not None:
+                self._refused([str(each) for each in mistakes.found])
             return
         self._policy, self._digests = policy, digests

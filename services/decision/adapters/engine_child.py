@@ -84,7 +84,7 @@ def make_jobs(rules_folder: Path) -> Callable[[Progress], Mapping[str, Callable[
 
     def make(progress: Progress) -> Mapping[str, Callable[..., Any]]:
         catalogue = load_catalogue(rules_folder)
-        policy = ArbitrationFile(rules_folder, catalogue, quiet=True)
+        policy = ArbitrationFile(rules_folder, catalogue)
         return Workbench(SievingEngine(), catalogue, read_yaml, progress, policy.current).jobs()
 
     return make

@@ -7,8 +7,9 @@ import pytest
 
 from services.runtime.audit import AuditFilter, Change, list_audit, newest_audit, write_audit
 from services.runtime.caller import Caller, set_caller
-from services.runtime.configuration import ConfigurationLog, WatchedFile, digest_files
+from services.runtime.configuration import ConfigurationLog, WatchedFile
 from services.runtime.database import Database
+from services.runtime.digests import digest_files
 
 
 async def listed(database: Database, **wanted) -> list:

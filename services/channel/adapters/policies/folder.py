@@ -16,7 +16,7 @@ from services.channel.domain.controls import Controls
 from services.channel.domain.errors import PolicyError
 from services.channel.domain.inbound import Replies
 from services.channel.domain.policies import Policies
-from services.runtime.configuration import Digests, digest_files, digest_text
+from services.runtime.digests import Digests, digest_files, digest_text
 
 POLICY_FILES = ("campaigns.yaml", "caps.yaml", "law.yaml", "quiet_hours.yaml", "replies.yaml")
 """What the channel reads of rules/policies, and what may be put into force by a call."""

@@ -78,7 +78,7 @@ def test_it_is_not_looked_at_more_than_twice_a_second(rules):
 
 
 def test_the_engines_process_decides_by_what_is_in_force(rules):
-    bench = Workbench(SievingEngine(), catalogue(), read_yaml, Unwatched(), rules.file(quiet=True).current)
+    bench = Workbench(SievingEngine(), catalogue(), read_yaml, Unwatched(), rules.file().current)
     text = "ruleset: one\ntrigger: topup.received\nrules:\n  - {id: r, do: {task: t, category: service}}\n"
     jobs = bench.jobs()
     jobs["load"](1, [Source("one", 1, "one.yaml", text)])

@@ -267,7 +267,7 @@ def _factors_from_json(
         return None
     written = body.get("factors")
     if written is None:
-        return replace(factors_for(candidate, circumstances), score=body["score"])
+        return factors_for(candidate, circumstances)._replace(score=body["score"])
     propensity, value, cost, urgency, pressure = (
         Factor(number, FactorSource(source), detail) for number, source, detail in written
     )

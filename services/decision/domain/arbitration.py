@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     from services.vocabulary.values import ValueType
 
 _NEVER_HELD_OUT = frozenset({Category.MANDATORY, Category.SERVICE})
-_CONTACTS = DISPATCHED_KINDS - {ActionKind.TASK}
+# tuples, in which a word is found faster than in a set: words hash themselves in Python
+_SENT = tuple(DISPATCHED_KINDS)
+_CONTACTS = tuple(kind for kind in _SENT if kind is not ActionKind.TASK)
 """What the customer hears of by itself."""
+_CATEGORIES = tuple(CATEGORY_FACTS)
+_TIERS = tuple(facts.tier for facts in CATEGORY_FACTS.values())
+_COMMERCIAL = tuple(category for category, facts in CATEGORY_FACTS.items() if facts.commercial)
+_REFUSED, _PLANNED = ActionOutcome.REFUSED, ActionOutcome.PLANNED
 
 
 @dataclass(frozen=True)
@@ -85,11 +91,7 @@ class Candidate:
     @property
     def commercial(self) -> bool:
         """Sales and retention: at most one of them wins a conversation."""
-        return (
-            self.kind in DISPATCHED_KINDS
-            and self.category is not None
-            and CATEGORY_FACTS[self.category].commercial
-        )
+        return self.category in _COMMERCIAL and self.kind in _SENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,35 +239,42 @@ def arbitrate(
     passes takes its turn under the limits of its rule set; whoever has none leaves the conversation to the
     next. In which order the candidates are given changes nothing but the order of the answer.
     """
-    scored = [_scored(candidate, circumstances) for candidate in candidates]
-    outcomes = list(scored)
+    judged = [_judged(candidate, circumstances) for candidate in candidates]
+    ranked = sorted(
+        (*_rank(candidate, score), position)
+        for position, (candidate, (score, _)) in enumerate(zip(candidates, judged, strict=True))
+    )
+    outcomes: dict[int, DecidedAction] = {}
     limited = _Limited(standing)
     winner = _winner_of(standing, circumstances.time_micros, conversation_micros)
     won: list[Won] = []
     offered: list[Candidate] = []
-    for position in sorted(range(len(scored)), key=lambda place: rank_of(scored[place])):
-        action = scored[position]
-        candidate = action.candidate
-        against = refusal_of(candidate, circumstances, standing) or _clash(candidate, offered)
+    for *_, position in ranked:
+        candidate, (score, factors) = candidates[position], judged[position]
+        against = refusal_of(candidate, circumstances, standing)
+        if against is None and offered:
+            against = _clash(candidate, offered)
         later = candidate.planned_micros is not None and not circumstances.was_planned
-        if against is not None:
-            outcomes[position] = _refused(action, *against)
+        commercial = candidate.commercial
+        beaten_by = "" if later or not commercial or winner == candidate.action_id else winner
+        if against is not None or beaten_by:
+            reason, detail = against or (RefusalReason.OUTRANKED, "")
+            outcomes[position] = DecidedAction(
+                candidate, _REFUSED, reason, score, "" if against else beaten_by, detail, factors
+            )
             continue
         if later:
-            outcomes[position] = replace(action, outcome=ActionOutcome.PLANNED)
-        elif candidate.commercial and winner and winner != candidate.action_id:
-            outcomes[position] = replace(_refused(action, RefusalReason.OUTRANKED, ""), outranked_by=winner)
-            continue
+            outcomes[position] = DecidedAction(candidate, _PLANNED, None, score, "", "", factors)
         else:
-            outcomes[position] = limited.passed(action)
-            if outcomes[position].outcome is ActionOutcome.REFUSED:
+            outcomes[position] = limited.passed(candidate, score, factors)
+            if outcomes[position].outcome is _REFUSED:
                 continue
-            if candidate.commercial:
+            if commercial:
                 winner = candidate.action_id
                 won.append(Won(winner, circumstances.time_micros))
         if candidate.kind is ActionKind.OFFER:
             offered.append(candidate)
-    actions = tuple(outcomes)
+    actions = tuple(outcomes[position] for position in range(len(candidates)))
     taken = _slots_taken(actions, standing, circumstances.time_micros)
     household = circumstances.household if won else 0
     return Arbitration(
@@ -281,17 +290,21 @@ def arbitrate(
 
 def rank_of(action: DecidedAction) -> tuple[int, float, int, int, str]:
     """By which actions are looked at, lowest first: tier, score, priority, the order asked for, id."""
-    candidate = action.candidate
-    tier = 0 if candidate.category is None else CATEGORY_FACTS[candidate.category].tier
-    return tier, -action.score, -candidate.priority, candidate.order, candidate.action_id
+    return _rank(action.candidate, action.score)
 
 
-def _scored(candidate: Candidate, circumstances: Circumstances) -> DecidedAction:
-    """A candidate with its score, as if nothing stood against it."""
-    if candidate.kind not in DISPATCHED_KINDS:
-        return DecidedAction(candidate, ActionOutcome.DONE)
+def _rank(candidate: Candidate, score: float) -> tuple[int, float, int, int, str]:
+    category = candidate.category
+    tier = 0 if category is None else _TIERS[_CATEGORIES.index(category)]
+    return tier, -score, -candidate.priority, candidate.order, candidate.action_id
+
+
+def _judged(candidate: Candidate, circumstances: Circumstances) -> tuple[float, Factors | None]:
+    """The score of a candidate and what it is made of; what is not sent has none."""
+    if candidate.kind not in _SENT:
+        return 0.0, None
     factors = factors_for(candidate, circumstances)
-    return DecidedAction(candidate, ActionOutcome.DISPATCHED, score=factors.score, factors=factors)
+    return factors.score, factors
 
 
 def _clash(candidate: Candidate, offered: list[Candidate]) -> tuple[RefusalReason, str] | None:
@@ -331,36 +344,32 @@ class _Limited:
         self._turns = {name: Turns(name, room) for name, room in standing.rooms.items()}
         self.uses: dict[str, Use] = {}
 
-    def passed(self, action: DecidedAction) -> DecidedAction:
+    def passed(self, candidate: Candidate, score: float, factors: Factors | None) -> DecidedAction:
         """What becomes of an action that nothing else stands against."""
-        candidate = action.candidate
+        if candidate.kind not in _SENT:
+            return DecidedAction(candidate, ActionOutcome.DONE, None, score, "", "", factors)
         turns = self._turns.get(candidate.rule_set)
-        unlimited = candidate.kind not in DISPATCHED_KINDS or candidate.category is Category.MANDATORY
-        if turns is None or unlimited:
-            return action
+        if turns is None or candidate.category is Category.MANDATORY:
+            return DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score, "", "", factors)
         if candidate.cost_from.detail and turns.has_budget:
             detail = (
                 f"the budget of {candidate.rule_set} cannot be kept: its cost, {candidate.cost_from.detail}"
             )
-            return _refused(action, RefusalReason.BUDGET, detail)
+            return DecidedAction(candidate, _REFUSED, RefusalReason.BUDGET, score, "", detail, factors)
         turn = turns.take(candidate.action_id, candidate.cost, candidate.expires_micros)
         if isinstance(turn, tuple):
-            return _refused(action, *turn)
+            return DecidedAction(candidate, _REFUSED, turn[0], score, "", turn[1], factors)
         if turn.use is not None:
             self.uses[candidate.action_id] = turn.use
         if turn.planned:
             waiting = replace(candidate, planned_micros=turn.at_micros)
             detail = f"its turn under the pace of {candidate.rule_set}"
-            return replace(action, candidate=waiting, outcome=ActionOutcome.PLANNED, detail=detail)
-        return action
+            return DecidedAction(waiting, _PLANNED, None, score, "", detail, factors)
+        return DecidedAction(candidate, ActionOutcome.DISPATCHED, None, score, "", "", factors)
 
     def free(self) -> dict[str, int]:
         """When the next action of each may follow."""
         return {name: turns.free_micros for name, turns in self._turns.items()}
-
-
-def _refused(action: DecidedAction, reason: RefusalReason, detail: str) -> DecidedAction:
-    return replace(action, outcome=ActionOutcome.REFUSED, reason=reason, detail=detail)
 
 
 def _winner_of(standing: Standing, time_micros: int, conversation_micros: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,8 +47,7 @@ class Factor(NamedTuple):
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Factors:
+class Factors(NamedTuple):
     """What a score is made of. ``pressure``: what contacts of late take from it."""
 
     propensity: Factor
@@ -82,7 +80,7 @@ def factors_of(
         propensity,
         value,
         cost,
-        Factor(urgency, FactorSource.POLICY if "urgency" in stated else FactorSource.DEFAULT),
-        Factor(pressure, FactorSource.POLICY if "pressure" in stated else FactorSource.DEFAULT),
+        Factor(urgency, *(BY_POLICY if "urgency" in stated else BY_DEFAULT)),
+        Factor(pressure, *(BY_POLICY if "pressure" in stated else BY_DEFAULT)),
         round(score, 4),
     )

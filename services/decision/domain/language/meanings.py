@@ -79,7 +79,7 @@ REASONS: Mapping[RefusalReason, str] = {
     RefusalReason.EXPIRED: "its `expires` has passed",
     RefusalReason.TOO_LATE: "the event was older than the rule set's `late` when it arrived",
     RefusalReason.QUIET_HOURS: "it is quiet hours where the customer is",
-    RefusalReason.CAPPED: "a frequency cap is used up",
+    RefusalReason.CAPPED: "a frequency cap, or the share of contacts that may be sales, is used up",
     RefusalReason.ONCE: "its `once` is used up",
     RefusalReason.RATE_LIMITED: "more at a time than the provider or the rule set's `pace` allows",
     RefusalReason.BUDGET: "the rule set's `per day` or `budget` is used up",

@@ -168,8 +168,8 @@ def decision_json(decision: decision_pb2.Decision, identities: list[str]) -> dic
 
 
 def action_json(action: decision_pb2.DecidedAction) -> dict[str, Any]:
-    """An action as listings give it; the names are a contract."""
-    return {
+    """An action as listings give it; the names are a contract. What it has not is left out at the end."""
+    found: dict[str, Any] = {
         "action_id": action.action_id,
         "rule_set": action.rule_set,
         "version": action.version,
@@ -181,3 +181,16 @@ def action_json(action: decision_pb2.DecidedAction) -> dict[str, Any]:
         "reason": wire.REFUSAL_REASONS.from_wire(action.reason),
         "score": action.score,
     }
+    if action.detail:
+        found["detail"] = action.detail
+    if action.HasField("factors"):
+        found["factors"] = {
+            name: _factor(getattr(action.factors, name))
+            for name in ("propensity", "value", "cost", "urgency", "pressure")
+        }
+    return found
+
+
+def _factor(factor: decision_pb2.Factor) -> dict[str, Any]:
+    found = {"value": factor.value, "source": factor.source}
+    return found | {"detail": factor.detail} if factor.detail else found

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from services.decision.app.decisions import with_gates
 from services.decision.app.ports import Decided
 from services.decision.app.totals import counted, measure
+from services.decision.domain.arbitration import rank_of
 from services.decision.domain.decide import assumed_wrongly, decide, standing_that_counts
 from services.runtime.errors import ConflictError, NotFoundError
 from services.runtime.totals import add_totals
 from services.vocabulary.words import (
-    CATEGORY_FACTS,
     DISPATCHED_KINDS,
     ActionKind,
     ActionOutcome,
@@ -220,13 +220,10 @@ def to_present(decided: Decided) -> set[str]:
 
 
 def best_first(decided: Decided) -> list[int]:
-    """Positions of the actions: what is done before what is refused, then by tier and score."""
+    """Positions of the actions: what is done before what is refused, then as arbitration ranks them."""
     actions = decided.arbitration.actions
 
-    def rank(position: int) -> tuple[bool, int, float, int]:
-        action = actions[position]
-        category = action.candidate.category
-        tier = 0 if category is None else CATEGORY_FACTS[category].tier
-        return (action.outcome is ActionOutcome.REFUSED, tier, -action.score, position)
+    def rank(position: int) -> tuple[bool, tuple[int, float, int, int, str]]:
+        return actions[position].outcome is ActionOutcome.REFUSED, rank_of(actions[position])
 
     return sorted(range(len(actions)), key=rank)

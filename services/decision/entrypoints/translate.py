@@ -74,6 +74,7 @@ def action_to_wire(action: DecidedAction, because: Sequence[str] = ()) -> decisi
         because=because,
         arm=candidate.arm,
         outranked_by=action.outranked_by,
+        detail=action.detail,
         parameters=_parameters(candidate),
     )
     if candidate.planned_micros is not None:

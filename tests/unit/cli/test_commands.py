@@ -155,7 +155,13 @@ def test_a_decision_is_listed_with_the_fields_of_the_contract():
         outcome=vocabulary_pb2.ACTION_OUTCOME_REFUSED,
         reason=vocabulary_pb2.REFUSAL_REASON_SERVICE_FIRST,
         score=2.5,
+        detail="a complaint is open",
     )
+    said = {"propensity": 1.0, "value": 2.0, "cost": 0.0, "urgency": 1.25, "pressure": 0.0}
+    for name, value in said.items():
+        factor = getattr(action.factors, name)
+        factor.value, factor.source = value, "rule"
+    action.factors.cost.detail = "formula divided by zero"
     decision = decision_pb2.Decision(
         decision_id="d",
         event_id="e",
@@ -187,6 +193,14 @@ def test_a_decision_is_listed_with_the_fields_of_the_contract():
                 "outcome": "refused",
                 "reason": "SERVICE_FIRST",
                 "score": 2.5,
+                "detail": "a complaint is open",
+                "factors": {
+                    "propensity": {"value": 1.0, "source": "rule"},
+                    "value": {"value": 2.0, "source": "rule"},
+                    "cost": {"value": 0.0, "source": "rule", "detail": "formula divided by zero"},
+                    "urgency": {"value": 1.25, "source": "rule"},
+                    "pressure": {"value": 0.0, "source": "rule"},
+                },
             }
         ],
     }

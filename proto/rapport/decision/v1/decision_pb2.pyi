@@ -189,6 +189,7 @@ class DecidedAction(_message.Message):
     OUTRANKED_BY_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     FACTORS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     action_id: _builtins.str
     """UUID."""
     rule_set: _builtins.str
@@ -213,6 +214,8 @@ class DecidedAction(_message.Message):
     """Experiment arm; empty: none."""
     outranked_by: _builtins.str
     """Action that outranked it, if any."""
+    detail: _builtins.str
+    """What more there is to say of its outcome, as a part of a sentence: why it was refused, or waits."""
     @_builtins.property
     def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why the rule fired: sentences from the facts' `because`, or the conditions that held."""
@@ -248,10 +251,11 @@ class DecidedAction(_message.Message):
         outranked_by: _builtins.str = ...,
         parameters: _abc.Mapping[_builtins.str, _vocabulary_pb2.Value] | None = ...,
         factors: Global___Factors | None = ...,
+        detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["factors", b"factors", "planned_time", b"planned_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "arm", b"arm", "because", b"because", "category", b"category", "factors", b"factors", "kind", b"kind", "name", b"name", "outcome", b"outcome", "outranked_by", b"outranked_by", "parameters", b"parameters", "planned_time", b"planned_time", "reason", b"reason", "rule", b"rule", "rule_set", b"rule_set", "score", b"score", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "arm", b"arm", "because", b"because", "category", b"category", "detail", b"detail", "factors", b"factors", "kind", b"kind", "name", b"name", "outcome", b"outcome", "outranked_by", b"outranked_by", "parameters", b"parameters", "planned_time", b"planned_time", "reason", b"reason", "rule", b"rule", "rule_set", b"rule_set", "score", b"score", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from services.decision.app.run_ports import AudienceRun, Call
-from services.decision.domain.occasions import Looked
+from services.decision.domain.occasions import CANARY, Looked
 from services.vocabulary.ids import derived_id
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ PAIRS_CHANNEL = "pairs"
 """Notified when a check of a pair was planned."""
 _COLUMNS = (
     "number, rule_set, version, kind, name, zone, due_micros, next_micros, after_micros, until_micros, "
-    "page_token, state, asked, pages, hops, data"
+    f"page_token, state, asked, pages, hops, data, starts_with(key, '{CANARY} ') AS canary"
 )
 _OPEN = f"""
     INSERT INTO audience_run (rule_set, key, version, kind, name, zone, due_micros, next_micros, after_micros,
@@ -107,7 +107,7 @@ class RunStore:
                 _OPEN,
                 {
                     "rule_set": called.rule_set,
-                    "key": opening.key,
+                    "key": called.key(opening.key),
                     "version": called.version,
                     "kind": called.kind,
                     "name": opening.name,
@@ -128,13 +128,13 @@ class RunStore:
         """Opens a run for each rule set that is called for by what happened to a thing; how many are new."""
         opened = 0
         for one in happened:
-            for rule_set, version in one.rule_sets:
+            for called in one.called:
                 rows = await transaction.rows(
                     _OPEN,
                     {
-                        "rule_set": rule_set,
-                        "key": f"thing {derived_id('thing', one.source, one.event_id)}",
-                        "version": version,
+                        "rule_set": called.rule_set,
+                        "key": called.key(f"thing {derived_id('thing', one.source, one.event_id)}"),
+                        "version": called.version,
                         "kind": "thing",
                         "name": one.event_id,
                         "zone": "",

@@ -10,8 +10,10 @@ from services.decision.app.release_ports import Compiled
 from services.decision.domain.canary import CanaryText, compile_programs
 from services.decision.domain.differences import differences
 from services.decision.domain.experiments import arms_for
+from services.decision.domain.occasions import called_by
 from services.decision.domain.problems import Severity
 from services.decision.domain.program import RuleSetText
+from services.decision.domain.triggers import ThingEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from services.decision.app.jobs import Source
     from services.decision.domain.canary import CompiledPrograms, Programs
+    from services.decision.domain.occasions import Called
     from services.decision.domain.problems import Problem
     from services.decision.domain.program import Program, RuleSet, Shard
     from services.vocabulary.catalogue import Catalogue
@@ -29,7 +32,8 @@ class Running:
     """A version of the programs, with what every event asks of it at hand.
 
     ``triggers``: event types on which anything fires in any of them; ``calling``: those that open a pair or
-    happen to a thing.
+    happen to a thing. ``called``: what calls for rule sets beside events of the customer; ``things``: of that
+    what happens to things, by event type.
     """
 
     def __init__(self, version: int, programs: Programs) -> None:
@@ -41,6 +45,12 @@ class Running:
             for program in programs.variants
             for event_type in (*program.thing_events, *program.opens_pairs)
         )
+        self.called = called_by(programs)
+        self.things: dict[str, tuple[Called, ...]] = {}
+        for each in self.called:
+            if isinstance(each.occasion, ThingEvent):
+                name = each.occasion.type
+                self.things[name] = (*self.things.get(name, ()), each)
         self._experimenting = tuple(_experimenting(program) for program in programs.variants)
 
     def of(self, customer: int) -> Program:

@@ -118,7 +118,7 @@ class Workbench:
             compiled.problems,
             tuple(sorted(programs.listened)),
             tuple(sorted(programs.triggers)),
-            tuple(called for each in programs.base.occasions if (called := Called.of(each)) is not None),
+            self._running.called,
         )
 
     def evaluate(
@@ -251,26 +251,21 @@ class Workbench:
         """What an event calls for later or of others: checks of pairs it opens, those a thing concerns."""
         if event.history:
             return
-        program = self._loaded().of(event.customer)
-        live = (program.thing_events if event.thing else program.opens_pairs).get(event.type, ())
-        called = [
-            one
-            for each in live
-            if (one := Called.of(each)) is not None
-            and event.accepted_micros - event.time_micros <= one.late_micros
-        ]
+        running = self._loaded()
+        if event.thing:
+            live = running.things.get(event.type, ())
+        else:
+            opened = running.of(event.customer).opens_pairs.get(event.type, ())
+            live = tuple(one for each in opened if (one := Called.of(each)) is not None)
+        called = [one for one in live if event.accepted_micros - event.time_micros <= one.late_micros]
         if not called:
             return
         fields = orjson.loads(event.data) if event.data else {}
         data = pack_happening(event.type, fields)
         if event.thing:
-            rule_sets = tuple(
-                (one.rule_set, one.version) for one in called if one.active_at(event.time_micros)
-            )
-            if rule_sets:
-                yield ThingHappened(
-                    item, event.id, event.source, event.time_micros, event.hops, data, rule_sets
-                )
+            active = tuple(one for one in called if one.active_at(event.time_micros))
+            if active:
+                yield ThingHappened(item, event.id, event.source, event.time_micros, event.hops, data, active)
             return
         for one in called:
             assert isinstance(one.occasion, OpenPair)

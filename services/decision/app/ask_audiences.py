@@ -87,7 +87,7 @@ class AskAudiences:
         return True
 
     async def _call(self, run: AudienceRun, called: Called, page: Page) -> None:
-        calls = [_call_of(run, customer, last) for customer, last in page.members]
+        calls = [_call_of(run, customer, last) for customer, last in page.members if called.calls(customer)]
         after = replace(
             run,
             page_token=page.token,
@@ -117,7 +117,14 @@ class AskAudiences:
                 _log.warning("run_ended_early", rule_set=run.rule_set, run=run.name, why=state)
 
     def _called(self, run: AudienceRun) -> Called | None:
-        found = next((each for each in self._follow.occasions if each.rule_set == run.rule_set), None)
+        found = next(
+            (
+                each
+                for each in self._follow.occasions
+                if each.rule_set == run.rule_set and bool(each.only) == run.canary
+            ),
+            None,
+        )
         return found if found is not None and found.kind == run.kind else None
 
     def _wanted(self, run: AudienceRun, called: Called) -> Superset | None:

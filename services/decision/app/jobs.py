@@ -98,7 +98,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class ThingHappened:
-    """Something happened to a thing, which calls for rule sets (with their versions). Times in micros.
+    """Something happened to a thing, which calls for rule sets. Times in micros.
 
     ``data``: what happened, as ``triggers.pack_happening`` packs it.
     """
@@ -109,7 +109,7 @@ class ThingHappened:
     event_micros: int
     hops: int
     data: str
-    rule_sets: tuple[tuple[str, int], ...]
+    called: tuple[Called, ...]
 
 
 @dataclass(frozen=True)

@@ -66,18 +66,18 @@ class OpenRuns:
         after: dict[tuple[str, str], tuple[Looked, int]] = {}
         counts = {"runs.opened": 0, "runs.missed": 0}
         for called in timed:
-            known = [looked for (name, _), looked in before.items() if name == called.rule_set]
+            known = [looked for (name, _), looked in before.items() if name == called.timetable]
             # a zone that is new counts from when the others were looked at
             first = max(
-                (looked.until_micros for looked in known), default=activated.get(called.rule_set, now)
+                (looked.until_micros for looked in known), default=activated.get(called.timetable, now)
             )
             for zone in self._zones_of(called, zones):
                 looking = look(
-                    called, zone, before.get((called.rule_set, zone), Looked(min(first, now))), now
+                    called, zone, before.get((called.timetable, zone), Looked(min(first, now))), now
                 )
                 counts["runs.opened"] += await self._runs.open(transaction, called, looking.openings)
                 counts["runs.missed"] += looking.missed
-                after[called.rule_set, zone] = looking.looked, looking.next_micros
+                after[called.timetable, zone] = looking.looked, looking.next_micros
         await self._runs.looked(transaction, program, after)
         await add_totals(transaction, counts)
         return min((following for _, following in after.values()), default=None)

@@ -37,6 +37,7 @@ class AudienceRun:
 
     `after_micros` and `until_micros` bound the last times of an absence; `page_token` empty: at its start.
     `state`: open, done, missed (too late to go on) or stopped (its rule set is no longer called so).
+    `canary`: it calls only customers who meet a version that is one.
     """
 
     number: int
@@ -55,6 +56,7 @@ class AudienceRun:
     pages: int
     hops: int
     data: str
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """What calls for a rule set beside events: who is called, when, and whether there is still reason to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.decision.domain.activity import Activity
+from services.decision.domain.canary import Programs, meets
 from services.decision.domain.program import RuleSet
 from services.decision.domain.recurrence import Run, next_run, runs_between
 from services.decision.domain.triggers import (
@@ -23,12 +24,17 @@ LONGEST_SILENCE = 13 * CYCLE_DAYS * DAY
 """Who was silent for longer than this before the first look is not looked for."""
 _LOOK_BACK = 40 * DAY
 """Runs missed so long before the last one that could be caught up are not even counted."""
+CANARY = "canary"
+"""Begins keys of runs, and ends names of timetables, of versions that a share of the customers meets."""
 _DAILY_MINUTE = 6 * HOUR // MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A live rule set with its occasion, and what bounds it. Times in micros; `per_second` None: no pace."""
+    """A rule set that runs, its occasion, and what bounds it. Times in micros; `per_second` None: no pace.
+
+    `only`: it is a canary, and calls these of the customers; `but`: it leaves these to a canary (shares).
+    """
 
     rule_set: str
     version: int
@@ -37,6 +43,8 @@ class Called:
     from_micros: int | None
     to_micros: int | None
     per_second: float | None = None
+    only: int = 0
+    but: int = 0
 
     @classmethod
     def of(cls, rule_set: RuleSet) -> "Called | None":
@@ -52,6 +60,21 @@ class Called:
             rule_set.to_micros,
             rule_set.limits.per_second,
         )
+
+    @property
+    def timetable(self) -> str:
+        """Under what its times are kept: a canary has its own, beside the live version's."""
+        return f"{self.rule_set} {CANARY}" if self.only else self.rule_set
+
+    def key(self, occasion: str) -> str:
+        """The key of one of its runs, told from that of the live version's."""
+        return f"{CANARY} {occasion}" if self.only else occasion
+
+    def calls(self, customer: int) -> bool:
+        """Whether the customer meets the version that calls."""
+        if self.only:
+            return meets(self.rule_set, self.only, customer)
+        return not self.but or not meets(self.rule_set, self.but, customer)
 
     @property
     def kind(self) -> str:
@@ -71,6 +94,23 @@ class Called:
         return (self.from_micros is None or micros >= self.from_micros) and (
             self.to_micros is None or micros < self.to_micros
         )
+
+
+def called_by(programs: Programs) -> tuple[Called, ...]:
+    """What calls for rule sets in all variants; a canary called just as the live version goes with it."""
+    found = [called for each in programs.base.occasions if (called := Called.of(each)) is not None]
+    for bit, canary in enumerate(programs.canaries):
+        rule_set = programs.variants[1 << bit].rule_set(canary.name)
+        new = None if rule_set is None else Called.of(rule_set)
+        place = next((place for place, each in enumerate(found) if each.rule_set == canary.name), None)
+        if place is not None:
+            old = found[place]
+            if new is not None and replace(new, version=old.version) == old:
+                continue
+            found[place] = replace(old, but=canary.share)
+        if new is not None:
+            found.append(replace(new, only=canary.share))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

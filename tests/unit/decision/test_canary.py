@@ -10,6 +10,7 @@ from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.app.jobs import Source
 from services.decision.domain.canary import WHOLE, meets
+from services.decision.domain.occasions import called_by
 from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.values import parse_time
 from services.vocabulary.wire import value_to_wire
@@ -169,3 +170,33 @@ def test_running_knows_all_that_any_variant_listens_to():
     running = Running(1, programs(source("a"), later))
     assert running.triggers == {"complaint.opened", "usage.data_used"}
     assert len(list(itertools.chain(running.shards()))) == 2
+
+
+def timed(version, at="09:00", share=0, **more):
+    trigger = f"trigger: {{every: day at {at}, zone: customer, audience: [profile.tenure_months >= 0]}}"
+    written = text("a", **more).replace("trigger: complaint.opened", trigger)
+    return Source("a", version, "a.yaml", written, share)
+
+
+def test_a_canary_called_as_the_live_version_is_goes_with_it():
+    (called,) = called_by(programs(timed(1), timed(2, share=2_000, queue="sales")))
+    assert (called.version, called.only, called.but, called.timetable) == (1, 0, 0, "a")
+    assert all(called.calls(customer) for customer in range(100))
+
+
+def test_a_canary_called_otherwise_has_times_and_runs_of_its_own():
+    live, canary = called_by(programs(timed(1), timed(2, "10:00", 2_000)))
+    assert (live.version, canary.version) == (1, 2)
+    assert (live.timetable, canary.timetable) == ("a", "a canary")
+    assert (live.key("x"), canary.key("x")) == ("x", "canary x")
+    for customer in range(200):
+        assert canary.calls(customer) is meets("a", 2_000, customer)
+        assert live.calls(customer) is not canary.calls(customer)
+
+
+def test_a_canary_without_a_live_version_calls_its_share_alone():
+    (canary,) = called_by(programs(source("b"), timed(1, share=2_000)))
+    assert [canary.calls(each) for each in range(50)] == [meets("a", 2_000, each) for each in range(50)]
+    # and one that only events call leaves its share uncalled
+    (live,) = called_by(programs(timed(1), source("a", 2, 2_000)))
+    assert [live.calls(each) for each in range(50)] == [not meets("a", 2_000, each) for each in range(50)]

@@ -75,7 +75,7 @@ def _of_version(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., 
                 metavar="WHO",
                 help="Whose token to use: operator, marketer, approver, or one in DIRECTORY/secrets.",
             ),
-            click.option("--version", type=click.IntRange(1), default=0, metavar="N", help=help_text),
+            click.option("--version", type=click.IntRange(0), default=0, metavar="N", help=help_text),
             click.argument("name"),
         ):
             function = option(function)
@@ -109,7 +109,7 @@ async def put(files: tuple[Path, ...], subject: str, folder: Path) -> None:
 
 @click.command()
 @click.argument("name")
-@click.option("--version", type=click.IntRange(1), default=0, help="Version; left out: the newest.")
+@click.option("--version", type=click.IntRange(0), default=0, help="Version; left out: the newest.")
 @click.option("--source", is_flag=True, help="Its text too.")
 @json_option
 @folder_option
@@ -236,7 +236,7 @@ async def schedule(
 
 @click.command()
 @click.argument("name")
-@click.option("--to", "version", type=click.IntRange(1), default=0, help="A version that was live.")
+@click.option("--to", "version", type=click.IntRange(0), default=0, help="A version that was live.")
 @click.option("--as", "subject", default=OPERATOR, metavar="WHO", help="Whose token to use.")
 @click.option("--reason", default="", help="Why.")
 @folder_option

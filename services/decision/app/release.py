@@ -436,7 +436,7 @@ class ReleaseVersions:
                 suggestion = f"roll back to version {other.version}, the newest that compiles today"
                 return Refused(Refusing.NO_LONGER_COMPILES, detail, suggestion, other.version)
         return Refused(
-            Refusing.NO_LONGER_COMPILES, detail, "no other version compiles today; put one that does"
+            Refusing.NO_LONGER_COMPILES, detail, "what is live stays; put a version that compiles today"
         )
 
     async def _listen(self, live: LiveProgram, program: NewProgram, row: RuleSetRow) -> None:

@@ -39,6 +39,7 @@ from services.decision.app.keep_schedule import KeepSchedule
 from services.decision.app.open_runs import OpenRuns
 from services.decision.app.release import ReleaseVersions
 from services.decision.app.replace_broken import BlameKillers, ReplaceBroken
+from services.decision.app.review import ReviewVersions
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
 from services.decision.domain.errors import EngineDiedError
@@ -309,7 +310,13 @@ async def build_server_role(role: Role) -> None:
         ERRORS,
         refresh=parts.follow.refresh,
     )
-    releasing = ReleaseServicer(parts.database, release, ERRORS, refresh=parts.follow.refresh)
+    releasing = ReleaseServicer(
+        parts.database,
+        release,
+        ReviewVersions(parts.rule_sets, checker, parts.clock),
+        ERRORS,
+        refresh=parts.follow.refresh,
+    )
     keeping = KeepSchedule(parts.database, parts.clock, parts.rule_sets, release, parts.follow.refresh)
     role.supervise("schedule", keeping.run)
     show(RELEASE_TROUBLE)

@@ -1,27 +1,31 @@
-"""The life of a version: reviewed, met by a share of the customers, live, taken back."""
+"""What runs: a version met by a share of the customers, live, taken back, at a time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.decision.app.jobs import Source
 from services.decision.app.release_ports import NewProgram, Step, program_with
+from services.decision.app.versions import (
+    any_error,
+    failed_tests,
+    find_version,
+    problem_of,
+    source_of,
+    standing_of,
+)
 from services.decision.domain.errors import EngineDiedError
 from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.release import (
     Refused,
     Refusing,
     ReleaseRules,
-    Standing,
     State,
     may_canary,
-    may_review,
     may_run,
-    may_submit,
 )
 from services.runtime.caller import current_caller
-from services.runtime.errors import NotFoundError, UnavailableError
+from services.runtime.errors import UnavailableError
 from services.vocabulary.ids import derived_id
 
 if TYPE_CHECKING:
@@ -59,20 +63,6 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """A version that is to be reviewed, with what the reviewer is shown."""
-
-    row: RuleSetRow
-    refused: Refused | None = None
-    problems: tuple[Problem, ...] = ()
-    tests: tuple[TestResult, ...] = ()
-    differences: tuple[str, ...] = ()
-    compared_version: int = 0
-    simulation_id: str = ""
-    comment: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Withdrawal:
     """What runs without a version that is a canary or live; ``program`` None: it may not be taken away."""
 
@@ -84,7 +74,7 @@ class Withdrawal:
 
 
 class ReleaseVersions:
-    """The use cases of ReleaseService, and activation. What takes long comes before the transaction."""
+    """The use cases that change what runs. What takes long comes before the transaction."""
 
     def __init__(
         self,
@@ -104,13 +94,7 @@ class ReleaseVersions:
 
     async def find(self, name: str, version: int) -> RuleSetRow:
         """One version; 0: the newest. Raises NotFoundError."""
-        row = await self._lives.find(name, version)
-        if row is None:
-            wanted = f"{name} version {version}" if version else name
-            raise NotFoundError(
-                f"there is no rule set {wanted}", field="name", suggestion="list them, or put it first"
-            )
-        return row
+        return await find_version(self._lives, name, version)
 
     async def live_version(self, transaction: Transaction, name: str) -> RuleSetRow | None:
         """The version of a rule set that is live for everybody; None: none is."""
@@ -119,74 +103,6 @@ class ReleaseVersions:
     async def history(self, row: RuleSetRow) -> list[StepTaken]:
         """What became of a version, oldest first."""
         return await self._lives.steps(row.name, row.version)
-
-    # review
-
-    async def prepare_review(
-        self, name: str, version: int, simulation_id: str = "", comment: str = ""
-    ) -> Submission:
-        """Runs a version's tests again, and says what it changes of what is live."""
-        row = await self.find(name, version)
-        refused = may_submit(standing_of(row))
-        if refused is not None:
-            return Submission(row, refused)
-        live = await self._lives.live()
-        beside = tuple(source for source in live.sources if source.name != name)
-        checked = await self._compiling.check(beside, row.source, row.file)
-        problems = [*checked.problems, *_failed(row, checked.tests)]
-        if _errors(problems):
-            refused = Refused(
-                Refusing.NOT_SOUND,
-                f"{row.name} version {row.version} does not compile, or its tests fail",
-                "put a version whose tests pass",
-            )
-            return Submission(row, refused, tuple(problems), checked.tests)
-        before = next((source for source in live.sources if source.name == name), None)
-        differences: tuple[str, ...] = ()
-        if before is not None:
-            differences = await self._compiling.differences(beside, before, source_of(row))
-        return Submission(
-            row,
-            problems=tuple(problems),
-            tests=checked.tests,
-            differences=differences,
-            compared_version=0 if before is None else before.version,
-            simulation_id=simulation_id,
-            comment=comment,
-        )
-
-    async def submit(self, transaction: Transaction, ready: Submission) -> RuleSetRow | Refused:
-        """Puts a version into review, in the name of whoever asks."""
-        row = await self._lives.hold(transaction, ready.row.name, ready.row.version)
-        refused = ready.refused or may_submit(standing_of(row))
-        if refused is not None:
-            return refused
-        after = replace(
-            row,
-            state=State.IN_REVIEW,
-            submitter=current_caller().name,
-            approver="",
-            differences=ready.differences,
-            compared_version=ready.compared_version,
-            simulation_id=ready.simulation_id,
-        )
-        return await self._move(transaction, row, after, Step("submit", ready.comment))
-
-    async def review(
-        self, transaction: Transaction, name: str, version: int, comment: str, *, approve: bool
-    ) -> RuleSetRow | Refused:
-        """Takes the word of whoever asks; under a lock, so that of two at once one is told of the other."""
-        row = await self._lives.hold(transaction, name, version)
-        reviewer = current_caller().name
-        refused = may_review(standing_of(row), reviewer, approve=approve)
-        if refused is not None:
-            return refused
-        if approve:
-            after = replace(row, state=State.APPROVED, approver=reviewer)
-            return await self._move(transaction, row, after, Step("approve", comment))
-        return await self._move(
-            transaction, row, replace(row, state=State.DRAFT, approver=""), Step("reject", comment)
-        )
 
     # what begins to run
 
@@ -207,11 +123,11 @@ class ReleaseVersions:
         except EngineDiedError as died:
             message = "the rules engine did not survive trying this rule set on made-up customers"
             suggestion = "it was not made live, what is live stays; split it, or simplify its conditions"
-            return Tried(None, (_problem(row, f"{message} ({died})", "trial-crash", suggestion),))
+            return Tried(None, (problem_of(row, f"{message} ({died})", "trial-crash", suggestion),))
         problems = [*checked.problems]
-        problems += [_problem(row, difference, "trial-difference") for difference in checked.differences]
-        problems += _failed(row, checked.tests)
-        if _errors(problems) or checked.rule_set is None:
+        problems += [problem_of(row, difference, "trial-difference") for difference in checked.differences]
+        problems += failed_tests(row, checked.tests)
+        if any_error(problems) or checked.rule_set is None:
             return Tried(None, tuple(problems), checked.tests)
         program = _program(live, row, share)
         if program.canaries:
@@ -416,8 +332,8 @@ class ReleaseVersions:
         """The program with a version that was live before, if that compiles and its tests pass today."""
         beside = tuple(source for source in live.sources if source.name != row.name)
         checked = await self._compiling.check(beside, row.source, row.file)
-        problems = (*checked.problems, *_failed(row, checked.tests))
-        if _errors(problems):
+        problems = (*checked.problems, *failed_tests(row, checked.tests))
+        if any_error(problems):
             return None, problems
         program = _program(live, row, 0)
         compiled = await self._compiling.compile(program.whole)
@@ -450,34 +366,8 @@ class ReleaseVersions:
         )
 
 
-def standing_of(row: RuleSetRow) -> Standing:
-    """What a version's next step depends on."""
-    return Standing(row.name, row.version, State(row.state), row.author, row.submitter, row.approver)
-
-
-def source_of(row: RuleSetRow, share: int = 0) -> Source:
-    """A version as it is compiled."""
-    return Source(row.name, row.version, row.file, row.source, share)
-
-
 def _program(live: LiveProgram, row: RuleSetRow, share: int) -> NewProgram:
     if not share:
         return program_with(live, row.name, source_of(row), None)
     source = next((each for each in live.sources if each.name == row.name), None)
     return program_with(live, row.name, source, source_of(row, share))
-
-
-def _failed(row: RuleSetRow, tests: Sequence[TestResult]) -> list[Problem]:
-    return [
-        _problem(row, f"test {test.name!r} failed: {test.message}", "test-failed")
-        for test in tests
-        if not test.passed
-    ]
-
-
-def _errors(problems: Sequence[Problem]) -> bool:
-    return any(problem.severity is Severity.ERROR for problem in problems)
-
-
-def _problem(row: RuleSetRow, message: str, check: str, suggestion: str = "") -> Problem:
-    return Problem(Severity.ERROR, 0, 0, row.name, message, suggestion, check, row.file)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from services.decision.app.release import source_of
 from services.decision.app.release_ports import NewProgram, Step
+from services.decision.app.versions import source_of
 from services.decision.domain.compiler import DUE
 from services.decision.domain.release import State
 from services.runtime.caller import SYSTEM

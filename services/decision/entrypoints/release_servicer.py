@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from services.decision.app.ports import RuleSetRow
     from services.decision.app.release import ReleaseVersions
+    from services.decision.app.review import ReviewVersions
     from services.runtime.database import Database, Transaction
     from services.runtime.errors import ErrorTable
 
@@ -53,12 +54,14 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
         self,
         database: Database,
         release: ReleaseVersions,
+        reviews: ReviewVersions,
         errors: ErrorTable,
         *,
         refresh: Callable[[], Awaitable[object]],
     ) -> None:
         self._database = database
         self._release = release
+        self._reviews = reviews
         self._errors = errors
         self._refresh = refresh
 
@@ -100,12 +103,12 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
         del context
         asked = _asked(request)
         _bounded(request.comment, "comment")
-        ready = await self._release.prepare_review(
+        ready = await self._reviews.prepare_review(
             asked.name, asked.version, request.simulation_id, request.comment
         )
 
         async def act(transaction: Transaction) -> release_pb2.SubmitForReviewResponse:
-            done = await self._release.submit(transaction, ready)
+            done = await self._reviews.submit(transaction, ready)
             answer = release_pb2.SubmitForReviewResponse(
                 problems=[problem_to_wire(problem) for problem in ready.problems],
                 tests=[test_to_wire(test) for test in ready.tests],
@@ -139,7 +142,7 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
         row = await self._release.find(asked.name, asked.version)
 
         async def act(transaction: Transaction) -> release_pb2.ReviewRuleSetResponse:
-            done = await self._release.review(
+            done = await self._reviews.review(
                 transaction, row.name, row.version, request.comment, approve=approve
             )
             answer = release_pb2.ReviewRuleSetResponse()

@@ -26,10 +26,11 @@ from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.ports import Wanted
-from services.decision.app.release import Ready, ReleaseVersions, source_of
+from services.decision.app.release import Ready, ReleaseVersions
 from services.decision.app.release_ports import Step, program_with
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
+from services.decision.app.versions import source_of
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.release import ReleaseRules
 from services.decision.main import MIGRATIONS

@@ -12,6 +12,7 @@ from services.decision.app.jobs import SetAside
 from services.decision.app.keep_schedule import KeepSchedule
 from services.decision.app.release import ReleaseVersions, Withdrawal
 from services.decision.app.replace_broken import BlameKillers, ReplaceBroken
+from services.decision.app.review import ReviewVersions
 from services.decision.domain.canary import meets
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.release import Refused, Refusing, ReleaseRules
@@ -57,6 +58,7 @@ class Releasing:
         self.versions = ReleaseVersions(
             worker.rule_sets, self.compiling, worker.listening, worker.clock, "c-1", rules
         )
+        self.reviews = ReviewVersions(worker.rule_sets, self.compiling, worker.clock)
         self.replacing = ReplaceBroken(
             worker.database, worker.rule_sets, self.compiling, worker.listening, worker.clock, "c-2"
         )
@@ -71,13 +73,13 @@ class Releasing:
             return await self.worker.manage.put(transaction, checked, text, "small.yaml")
 
     async def submit(self, version=0, **more):
-        ready = await self.versions.prepare_review("small", version, **more)
+        ready = await self.reviews.prepare_review("small", version, **more)
         async with self.worker.database.transaction() as transaction:
-            return await self.versions.submit(transaction, ready)
+            return await self.reviews.submit(transaction, ready)
 
     async def review(self, version, *, approve=True):
         async with self.worker.database.transaction() as transaction:
-            return await self.versions.review(transaction, "small", version, "looked", approve=approve)
+            return await self.reviews.review(transaction, "small", version, "looked", approve=approve)
 
     async def run(self, version=0, share=0):
         tried = await self.versions.trial("small", version, share)

@@ -8,7 +8,14 @@ import grpc
 import orjson
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from rapport.decision.v1 import decision_pb2, decision_pb2_grpc, rule_set_pb2, rule_set_pb2_grpc
+from rapport.decision.v1 import (
+    decision_pb2,
+    decision_pb2_grpc,
+    release_pb2,
+    release_pb2_grpc,
+    rule_set_pb2,
+    rule_set_pb2_grpc,
+)
 from rapport.operations.v1 import operations_pb2, operations_pb2_grpc
 from rapport.types.v1 import event_pb2, stream_pb2, vocabulary_pb2
 
@@ -376,6 +383,43 @@ async def test_rule_sets_over_grpc_answer_with_problems_and_pages(connection):
         stub.ActivateRuleSet(rule_set_pb2.ActivateRuleSetRequest(request_id=an_id(), name="nowhere"))
     )
     assert (code, info.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    await steps_over_grpc(stub, release_pb2_grpc.ReleaseServiceStub(connection))
+
+
+async def steps_over_grpc(stub, releases):
+    """What is live has its history; what is put next goes into review, and its author may not approve it."""
+    life = await releases.GetRuleSet(release_pb2.GetRuleSetRequest(name="bill-shock"))
+    assert [step.action for step in life.steps] == ["put", "activate"]
+    assert life.steps[1].comment == "review and canary not required here"
+    assert life.rule_set.source == LIVE[1]
+    back = await releases.RollbackRuleSet(
+        release_pb2.RollbackRuleSetRequest(request_id=an_id(), name="bill-shock")
+    )
+    assert back.refusal.reason == rule_set_pb2.REFUSAL_OF_STEP_NOTHING_BEFORE
+    changed = LIVE[1].replace("expires: 72h", "expires: 30h")
+    await stub.PutRuleSet(rule_set_pb2.PutRuleSetRequest(request_id=an_id(), source=changed))
+    submit = release_pb2.SubmitForReviewRequest(request_id=an_id(), name="bill-shock", comment="shorter")
+    submitted = await releases.SubmitForReview(submit)
+    assert submitted.rule_set.state == rule_set_pb2.RULE_SET_STATE_IN_REVIEW
+    assert any("30 hours" in difference for difference in submitted.differences)
+    assert await releases.SubmitForReview(submit) == submitted
+    review = release_pb2.ReviewRuleSetRequest(
+        request_id=an_id(), name="bill-shock", version=2, verdict=release_pb2.VERDICT_APPROVE
+    )
+    reviewed = await releases.ReviewRuleSet(review)
+    assert reviewed.refusal.reason == rule_set_pb2.REFUSAL_OF_STEP_OWN_WORK
+    assert reviewed.rule_set.state == rule_set_pb2.RULE_SET_STATE_IN_REVIEW
+    for fields, field in (
+        ({"version": 0, "verdict": release_pb2.VERDICT_APPROVE}, "version"),
+        ({"version": 2}, "verdict"),
+        ({"version": 2, "verdict": release_pb2.VERDICT_REJECT}, "comment"),
+    ):
+        request = release_pb2.ReviewRuleSetRequest(request_id=an_id(), name="bill-shock", **fields)
+        code, info = await refused_with(releases.ReviewRuleSet(request))
+        assert (code, info.metadata["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    canary = release_pb2.StartCanaryRequest(request_id=an_id(), name="bill-shock", share=1.5)
+    code, info = await refused_with(releases.StartCanary(canary))
+    assert (code, info.metadata["field"]) == (grpc.StatusCode.INVALID_ARGUMENT, "share")
 
 
 async def test_someone_held_out_is_offered_nothing_at_the_desk_either(connection, peers):

@@ -1,9 +1,11 @@
 """Which step a version of a rule set may take."""
 
 import pytest
+from rapport.decision.v1 import rule_set_pb2
 
 from services.decision.domain.release import (
     MOST_CANARIES,
+    Refused,
     Refusing,
     ReleaseRules,
     Standing,
@@ -13,6 +15,12 @@ from services.decision.domain.release import (
     may_run,
     may_submit,
 )
+from services.decision.entrypoints.translate import refusal_to_wire, state_to_wire
+from services.decision.settings import DecisionSettings
+from services.runtime.errors import SettingError
+from services.runtime.settings import Settings
+from services.vocabulary.catalogue import load_catalogue
+from tests.unit.decision.generators import RULES
 
 STRICT, FREE = ReleaseRules(), ReleaseRules(approval=False, canary=False)
 
@@ -91,3 +99,25 @@ def test_what_was_not_asked_for_is_said():
     assert ReleaseRules().waived == ""
     assert FREE.waived == "review and canary not required here"
     assert ReleaseRules(canary=False).waived == "canary not required here"
+
+
+def test_each_state_and_each_reason_is_told_by_a_word_of_its_own():
+    assert len({state_to_wire(state) for state in State} | {state_to_wire("")}) == len(State) + 1
+    told = {refusal_to_wire(Refused(reason, "because", "do", 2)).reason for reason in Refusing}
+    assert len(told) == len(Refusing) == len(rule_set_pb2.RefusalOfStep.items()) - 1
+    assert refusal_to_wire(None).reason == rule_set_pb2.REFUSAL_OF_STEP_NOT_SOUND
+    assert refusal_to_wire(Refused(Refusing.OWN_WORK, "because", "do", 2)).offered_version == 2
+
+
+def test_what_is_shipped_is_strict_and_only_the_setting_sets_it_aside():
+    shipped = load_catalogue(RULES)
+
+    def rules(**extra):
+        settings = Settings(service="decision", extra=extra)
+        return DecisionSettings.of(settings).release_rules(shipped)
+
+    assert rules() == STRICT
+    assert rules(release="reviewed") == STRICT
+    assert rules(release="alone") == FREE
+    with pytest.raises(SettingError, match="RAPPORT_RELEASE is 'free'"):
+        rules(release="free")

@@ -20,6 +20,7 @@ GOOD = {
         conversation: 48h
         households: explicit
         conversation_scope: household
+        release: {canary: optional}
         sources_that_create_no_customers: [listening]
         """,
     "catalogue/topics.yaml": "data: Mobile data\n",
@@ -110,6 +111,7 @@ def test_the_operator(rules):
     )
     assert catalogue.conversation_micros == 48 * HOUR
     assert catalogue.households is Households.EXPLICIT
+    assert (catalogue.needs_approval, catalogue.needs_canary) == (True, False)
     assert catalogue.conversation_scope is ConversationScope.HOUSEHOLD
     assert catalogue.creates_customers_except == {"listening"}
 
@@ -358,6 +360,8 @@ MISTAKES = [
     ("operator", "conversation: a day\n", 1, "length of time"),
     ("operator", "conversation_scope: family\n", 1, "one of customer, household"),
     ("operator", "households: family\n", 1, "one of account, explicit"),
+    ("operator", "release: {approval: never}\n", 1, "one of required, optional"),
+    ("operator", "release: {aproval: optional}\n", 1, "did you mean approval?"),
     ("traits", "shared: {household: true, line: true}\n", 1, "household, which has no line"),
     ("shoes", "x: y\n", 1, "says nothing of what it holds"),
 ]

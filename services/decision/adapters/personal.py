@@ -104,6 +104,16 @@ PERSONAL: tuple[Personal, ...] = (
             _OF_DECISIONS.format("decision_lookup", "id"),
         ),
     ),
+    Personal(
+        "action_outcome",
+        shown=_shown(
+            "answers",
+            "action_id, outcome, offer, reason, fulfil, recorded_micros",
+            "action_outcome",
+            "number",
+        ),
+        erase=deleted("action_outcome"),
+    ),
     Personal("decision_action", hidden="shown with the decisions", erase=deleted("decision_action")),
     Personal(
         "decision",
@@ -158,6 +168,7 @@ NOBODYS: Mapping[str, str] = {
     "looked_at_times": "how far times were looked at",
     "schedule_time": "how far times were looked at",
     "audience_run": "runs over audiences, by rule set, time and thing",
+    "outcome_consumer": "who takes outcomes, and how far",
     "rule_set_limit": "what rule sets have used of their limits",
     "rule_set_day": "what rule sets have used of their limits",
 }

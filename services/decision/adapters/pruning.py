@@ -20,7 +20,7 @@ _OPEN_PLAN = """
 
 
 class Decisions:
-    """Decisions with inputs, actions, look-ups and plans; one with a plan that still waits is kept with it.
+    """Decisions with inputs, actions, answers, look-ups, plans; one with a plan that waits is kept with it.
 
     They are walked through in the order of their numbers, which is that of their times but for a little.
     """
@@ -91,7 +91,7 @@ async def _delete(transaction: Transaction, decisions: list[tuple[int, str]]) ->
         f"{wanted} WHERE household_holder.action_id = action.action_id {of_action.format('action')}",
         keys,
     )
-    for table in ("decision_action", "decision"):
+    for table in ("action_outcome", "decision_action", "decision"):
         rows[table] = await transaction.execute(
             f"DELETE FROM {table} USING {wanted} WHERE {table}.customer = gone.customer "  # noqa: S608  our own words
             f"AND {table}.decision_id = gone.decision_id",

@@ -126,25 +126,115 @@ class DecideResponse(_message.Message):
 
     DECISION_FIELD_NUMBER: _builtins.int
     RESERVED_FIELD_NUMBER: _builtins.int
+    SAY_FIELD_NUMBER: _builtins.int
+    AVOID_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     reserved: _builtins.bool
     """False: the channel could not be reached, so nothing commercial may be presented."""
     @_builtins.property
     def decision(self) -> Global___Decision:
         """What was decided; actions best first."""
 
+    @_builtins.property
+    def say(self) -> _containers.RepeatedCompositeFieldContainer[Global___Saying]:
+        """What to say now, in the order of the rules."""
+
+    @_builtins.property
+    def avoid(self) -> _containers.RepeatedCompositeFieldContainer[Global___Avoidance]:
+        """What not to bring up now, each with why."""
+
+    @_builtins.property
+    def waiting(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecidedAction]:
+        """What was planned earlier and still waits for its time, by that time; CancelPlanned takes it back."""
+
     def __init__(
         self,
         *,
         decision: Global___Decision | None = ...,
         reserved: _builtins.bool = ...,
+        say: _abc.Iterable[Global___Saying] | None = ...,
+        avoid: _abc.Iterable[Global___Avoidance] | None = ...,
+        waiting: _abc.Iterable[Global___DecidedAction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "reserved", b"reserved"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoid", b"avoid", "decision", b"decision", "reserved", b"reserved", "say", b"say", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecideResponse: _TypeAlias = DecideResponse  # noqa: Y015
+
+@_typing.final
+class Saying(_message.Message):
+    """A sentence for whoever talks to the customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    RULE_SET_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What to say."""
+    rule_set: _builtins.str
+    """Who asked for it."""
+    rule: _builtins.str
+    """Its rule."""
+    @_builtins.property
+    def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        because: _abc.Iterable[_builtins.str] | None = ...,
+        rule_set: _builtins.str = ...,
+        rule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "rule", b"rule", "rule_set", b"rule_set", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Saying: _TypeAlias = Saying  # noqa: Y015
+
+@_typing.final
+class Avoidance(_message.Message):
+    """A kind of thing not to bring up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    RULE_SET_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    category: _vocabulary_pb2.Category.ValueType
+    """What not to bring up."""
+    rule_set: _builtins.str
+    """Who asked for it; empty: Rapport by itself, which refuses all of it now."""
+    rule: _builtins.str
+    """Its rule."""
+    @_builtins.property
+    def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        category: _vocabulary_pb2.Category.ValueType = ...,
+        because: _abc.Iterable[_builtins.str] | None = ...,
+        rule_set: _builtins.str = ...,
+        rule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "category", b"category", "rule", b"rule", "rule_set", b"rule_set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Avoidance: _TypeAlias = Avoidance  # noqa: Y015
 
 @_typing.final
 class DecidedAction(_message.Message):

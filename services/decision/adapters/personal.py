@@ -164,6 +164,7 @@ PERSONAL: tuple[Personal, ...] = (
 NOBODYS: Mapping[str, str] = {
     **personal.NOBODYS,
     "rule_set": "what rule sets say",
+    "rule_set_step": "which steps versions of rule sets took, and by whom of the staff",
     "program": "which rule sets were live together",
     "looked_at_times": "how far times were looked at",
     "schedule_time": "how far times were looked at",

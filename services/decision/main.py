@@ -19,6 +19,7 @@ from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
+from services.decision.adapters.outcome_store import OutcomeStore
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.personal import PERSONAL, ErasingStore
 from services.decision.adapters.progress import PlansProgress
@@ -37,6 +38,7 @@ from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.keep_schedule import KeepSchedule
 from services.decision.app.open_runs import OpenRuns
+from services.decision.app.outcomes import CloseLoop
 from services.decision.app.release import ReleaseVersions
 from services.decision.app.replace_broken import BlameKillers, ReplaceBroken
 from services.decision.app.review import ReviewVersions
@@ -46,6 +48,7 @@ from services.decision.domain.errors import EngineDiedError
 from services.decision.entrypoints.decision_servicer import DecisionServicer
 from services.decision.entrypoints.errors import ERRORS
 from services.decision.entrypoints.events import EventsHandler
+from services.decision.entrypoints.outcome_servicer import OutcomeServicer
 from services.decision.entrypoints.release_servicer import ReleaseServicer
 from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
 from services.decision.settings import DecisionSettings
@@ -123,6 +126,7 @@ class Parts:
         self.standings = StandingStore(self.journeys)
         self.decisions = DecisionStore(self.database)
         self.runs = RunStore(self.database)
+        self.outcomes = OutcomeStore()
         self.hand_over = OutboxHandOver(self.outbox, settings.partitions)
         self.follow = FollowProgram(self.database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
         connection = connect(settings.profile_target, CertificateFiles.of(settings))
@@ -288,9 +292,20 @@ async def build_server_role(role: Role) -> None:
             parts.decisions,
             parts.hand_over,
             ChannelPeer(channel_connection),
+            parts.outcomes,
             conversation,
         ),
         LookBack(parts.decisions, parts.rule_sets, ProcessEvaluator(checks), conversation),
+        ERRORS,
+    )
+    outcomes = OutcomeServicer(
+        parts.database,
+        profile,
+        parts.decisions,
+        parts.outcomes,
+        CloseLoop(
+            parts.clock, parts.catalogue, parts.standings, parts.outcomes, parts.outcomes, parts.hand_over
+        ),
         ERRORS,
     )
     checker = ProcessChecker(checks, parts.command)
@@ -341,6 +356,7 @@ async def build_server_role(role: Role) -> None:
     export = ExportService(SERVICE, database=parts.database, clock=parts.clock, tables=PERSONAL)
     served = [
         decisions.served(),
+        outcomes.served(),
         rule_sets.served(),
         releasing.served(),
         export.served(),

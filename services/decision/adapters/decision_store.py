@@ -121,6 +121,14 @@ class DecisionStore:
             for customer, action, decision, since, sequence, state, line, hops, candidate in rows
         }
 
+    async def still_waiting(self, transaction: Transaction, action_ids: Sequence[str]) -> set[str]:
+        """Those of the plans that were not taken back meanwhile; exact under the customers' locks."""
+        rows = await transaction.rows(
+            "SELECT action_id FROM planned_action WHERE action_id = ANY(%(ids)s::uuid[]) AND state <> 'done'",
+            {"ids": [_uuid(known) for known in action_ids]},
+        )
+        return {str(row[0]) for row in rows}
+
     async def take_due(self, transaction: Transaction, now_micros: int, most: int) -> list[DuePlan]:
         """Claims planned actions whose time has come, the longest due first."""
         rows = await transaction.rows(
@@ -262,6 +270,8 @@ def _recorded(row: Sequence[Any], material: bytes) -> Recorded:
         material=material,
         planned=record.planned,
         gates=record.gates,
+        line=record.line,
+        presented=record.presented,
     )
 
 

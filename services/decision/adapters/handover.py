@@ -9,6 +9,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.material import unpack_material
 from services.decision.adapters.situations import pack_due
+from services.decision.domain.answers import events_of
 from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE
 from services.runtime.personal import ERASURE_FINISHED, finished_data
 from services.runtime.streams import ACTIONS, OUTCOMES
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from services.decision.app.jobs import Erased, Evaluated, SetAside
     from services.decision.app.ports import Decided, DuePlan, DueStep
     from services.decision.app.run_ports import Call
+    from services.decision.domain.answers import Noted
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.runtime.database import Transaction
     from services.runtime.dead_letters import DeadLetters
@@ -82,6 +84,29 @@ class OutboxHandOver:
                     ),
                 )
                 for plan in due
+            ],
+        )
+
+    async def answered(self, transaction: Transaction, notes: Sequence[Noted]) -> None:
+        """What came of actions after they were decided; a person acted, so a chain of events begins here."""
+        await self._put_own(
+            transaction,
+            [
+                (
+                    partition_of(note.customer, self._partitions),
+                    stream_pb2.OwnEvent(
+                        id=event_id,
+                        source=SOURCE,
+                        type=event_type,
+                        time_micros=note.recorded_micros,
+                        customer=note.customer,
+                        data=orjson.dumps(data),
+                        hops=1,
+                        line=note.line,
+                    ),
+                )
+                for note in notes
+                for event_id, event_type, data in events_of(note)
             ],
         )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.decision.app.jobs import Answered
+    from services.decision.app.outcome_ports import Plans, Waiting
     from services.decision.app.ports import (
         Asker,
         Decisions,
@@ -48,11 +49,15 @@ _UNREACHABLE = (RefusalReason.CONSENT_UNKNOWN, "the channel service could not be
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was decided, why, and whether the gates were asked and let it through."""
+    """What was decided, why, and whether the gates were asked and let it through.
+
+    ``waiting``: what was planned earlier for the customer.
+    """
 
     decided: Decided
     because: Mapping[str, tuple[str, ...]]
     reserved: bool
+    waiting: tuple[Waiting, ...] = ()
 
 
 class Ask:
@@ -67,6 +72,7 @@ class Ask:
         decisions: Decisions,
         hand_over: HandOver,
         gates: Gates,
+        plans: Plans,
         conversation_micros: int,
     ) -> None:
         self._database = database
@@ -76,15 +82,17 @@ class Ask:
         self._decisions = decisions
         self._hand_over = hand_over
         self._gates = gates
+        self._plans = plans
         self._conversation = conversation_micros
 
     async def peek(self, event: bytes, snapshot: FreshSnapshot) -> Answer:
         """The answer as it would be now."""
         async with self._database.transaction() as transaction:
             ledger = await self._ledger(transaction, snapshot, lock=False)
+            waiting = tuple(await self._plans.waiting(transaction, snapshot.people))
         answered = await self._evaluated(event, snapshot, ledger)
         await self._read_limits(answered.evaluated.evaluation, ledger)
-        return Answer(self._decide(answered, ledger, {}), answered.because, reserved=False)
+        return Answer(self._decide(answered, ledger, {}), answered.because, reserved=False, waiting=waiting)
 
     async def prepare(
         self, event: bytes, snapshot: FreshSnapshot, request_id: str, channel: Channel | None
@@ -95,6 +103,7 @@ class Ask:
         """
         async with self._database.transaction() as transaction:
             ledger = await self._ledger(transaction, snapshot, lock=False)
+            waiting = tuple(await self._plans.waiting(transaction, snapshot.people))
         answered = await self._evaluated(event, snapshot, ledger)
         await self._read_limits(answered.evaluated.evaluation, ledger)
         refusals: dict[str, tuple[RefusalReason, str]] = {}
@@ -111,13 +120,15 @@ class Ask:
                     for candidate in answered.evaluated.evaluation.candidates
                     if candidate.kind in DISPATCHED_KINDS and candidate.category not in _WITHOUT_CONTACT
                 }
-                return Answer(self._decide(answered, ledger, refusals), answered.because, reserved=False)
+                decided = self._decide(answered, ledger, refusals)
+                return Answer(decided, answered.because, reserved=False, waiting=waiting)
             passed |= waiting - refused.keys()
             refusals |= refused
         else:
             rest = to_present(decided) - passed
             refusals |= dict.fromkeys(rest, (RefusalReason.CAPPED, "no further action was tried"))
-        return Answer(self._decide(answered, ledger, refusals), answered.because, reserved=True)
+        decided = self._decide(answered, ledger, refusals)
+        return Answer(decided, answered.because, reserved=True, waiting=waiting)
 
     async def record(self, transaction: Transaction, answer: Answer, snapshot: FreshSnapshot) -> Answer:
         """Writes the answer, decided again under the customer's lock.

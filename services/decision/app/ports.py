@@ -60,7 +60,10 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A decision as stored, with all that its replay needs; ``actions`` as they came out then."""
+    """A decision as stored, with all that its replay needs; ``actions`` as they came out then.
+
+    ``line`` of the event; ``presented``: whoever asked shows it, and the channel has nothing of it.
+    """
 
     decision_id: str
     customer: int
@@ -76,6 +79,8 @@ class Recorded:
     material: bytes
     planned: Planned | None
     gates: Mapping[str, tuple[RefusalReason, str]]
+    line: str = ""
+    presented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +377,10 @@ class Decisions(Protocol):
 
     async def plans(self, action_ids: Sequence[str]) -> Mapping[str, Plan]:
         """Planned actions by id."""
+        ...
+
+    async def still_waiting(self, transaction: Transaction, action_ids: Sequence[str]) -> set[str]:
+        """Those of the plans that were not taken back meanwhile; exact under the customers' locks."""
         ...
 
     async def take_due(self, transaction: Transaction, now_micros: int, most: int) -> list[DuePlan]:

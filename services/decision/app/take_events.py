@@ -193,6 +193,8 @@ class TakeEvents:
         known = await self._decisions.known(
             transaction, [item.decision_id for item in items if isinstance(item, Evaluated)]
         )
+        fell_due = [item.planned for item in items if isinstance(item, Evaluated) and item.planned]
+        waiting = await self._decisions.still_waiting(transaction, fell_due) if fell_due else set()
         differ: dict[int, dict[str, str]] = {}
         decided: list[Decided] = []
         erased: list[Erased] = []
@@ -200,6 +202,8 @@ class TakeEvents:
             match item:
                 case Evaluated() if item.customer in ledger.erased:
                     counts["events.erased"] += 1
+                case Evaluated() if item.planned and item.planned not in waiting:
+                    pass  # it was taken back while it was on its way
                 case GivenBack():
                     ledger.give_back(item.people, item.action_id)
                 case SetAside():

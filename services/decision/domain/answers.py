@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.vocabulary.ids import own_event_id
 from services.vocabulary.values import FieldError, ValueType, to_json
-from services.vocabulary.words import ActionKind, ActionOutcome
+from services.vocabulary.words import ActionKind, ActionOutcome, RefusalReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,8 @@ class NotRecorded(StrEnum):
 class Noted:
     """An answer as recorded; ``number`` 0: not written yet. Times in micros.
 
-    ``fulfil``: type of the event that asks for delivery, empty: none; ``data``: its fields, as JSON.
+    ``fulfil``: type of the event that asks for delivery, empty: none; ``data``: its fields, or what the event
+    says that tells of a plan taken back; in their JSON forms.
     """
 
     customer: int
@@ -56,7 +57,7 @@ class Noted:
     line: str
     recorded_micros: int
     fulfil: str = ""
-    data: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
     number: int = 0
 
 
@@ -125,18 +126,44 @@ def cannot_follow(earlier: Sequence[Noted], answer: Answer) -> tuple[NotRecorded
     return None
 
 
-def event_of(note: Noted) -> tuple[str, str, dict[str, Any]]:
-    """The event by which the system hears of an answer: id, type, data.
+def killed(candidate: Candidate) -> dict[str, Any]:
+    """What the event says that tells of a plan taken back."""
+    body = {
+        "action": candidate.action_id,
+        "rule_set": candidate.rule_set,
+        "rule": candidate.rule,
+        "name": candidate.name or candidate.kind.value,
+        "reason": RefusalReason.KILLED.value,
+    }
+    if candidate.category is not None:
+        body["category"] = candidate.category.value
+    return body
+
+
+def events_of(note: Noted) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """The events by which the system hears of an answer: id, type, data; then what it asks for, if anything.
 
     NOT_NOW is an `offer.declined` with the reason `not_now`, so that rules written for a no see it, and can
-    tell it from one.
+    tell it from one. A plan taken back ends as any other that is refused.
     """
+    if note.answer is Answer.CANCELLED:
+        return [(own_event_id("action.refused", note.action_id), "action.refused", note.data)]
     event_type = _EVENTS[note.answer]
     body: dict[str, Any] = {"offer": note.offer, "action": note.action_id}
     reason = NOT_NOW_REASON if note.answer is Answer.NOT_NOW else note.reason
     if reason:
         body["reason"] = reason
-    return own_event_id(event_type, note.action_id, note.answer.value), event_type, body
+    found: list[tuple[str, str, Mapping[str, Any]]] = [
+        (own_event_id(event_type, note.action_id, note.answer.value), event_type, body)
+    ]
+    if note.fulfil:
+        found.append((fulfilment_id(note.action_id), note.fulfil, note.data))
+    return found
+
+
+def fulfilment_id(action_id: str) -> str:
+    """Names what an accepted offer asks for: there is one for each action, however often it is asked."""
+    return own_event_id("fulfil", action_id)
 
 
 def fulfilment_of(candidate: Candidate, offer: Offer | None, catalogue: Catalogue) -> Fulfilment:
@@ -145,12 +172,12 @@ def fulfilment_of(candidate: Candidate, offer: Offer | None, catalogue: Catalogu
     Fields of the event are taken from the action's parameters of that name; else `order` and `action` are the
     action, `offer` and `product` the offer's name, and `price` and `amount` its price.
     """
-    fulfilment_id = own_event_id("fulfil", candidate.action_id)
+    named = fulfilment_id(candidate.action_id)
     if offer is None or not offer.fulfil:
-        return Fulfilment(fulfilment_id)
+        return Fulfilment(named)
     kind = catalogue.events.get(offer.fulfil)
     if kind is None:
-        return Fulfilment(fulfilment_id, lacking=f"the catalogue no longer has {offer.fulfil}")
+        return Fulfilment(named, lacking=f"the catalogue no longer has {offer.fulfil}")
     known: dict[str, Any] = {
         "order": candidate.action_id,
         "action": candidate.action_id,
@@ -165,5 +192,5 @@ def fulfilment_of(candidate: Candidate, offer: Offer | None, catalogue: Catalogu
         kind.coerce(data)
     except FieldError as wrong:
         lacking = f"{offer.fulfil} cannot be made of it: {wrong.field} {wrong.message}"
-        return Fulfilment(fulfilment_id, lacking=lacking)
-    return Fulfilment(fulfilment_id, offer.fulfil, data)
+        return Fulfilment(named, lacking=lacking)
+    return Fulfilment(named, offer.fulfil, data)

@@ -12,6 +12,7 @@ from rapport.types.v1 import stream_pb2
 from services.decision.app.ask import best_first
 from services.decision.app.ports import Wanted
 from services.decision.domain.triggers import ASK
+from services.decision.entrypoints.advice import avoidances, sayings, waiting_to_wire
 from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
 from services.runtime.access_log import note_answer, note_reads, reason_of
@@ -234,7 +235,11 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
 def _answer(answer: Answer) -> decision_pb2.DecideResponse:
     decided = answer.decided
     return decision_pb2.DecideResponse(
-        decision=decided_to_wire(decided, best_first(decided), answer.because), reserved=answer.reserved
+        decision=decided_to_wire(decided, best_first(decided), answer.because),
+        reserved=answer.reserved,
+        say=sayings(decided, answer.because),
+        avoid=avoidances(decided, answer.because),
+        waiting=[waiting_to_wire(plan) for plan in answer.waiting],
     )
 
 

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from rapport.types.v1 import stream_pb2
 
+from services.decision.adapters.outcome_store import OutcomeStore
 from services.decision.adapters.pruning import prunables
 from services.decision.app.ask import Ask, best_first
 from services.decision.app.ports import FreshSnapshot
@@ -344,6 +345,7 @@ async def test_an_event_presented_through_decide_begins_a_journey_and_a_peek_doe
         worker.decisions,
         worker.hand_over,
         None,  # a task goes its usual way: no gate is asked
+        OutcomeStore(),
         DAY,
     )
     seen = FreshSnapshot(1, (1,), 1, snapshot().SerializeToString())

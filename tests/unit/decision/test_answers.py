@@ -13,8 +13,10 @@ from services.decision.domain.answers import (
     NotRecorded,
     cannot_follow,
     cannot_have_answer,
-    event_of,
+    events_of,
+    fulfilment_id,
     fulfilment_of,
+    killed,
 )
 from services.decision.domain.arbitration import Candidate, DecidedAction
 from services.vocabulary.catalogue import Offer, load_catalogue
@@ -105,12 +107,26 @@ def test_an_answer_is_told_as_the_events_of_the_catalogue():
         (D, "too dear", "offer.declined", "too dear"),
         (N, "on the train", "offer.declined", "not_now"),
     ):
-        _, found, data = event_of(noted(answer, reason))
+        ((_, found, data),) = events_of(noted(answer, reason))
         assert (found, data.get("reason")) == (event_type, told)
         CATALOGUE.event_type(found).coerce(data)
-    ids = {event_of(noted(answer))[0] for answer in (P, A, D, N)}
+    ids = {events_of(noted(answer))[0][0] for answer in (P, A, D, N)}
     assert len(ids) == 4
-    assert event_of(noted(A)) == event_of(noted(A))
+    assert events_of(noted(A)) == events_of(noted(A))
+
+
+def test_what_an_acceptance_asks_for_is_told_after_it():
+    accepted = replace(noted(A), fulfil="order.placed", data={"order": "a-1", "product": "x"})
+    (_, first, _), (named, second, data) = events_of(accepted)
+    assert (first, second, named) == ("offer.accepted", "order.placed", fulfilment_id("a-1"))
+    CATALOGUE.event_type(second).coerce(data)
+
+
+def test_a_plan_taken_back_ends_as_refused():
+    back = replace(noted(Answer.CANCELLED), data=killed(OFFER))
+    ((_, event_type, data),) = events_of(back)
+    assert (event_type, data["reason"]) == ("action.refused", "KILLED")
+    CATALOGUE.event_type(event_type).coerce(data)
 
 
 def test_an_acceptance_asks_for_the_event_that_the_offer_names():

@@ -1,0 +1,71 @@
+"""What Decide tells whoever talks to the customer, beside the actions: what to say, what not to bring up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rapport.decision.v1 import decision_pb2
+
+from services.decision.domain.arbitration import DecidedAction
+from services.decision.entrypoints.translate import action_to_wire
+from services.vocabulary.wire import CATEGORIES
+from services.vocabulary.words import ActionKind, ActionOutcome, Category
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from services.decision.app.outcome_ports import Waiting
+    from services.decision.app.ports import Decided
+
+
+def sayings(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Saying]:
+    """What to say, in the order of the rules."""
+    return [
+        decision_pb2.Saying(
+            text=action.candidate.say,
+            because=because.get(action.candidate.action_id, ()),
+            rule_set=action.candidate.rule_set,
+            rule=action.candidate.rule,
+        )
+        for action in _done(decided, ActionKind.SAY)
+    ]
+
+
+def avoidances(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Avoidance]:
+    """What not to bring up: what rules ask for, then what is refused to this customer now, whoever asks."""
+    found = [
+        decision_pb2.Avoidance(
+            category=CATEGORIES.to_wire(category),
+            because=because.get(action.candidate.action_id, ()),
+            rule_set=action.candidate.rule_set,
+            rule=action.candidate.rule,
+        )
+        for action in _done(decided, ActionKind.AVOID)
+        for category in action.candidate.avoid
+    ]
+    why = [*_no_sales(decided)]
+    if why:
+        found.append(decision_pb2.Avoidance(category=CATEGORIES.to_wire(Category.SALES), because=why))
+    return found
+
+
+def waiting_to_wire(plan: Waiting) -> decision_pb2.DecidedAction:
+    """An action that was planned earlier."""
+    return action_to_wire(DecidedAction(plan.candidate, ActionOutcome.PLANNED))
+
+
+def _done(decided: Decided, kind: ActionKind) -> Iterator[DecidedAction]:
+    return (
+        action
+        for action in decided.arbitration.actions
+        if action.candidate.kind is kind and action.outcome is ActionOutcome.DONE
+    )
+
+
+def _no_sales(decided: Decided) -> Iterator[str]:
+    """Why nothing may be sold to the customer now."""
+    circumstances = decided.evaluation.circumstances
+    if circumstances.service_first:
+        yield circumstances.service_first
+    if circumstances.vulnerable:
+        yield "the customer is marked as vulnerable"

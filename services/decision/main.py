@@ -19,6 +19,7 @@ from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
+from services.decision.adapters.outcome_feed import OutcomeFeed
 from services.decision.adapters.outcome_store import OutcomeStore
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.personal import PERSONAL, ErasingStore
@@ -89,8 +90,13 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 SERVICE = "decision"
 MIGRATIONS = Path(__file__).parent / "migrations"
-ONCE_RESTORED = ("SELECT setval('program_version_seq', coalesce(max(version), 0) + 1000000) FROM program",)
-"""The profile may remember answers about programs that the backup does not know."""
+ONCE_RESTORED = (
+    "SELECT setval('program_version_seq', coalesce(max(version), 0) + 1000000) FROM program",
+    "SELECT setval('decision_number_seq', last_value + 1000000000) FROM decision_number_seq",
+)
+"""The profile may remember answers about programs that the backup does not know; those who take outcomes have
+positions beyond it, and must be told what is decided anew after them.
+"""
 _ENGINE_LOOK_SECONDS = 0.5
 ENGINE_SECONDS = 10.0
 """A batch takes some hundredths; while one hangs, every partition of the worker waits."""
@@ -306,6 +312,7 @@ async def build_server_role(role: Role) -> None:
         CloseLoop(
             parts.clock, parts.catalogue, parts.standings, parts.outcomes, parts.outcomes, parts.hand_over
         ),
+        OutcomeFeed(parts.database, parts.clock),
         ERRORS,
     )
     checker = ProcessChecker(checks, parts.command)

@@ -169,19 +169,20 @@ class DecisionStore:
         async with self._database.transaction() as transaction:
             rows = await transaction.rows(
                 f"""
-                SELECT {_COLUMNS}, material FROM decision JOIN decision_lookup USING (customer, decision_id)
+                SELECT {RECORDED_COLUMNS}, material
+                FROM decision JOIN decision_lookup USING (customer, decision_id)
                 WHERE decision_lookup.id = %(id)s::uuid
                 """,  # noqa: S608  columns are our own
                 {"id": _uuid(known_id)},
             )
-        return _recorded(rows[0][:-1], bytes(rows[0][-1])) if rows else None
+        return recorded_of(rows[0][:-1], bytes(rows[0][-1])) if rows else None
 
     async def page(self, wanted: Wanted) -> list[tuple[int, Recorded]]:
         """Newest first, each with its number; without material."""
         async with self._database.transaction() as transaction:
             rows = await transaction.rows(
                 f"""
-                SELECT {_COLUMNS} FROM decision
+                SELECT {RECORDED_COLUMNS} FROM decision
                 WHERE (%(before)s::bigint = 0 OR number < %(before)s)
                     AND (cardinality(%(customers)s::bigint[]) = 0 OR customer = ANY(%(customers)s::bigint[]))
                     AND (%(event_type)s::text = '' OR event_type = %(event_type)s)
@@ -202,7 +203,7 @@ class DecisionStore:
                     "size": wanted.size,
                 },
             )
-        return [(row[0], _recorded(row, b"")) for row in rows]
+        return [(row[0], recorded_of(row)) for row in rows]
 
     async def _write_plans(
         self, transaction: Transaction, actions: Iterable[tuple[Decided, DecidedAction]]
@@ -246,13 +247,14 @@ PLANNED_CHANNEL = "planned"
 """Notified when something was planned, so that the due loop looks for its time."""
 
 
-_COLUMNS = (
+RECORDED_COLUMNS = (
     "number, decision.customer, decision.decision_id, event_id, event_source, event_type, event_micros, "
     "decided_micros, program, record"
 )
 
 
-def _recorded(row: Sequence[Any], material: bytes) -> Recorded:
+def recorded_of(row: Sequence[Any], material: bytes = b"") -> Recorded:
+    """A row of RECORDED_COLUMNS."""
     _, customer, decision, event_id, source, event_type, event_micros, decided, program, packed = row
     record = unpack_record(bytes(packed))
     return Recorded(

@@ -9,12 +9,12 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.material import unpack_material
 from services.decision.adapters.situations import pack_due
-from services.decision.domain.answers import events_of
+from services.decision.domain.answers import emitted, events_of
 from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE
 from services.runtime.personal import ERASURE_FINISHED, finished_data
 from services.runtime.streams import ACTIONS, OUTCOMES
 from services.vocabulary.ids import own_event_id, partition_of
-from services.vocabulary.values import ValueType, format_time, to_json
+from services.vocabulary.values import format_time
 from services.vocabulary.wire import ACTION_KINDS, CATEGORIES, CHANNELS, value_to_wire
 from services.vocabulary.words import ActionKind, ActionOutcome
 
@@ -290,7 +290,7 @@ def own_event_of(one: Decided, action: DecidedAction) -> stream_pb2.OwnEvent | N
             body["until"] = format_time(one.evaluation.circumstances.time_micros + candidate.for_micros)
         return _own_event(one, "profile.updated", candidate, body)
     if candidate.kind is ActionKind.EMIT:
-        return _own_event(one, candidate.name, candidate, _plain(candidate))
+        return _own_event(one, candidate.name, candidate, emitted(candidate)[1])
     return None
 
 
@@ -315,10 +315,6 @@ def _told(candidate: Candidate, reason: str) -> dict[str, Any]:
     if reason:
         body["reason"] = reason
     return body
-
-
-def _plain(candidate: Candidate) -> dict[str, Any]:
-    return {name: to_json(value, ValueType(kind)) for name, (kind, value) in candidate.parameters.items()}
 
 
 def _own_event(

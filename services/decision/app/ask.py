@@ -103,7 +103,7 @@ class Ask:
         """
         async with self._database.transaction() as transaction:
             ledger = await self._ledger(transaction, snapshot, lock=False)
-            waiting = tuple(await self._plans.waiting(transaction, snapshot.people))
+            plans = tuple(await self._plans.waiting(transaction, snapshot.people))
         answered = await self._evaluated(event, snapshot, ledger)
         await self._read_limits(answered.evaluated.evaluation, ledger)
         refusals: dict[str, tuple[RefusalReason, str]] = {}
@@ -121,14 +121,14 @@ class Ask:
                     if candidate.kind in DISPATCHED_KINDS and candidate.category not in _WITHOUT_CONTACT
                 }
                 decided = self._decide(answered, ledger, refusals)
-                return Answer(decided, answered.because, reserved=False, waiting=waiting)
+                return Answer(decided, answered.because, reserved=False, waiting=plans)
             passed |= waiting - refused.keys()
             refusals |= refused
         else:
             rest = to_present(decided) - passed
             refusals |= dict.fromkeys(rest, (RefusalReason.CAPPED, "no further action was tried"))
         decided = self._decide(answered, ledger, refusals)
-        return Answer(decided, answered.because, reserved=True, waiting=waiting)
+        return Answer(decided, answered.because, reserved=True, waiting=plans)
 
     async def record(self, transaction: Transaction, answer: Answer, snapshot: FreshSnapshot) -> Answer:
         """Writes the answer, decided again under the customer's lock.

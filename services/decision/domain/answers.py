@@ -161,6 +161,12 @@ def events_of(note: Noted) -> list[tuple[str, str, Mapping[str, Any]]]:
     return found
 
 
+def emitted(candidate: Candidate) -> tuple[str, dict[str, Any]]:
+    """The event that a rule emits: id and data."""
+    data = {name: to_json(value, ValueType(kind)) for name, (kind, value) in candidate.parameters.items()}
+    return own_event_id(candidate.name, candidate.action_id), data
+
+
 def fulfilment_id(action_id: str) -> str:
     """Names what an accepted offer asks for: there is one for each action, however often it is asked."""
     return own_event_id("fulfil", action_id)

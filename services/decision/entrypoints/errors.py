@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from services.decision.app.tell_outcomes import AnotherStreamError
 from services.decision.domain.errors import (
     CatalogueConditionError,
     DecisionError,
@@ -17,6 +18,7 @@ from services.decision.domain.errors import (
 from services.runtime.errors import ErrorKind, ErrorTable
 
 ERRORS: ErrorTable = {
+    AnotherStreamError: ErrorKind(grpc.StatusCode.ABORTED, "ANOTHER_STREAM"),
     CatalogueConditionError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "CATALOGUE_CONDITION"),
     DecisionError: ErrorKind(grpc.StatusCode.INTERNAL, "DECISION"),
     EngineRefusedError: ErrorKind(grpc.StatusCode.INTERNAL, "ENGINE_REFUSED"),

@@ -18,6 +18,7 @@ from services.profile.adapters.personal import tables as personal_tables
 from services.profile.adapters.postgres import GATHERING_CHANNEL, PostgresStore, PostgresWork
 from services.profile.adapters.pruning import DormantActivity, Events, EventsByType
 from services.profile.adapters.replay import EventsReplay
+from services.profile.adapters.replaying_process import ReplayProcesses
 from services.profile.adapters.sealing import sealed_parts
 from services.profile.adapters.snapshots import SnapshotPacker
 from services.profile.app.changes import Changes
@@ -45,6 +46,7 @@ from services.profile.entrypoints.identity_servicer import IdentityServicer
 from services.profile.entrypoints.outcomes import OutcomesHandler, SetAside
 from services.profile.entrypoints.servicer import ProfileServicer
 from services.profile.entrypoints.timeline_servicer import TimelineServicer
+from services.profile.replaying_child import command as replaying_command
 from services.profile.settings import SERVICE, ProfileSettings
 from services.runtime.access_log import ACCESS_LOG
 from services.runtime.backlog import Backlog, BacklogLimits, InHand
@@ -254,7 +256,7 @@ async def build_server_role(role: Role) -> None:
         accounts.served(),
         timelines.served(),
         identities.served(),
-        _history(parts, role.settings.rules_folder).served(),
+        _history(parts, role.settings, own.replays).served(),
         operations.served(),
         readers.served(),
         recovery.served(),
@@ -266,15 +268,16 @@ async def build_server_role(role: Role) -> None:
     role.ready["token_address"] = server.token_address
 
 
-def _history(parts: Parts, rules: Path) -> HistoryServicer:
-    """The past as it was."""
+def _history(parts: Parts, settings: Settings, processes: int) -> HistoryServicer:
+    """The past as it was: of a few customers from here, of all from processes beside this one."""
+    rules = settings.rules_folder
 
     def kept() -> tuple[int, Mapping[str, int]]:
         return read_retention(rules).get("events", 0), read_event_retention(rules, parts.catalogue.events)
 
-    packer = PastSnapshots(parts.store.types)
-    replaying = Replaying(parts.store, parts.catalogue, packer, orjson.loads)
-    return HistoryServicer(replaying, parts.clock, kept)
+    replaying = Replaying(parts.store, parts.catalogue, PastSnapshots(parts.store.types), orjson.loads)
+    beside = ReplayProcesses(replaying_command(), settings, processes)
+    return HistoryServicer(parts.database, replaying, beside.pages, parts.clock, kept)
 
 
 def _privacy(parts: Parts) -> list[Served]:

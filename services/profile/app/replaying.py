@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,13 +15,9 @@ from services.profile.domain.replaying import LeftOutReason, Wanted
 from services.vocabulary.catalogue import Catalogue
 
 _CUSTOMERS: Final = 500
-_EVENTS: Final = 2_000
-"""A page has so many customers at most, and so many events or one customer."""
+"""A page has so many customers at most."""
 _LAST: Final = "last_"
 _NOTHING: Final = Wanted(0, 0, frozenset())
-
-Note = Callable[[PastWork, Collection[int]], Awaitable[None]]
-"""Writes down who is told of these customers, before they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +61,12 @@ class Past:
 
 @dataclass(slots=True)
 class Page:
-    """Some customers' pasts. `done` counts those without events too; `position`: the last of them."""
+    """The pasts of some customers (`roots`). `done` counts those outside of the sample too.
 
+    `position`: the last customer; 0: these were asked for by name.
+    """
+
+    roots: list[int] = field(default_factory=list)
     pasts: list[Past] = field(default_factory=list)
     done: int = 0
     events_read: int = 0
@@ -75,11 +75,21 @@ class Page:
 
 
 class Replaying:
-    """Reads only. `loads` reads JSON, and raises ValueError."""
+    """Reads only. `loads` reads JSON, and raises ValueError.
+
+    `page_events`: so many events, or those of one customer, are in memory at once.
+    """
 
     def __init__(
-        self, store: PastStore, catalogue: Catalogue, packer: PastPacker, loads: Callable[[bytes], Any]
+        self,
+        store: PastStore,
+        catalogue: Catalogue,
+        packer: PastPacker,
+        loads: Callable[[bytes], Any],
+        *,
+        page_events: int = 2_000,
     ) -> None:
+        self._page_events = page_events
         self._store = store
         self._catalogue = catalogue
         self._packer = packer
@@ -97,33 +107,30 @@ class Replaying:
         async with self._store.work() as work:
             return await work.count_roots(share.after, share.shard, share.shards), await work.count_erased()
 
-    async def pages(self, share: Share, wanted: Wanted, note: Note) -> AsyncIterator[Page]:
+    async def pages(self, share: Share, wanted: Wanted) -> AsyncGenerator[Page]:
         """All customers of a share in the order of their ids."""
         after: int | None = share.after
         while after is not None:
             async with self._store.work() as work:
-                page, roots, following = await self._next(work, share, after)
-                await note(work, roots)
-                folding = await self._folding(work, roots)
-            await self._fold(page, folding, roots, wanted)
+                page, following = await self._next(work, share, after)
+                folding = await self._folding(work, page.roots)
+            await self._fold(page, folding, wanted)
             after = following
             yield page
 
-    async def of_customers(self, customers: Collection[int], wanted: Wanted, note: Note) -> Page:
+    async def of_customers(self, customers: Collection[int], wanted: Wanted) -> Page:
         """These customers; unknown ones are left out."""
         async with self._store.work() as work:
             roots = sorted(set((await work.roots_of(customers)).values()))
-            await note(work, roots)
             folding = await self._folding(work, roots)
-        page = Page(done=len(roots), position=0)
-        await self._fold(page, folding, roots, wanted)
+        page = Page(roots, done=len(roots))
+        await self._fold(page, folding, wanted)
         return page
 
-    async def moments(self, asked: Sequence[tuple[int, int]], note: Note) -> list[Then]:
+    async def moments(self, asked: Sequence[tuple[int, int]]) -> list[Then]:
         """What was known of customers, each at a time; in the order asked."""
         async with self._store.work() as work:
             roots = await work.roots_of({customer for customer, _ in asked})
-            await note(work, sorted(set(roots.values())))
             folding = await self._folding(work, sorted(set(roots.values())))
         who = [folding.who(customer, moment) for customer, moment in asked]
         times: dict[int, list[int]] = {}
@@ -156,7 +163,7 @@ class Replaying:
                 found.append(TakenEvent(event, 0, row.sequence, "", row.accepted_micros, things=(state,)))
         return [payload for _, payload in self._packer.batches(found)]
 
-    async def _next(self, work: PastWork, share: Share, after: int) -> tuple[Page, list[int], int | None]:
+    async def _next(self, work: PastWork, share: Share, after: int) -> tuple[Page, int | None]:
         """The next customers, and behind which one it goes on; None: nowhere."""
         found = await work.roots(after, share.shard, share.shards, _CUSTOMERS)
         roots: list[int] = []
@@ -164,13 +171,13 @@ class Replaying:
         for done, (customer, sequence) in enumerate(found):
             if not share.has(customer):
                 continue
-            if roots and events + sequence > _EVENTS:
+            if roots and events + sequence > self._page_events:
                 last = found[done - 1][0]
-                return Page(done=done, position=last), roots, last
+                return Page(roots, done=done, position=last), last
             roots.append(customer)
             events += sequence
         last = found[-1][0] if found else after
-        return Page(done=len(found), position=last), roots, last if len(found) == _CUSTOMERS else None
+        return Page(roots, done=len(found), position=last), last if len(found) == _CUSTOMERS else None
 
     async def _folding(self, work: PastWork, roots: Collection[int]) -> Folding:
         """All that is kept of these customers, read again."""
@@ -193,8 +200,8 @@ class Replaying:
             things.learn(key, rows)
         return things
 
-    async def _fold(self, page: Page, folding: Folding, roots: Sequence[int], wanted: Wanted) -> None:
-        for root in roots:
+    async def _fold(self, page: Page, folding: Folding, wanted: Wanted) -> None:
+        for root in page.roots:
             told = folding.fold(root, wanted)
             for events in told.events:
                 page.pasts += [

@@ -62,10 +62,6 @@ class PastWork(Protocol):
         """Kept events about things that happened then, in the order in which they were accepted."""
         ...
 
-    async def note_reads(self, customers: Collection[int], method: str, reason: str = "") -> None:
-        """Write down that whoever asks is told of these customers, unless it is a service of ours."""
-        ...
-
 
 class PastStore(Protocol):
     """Where the past is kept."""

@@ -1,18 +1,18 @@
 """The HistoryService over gRPC."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import grpc
 from rapport.profile.v1 import history_pb2, history_pb2_grpc
 
 from services.profile.app.replaying import Page, Past, Replaying, Share
-from services.profile.app.replaying_ports import PastWork
 from services.profile.domain.errors import InvalidRequestError
 from services.profile.domain.replaying import FOREVER, LeftOutReason, Wanted
-from services.runtime.access_log import reason_of
+from services.runtime.access_log import note_answer
 from services.runtime.clock import Clock
+from services.runtime.database import Database
 from services.runtime.server import Served
 from services.vocabulary.wire import micros, timestamp
 
@@ -26,6 +26,8 @@ _REASONS = {
     LeftOutReason.RETRACTED: history_pb2.LEFT_OUT_REASON_RETRACTED,
 }
 Context = grpc.aio.ServicerContext[Any, Any]
+Pages = Callable[[Share, Wanted], AsyncGenerator[Page]]
+"""Tells all customers of a share."""
 Kept = Callable[[], tuple[int, Mapping[str, int]]]
 """For how long events are kept, in microseconds (0: for good), and those types that are kept shorter."""
 
@@ -33,8 +35,12 @@ Kept = Callable[[], tuple[int, Mapping[str, int]]]
 class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
     """Checks what is asked, and tells it page by page."""
 
-    def __init__(self, replaying: Replaying, clock: Clock, kept: Kept) -> None:
+    def __init__(
+        self, database: Database, replaying: Replaying, pages: Pages, clock: Clock, kept: Kept
+    ) -> None:
+        self._database = database
         self._replaying = replaying
+        self._pages = pages
         self._clock = clock
         self._kept = kept
 
@@ -49,10 +55,10 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
     ) -> AsyncIterator[history_pb2.ReplayHistoryResponse]:
         """A header, then pages."""
         wanted, share = _wanted(request), _share(request)
-        note = partial(_note, f"/{_NAME}/ReplayHistory", reason_of(context))
-        things: list[bytes] = []
+        method = f"/{_NAME}/ReplayHistory"
         if request.customers:
-            page = await self._replaying.of_customers(request.customers, wanted, note)
+            page = await self._replaying.of_customers(request.customers, wanted)
+            await note_answer(self._database, _customers(page), method, context)
             yield history_pb2.ReplayHistoryResponse(header=self._header(wanted, page.done, 0))
             for response in _responses(page):
                 yield response
@@ -61,12 +67,13 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
                 header=self._header(wanted, *await self._replaying.count(share))
             )
             if not share.shard and not request.position:
-                things = await self._replaying.things(wanted)
-            for payload in things:
-                yield history_pb2.ReplayHistoryResponse(things=[payload])
-            async for page in self._replaying.pages(share, wanted, note):
-                for response in _responses(page):
-                    yield response
+                for payload in await self._replaying.things(wanted):
+                    yield history_pb2.ReplayHistoryResponse(things=[payload])
+            async with aclosing(self._pages(share, wanted)) as pages:
+                async for page in pages:
+                    await note_answer(self._database, _customers(page), method, context)
+                    for response in _responses(page):
+                        yield response
         yield history_pb2.ReplayHistoryResponse(last=True)
 
     async def ListPastSnapshots(  # noqa: N802 - the proto's name
@@ -87,10 +94,12 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
                     field=f"moments[{place}].time",
                     suggestion="say for which time: 2026-11-02T08:15:00Z",
                 )
-        note = partial(_note, f"/{_NAME}/ListPastSnapshots", reason_of(context))
         asked = [(moment.customer, micros(moment.time)) for moment in request.moments]
+        found = await self._replaying.moments(asked)
+        known = {then.customer for then in found if then.snapshot}
+        await note_answer(self._database, known, f"/{_NAME}/ListPastSnapshots", context)
         answer = history_pb2.ListPastSnapshotsResponse()
-        for then in await self._replaying.moments(asked, note):
+        for then in found:
             answer.snapshots.add(
                 customer=then.customer,
                 snapshot=then.snapshot,
@@ -107,10 +116,6 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
         for name in sorted((wanted.types | wanted.bare) & shorter.keys()):
             header.short_types.add(type=name, kept_since=timestamp(max(now - shorter[name], 0)))
         return header
-
-
-async def _note(method: str, reason: str, work: PastWork, customers: Collection[int]) -> None:
-    await work.note_reads(customers, method, reason)
 
 
 def _wanted(request: history_pb2.ReplayHistoryRequest) -> Wanted:
@@ -196,6 +201,10 @@ def _responses(page: Page) -> list[history_pb2.ReplayHistoryResponse]:
     for (name, reason), count in sorted(page.left_out.items(), key=lambda one: (one[0][0], one[0][1].value)):
         last.left_out.add(type=name, reason=_REASONS[reason], events=count)
     return parts or [last]
+
+
+def _customers(page: Page) -> set[int]:
+    return {past.customer for past in page.pasts}
 
 
 def _past(past: Past) -> history_pb2.PastOfCustomer:

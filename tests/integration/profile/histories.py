@@ -124,14 +124,10 @@ class History:
         return customer.id, self.packer.snapshot(customer, things, self.now, self.now)
 
     async def then(self, *asked: tuple[int, int]) -> list[Then]:
-        return await self.replaying().moments(asked, _unnoted)
+        return await self.replaying().moments(asked)
 
     async def pages(self, wanted: Wanted, share: Share) -> list[Page]:
-        return [page async for page in self.replaying().pages(share, wanted, _unnoted)]
-
-
-async def _unnoted(_work: object, _customers: object) -> None:
-    pass
+        return [page async for page in self.replaying().pages(share, wanted)]
 
 
 def told(payloads: list[bytes]) -> Out:

@@ -205,22 +205,29 @@ class Kept:
         if not self._record_bytes:
             return Record()
         stored = self.record
-        identities = stored.identities
-        if stored.sealed:
-            opened = self._open_sealed(stored.sealed, RECORD)
-            identities = stored_pb2.StoredIdentities.FromString(opened).identities
-        consents = consents_in(stored)
         return Record(
-            identities=[(Identity(item.kind, item.value), item.line) for item in identities],
-            consents=consents,
+            identities=self.open_identities(),
+            consents=consents_in(stored),
             preferences=dict(stored.preferences),
             preference_times=dict(stored.preference_times),
             merged_customers=list(stored.merged_customers),
             lines=unpack_lines(stored.lines),
             said_household=stored.household,
             said_household_micros=stored.household_micros,
-            kinds=[(one.after, tuple(one.kinds)) for one in stored.kinds],
+            kinds=self.open_kinds(),
         )
+
+    def open_identities(self) -> list[tuple[Identity, str]]:
+        """Identities with their lines, in the order in which they were learned."""
+        identities = self.record.identities
+        if self.record.sealed:
+            opened = self._open_sealed(self.record.sealed, RECORD)
+            identities = stored_pb2.StoredIdentities.FromString(opened).identities
+        return [(Identity(item.kind, item.value), item.line) for item in identities]
+
+    def open_kinds(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Of which kinds the identities were, each since the event behind a sequence."""
+        return [(one.after, tuple(one.kinds)) for one in self.record.kinds]
 
 
 def _append_columns(message: stream_pb2.TypeActivity, kept: Mapping[str, ColumnValue], before: int) -> None:

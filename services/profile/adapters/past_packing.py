@@ -137,9 +137,10 @@ class PastSnapshots(SnapshotPacker):
             if part is None:
                 part = kept.parts[name] = self._part(name, activity, kept.withheld)
             parts.append(part)
-        for thing in self._things(customer, things, kept.withheld):
-            packed = thing.SerializeToString()
-            parts += (_THINGS, _varint(len(packed)), packed)
+        if kept.places:
+            for thing in self._things(customer, things, kept.withheld):
+                packed = thing.SerializeToString()
+                parts += (_THINGS, _varint(len(packed)), packed)
         parts += (_SEQUENCE, _varint(customer.sequence))
         if customer.home is not None:
             packed = shown_household(customer.home, self._types, kept.withheld, time_micros)

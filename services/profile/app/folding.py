@@ -143,6 +143,7 @@ class _Course:
                 self.untold.append(entry)
         self.to_take_back: list[KeptRow] = []
         self.identities: list[tuple[Identity, str]] = []
+        self.kinds: tuple[str, ...] | None = None
         self.came: list[str] = []
         self.home_rows = deque(life.homes)
         self.homes: dict[int, HomeRow] = {}
@@ -203,7 +204,7 @@ class Folding:
             self._happen_beside(course, customer, accepted)
             while course.joins and course.joins[0].into_sequence < first.sequence:
                 self._join(course, customer, course.joins.popleft())
-            _show_kinds(course, customer, life.record.kinds_at(first.sequence))
+            _show_kinds(course, customer, life.kinds.at(first.sequence))
             self._at_home(course, customer, accepted, first.written)
             if first.type in _WITHOUT_THINGS:
                 self._at_home(course, customer, accepted)
@@ -224,7 +225,7 @@ class Folding:
         while course.moments and course.moments[0] < before_micros:
             moment = course.moments.popleft()
             self._happen_beside(course, customer, moment)
-            _show_kinds(course, customer, course.life.record.kinds_at(customer.sequence))
+            _show_kinds(course, customer, course.life.kinds.at(customer.sequence))
             self._at_home(course, customer, moment)
             self._things.now_micros = moment
             self._told.moments[customer.id, moment] = (
@@ -272,7 +273,7 @@ class Folding:
             return
         other = self._life(life)
         customer.sequence = merge.into_sequence
-        customer.record.identities = course.identities
+        customer.record.identities, course.kinds = course.identities, None
         before = set(customer.activity)
         join(customer, other, self._catalogue)
         course.came = [name for name in customer.activity if name not in before]
@@ -356,14 +357,17 @@ def _own_identities(life: Life, lives: Mapping[int, Life]) -> list[tuple[Identit
         identity
         for merge in life.joined
         if merge.from_customer in lives
-        for identity, _ in lives[merge.from_customer].record.identities
+        for identity, _ in lives[merge.from_customer].identities
     }
-    return [held for held in life.record.identities if held[0] not in theirs]
+    return [held for held in life.identities if held[0] not in theirs]
 
 
 def _show_kinds(course: _Course, customer: Customer, kinds: tuple[str, ...] | None) -> None:
     """Have identities of the kinds known then, or all of today's where that was not remembered."""
-    shown = course.identities if kinds is None else [(Identity(kind, ""), "") for kind in kinds]
-    if shown != customer.record.identities:
-        customer.record.identities = shown
-        customer.record_changed = True
+    if kinds is not None and kinds is course.kinds:
+        return
+    course.kinds = kinds
+    customer.record.identities = (
+        course.identities if kinds is None else [(Identity(kind, ""), "") for kind in kinds]
+    )
+    customer.record_changed = True

@@ -59,11 +59,6 @@ class Record:
         if not self.kinds or self.kinds[-1][1] != now:
             self.kinds = [*self.kinds, (after, now)][-MOST_KINDS:]
 
-    def kinds_at(self, sequence: int) -> tuple[str, ...] | None:
-        """Of which kinds the identities were when an event was taken; None: nothing was remembered."""
-        then = [kinds for after, kinds in self.kinds if after < sequence]
-        return then[-1] if then else self.kinds[0][1] if self.kinds else None
-
 
 class KeptCustomer(Protocol):
     """A customer as kept; its parts are opened only when something needs them."""

@@ -6,11 +6,11 @@ from enum import Enum
 from itertools import groupby
 from typing import Final
 
-from services.profile.domain.customer import Record
 from services.profile.domain.events import CheckedEvent
 from services.profile.domain.households import Household
 from services.profile.domain.ledger import Entry
 from services.profile.domain.merges import Merge
+from services.vocabulary.identities import Identity
 
 FOREVER: Final = 1 << 62
 
@@ -59,18 +59,33 @@ class HomeRow:
     written: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Of which kinds a customer's identities were, each since the event behind a sequence, oldest first."""
+
+    since: Sequence[tuple[int, tuple[str, ...]]] = ()
+
+    def at(self, sequence: int) -> tuple[str, ...] | None:
+        """When an event was taken; None: nothing was remembered."""
+        for after, kinds in reversed(self.since):
+            if after < sequence:
+                return kinds
+        return self.since[0][1] if self.since else None
+
+
 @dataclass(slots=True)
 class Life:
     """All that is kept of one customer under one id: events by sequence, the ledger in its order.
 
-    `record` is what changes rarely, as it is known today; `joined` are the merges into this customer that
+    `identities` are today's; `joined` are the merges into this customer that
     hold, oldest first, `merged` the one by which it became another. `torn_micros`: when something was taken
     out of it, or put into it, that no event tells of; 0: never. `homes` are the households to which it ever
     belonged.
     """
 
     customer: int
-    record: Record
+    identities: list[tuple[Identity, str]] = field(default_factory=list)
+    kinds: Kinds = field(default_factory=Kinds)
     rows: list[KeptRow] = field(default_factory=list)
     ledger: list[Entry] = field(default_factory=list)
     joined: list[Merge] = field(default_factory=list)

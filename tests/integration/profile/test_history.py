@@ -103,7 +103,8 @@ async def test_households_are_replayed_as_they_were(history):
 
 
 async def test_what_cannot_be_replayed_is_counted_and_named(history):
-    anna = await history.one(ANNA, "topup.received", amount={"amount": "5.00", "currency": "EUR"})
+    said = {"purpose": "profiling_web", "state": "granted", "by": "person"}
+    anna = await history.one(ANNA, "consent.changed", **said)
     for kind, data in (("web.page_viewed", {"topic": "a"}), ("case.opened", {"case": "c", "topic": "bill"})):
         await history.one(ANNA, kind, **data)
     await history.one(ANNA, "topup.received", amount={"amount": "7.00", "currency": "EUR"})
@@ -111,6 +112,7 @@ async def test_what_cannot_be_replayed_is_counted_and_named(history):
     (page,) = await history.pages(wanted, Share())
     (past,) = page.pasts
     assert (past.customer, past.events, past.complete_since_micros) == (anna, 3, 0)
+    (whole,) = await history.then((anna, history.now))
     assert (page.done, page.events_read, page.left_out) == (1, 4, {})
 
     # the catalogue lost one type, and another has other fields now
@@ -125,11 +127,15 @@ async def test_what_cannot_be_replayed_is_counted_and_named(history):
     }
     assert page.pasts[0].events == 2
 
-    # the first event is kept no more: from the second on it is whole
+    # the first event is kept no more: from the second on it is whole, and the ledger still has the consent
     async with history.database.transaction() as tx:
         await tx.execute("DELETE FROM event WHERE sequence = 1")
     (page,) = await history.pages(wanted, Share())
     assert (page.pasts[0].events, page.pasts[0].complete_since_micros) == (1, history.now - 2)
+    (then,) = await history.then((anna, history.now))
+    before, after = (stream_pb2.Snapshot.FromString(one.snapshot) for one in (whole, then))
+    assert before.consents == after.consents
+    assert len(after.consents) == 1
 
 
 def replay(**changes) -> history_pb2.ReplayHistoryRequest:

@@ -10,7 +10,7 @@ from services.profile.adapters.rows.ledger import LedgerRows
 from services.profile.adapters.rows.merges import MergeRows
 from services.profile.app.ports import ThingKey
 from services.profile.domain.merges import MergeKind
-from services.profile.domain.replaying import KeptRow, Life
+from services.profile.domain.replaying import KeptRow, Kinds, Life
 
 _EVENT: Final = "sequence, time_micros, accepted_micros, type, source, event_id, line, hops, history, data"
 _ROOTS: Final = "FROM customer WHERE id > %(after)s AND merged_into = 0 AND id %% %(shards)s = %(shard)s"
@@ -91,9 +91,11 @@ class PastRows(MergeRows, HouseholdRows, LedgerRows):
             (list(customers),),
         )
         sealer = self._store.types.sealer
-        return {
-            number: Life(number, Kept(b"", record, number, sealer).open_record()) for number, record in rows
-        }
+        found: dict[int, Life] = {}
+        for number, record in rows:
+            kept = Kept(b"", record, number, sealer)
+            found[number] = Life(number, kept.open_identities(), Kinds(kept.open_kinds()))
+        return found
 
     async def _read_events(self, lives: Mapping[int, Life]) -> None:
         sealer = self._store.types.sealer

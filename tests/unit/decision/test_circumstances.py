@@ -28,6 +28,7 @@ tests:
   - {name: t, when: {mb: 1}, then: {fires: [r]}}
 """
 MAY = {"better_plan": "l"}
+USAGE = frozenset({Purpose.PROFILING_USAGE})
 SHARE = Terms(most_sales=0.5)
 
 
@@ -102,15 +103,15 @@ def test_a_conversation_is_the_households_where_the_operator_says_so():
 
 
 @pytest.mark.parametrize(
-    ("later", "reason"),
+    ("later", "reason", "detail"),
     [
-        ({}, None),
-        ({"traits": {}}, RefusalReason.NOT_ELIGIBLE),
-        ({"traits": {"better_plan": "l", "vulnerable": True}}, RefusalReason.NOT_ELIGIBLE),
-        ({"withheld": frozenset({Purpose.PROFILING_USAGE})}, RefusalReason.DATA_WITHHELD),
+        ({}, None, ""),
+        ({"traits": {}}, RefusalReason.NOT_ELIGIBLE, "does not hold that profile.better_plan exists"),
+        ({"traits": {**MAY, "vulnerable": True}}, RefusalReason.NOT_ELIGIBLE, "profile.vulnerable is not"),
+        ({"withheld": USAGE}, RefusalReason.DATA_WITHHELD, "no longer agrees to have used (profiling_usage)"),
     ],
 )
-def test_a_planned_offer_is_looked_at_again_when_it_falls_due(later, reason):
+def test_a_planned_offer_is_looked_at_again_when_it_falls_due(later, reason, detail):
     more = ", after: 2d, value: event.mb / 10"
     (planned,) = decide(evaluated(more), NOTHING).actions
     assert planned.outcome is ActionOutcome.PLANNED
@@ -120,6 +121,7 @@ def test_a_planned_offer_is_looked_at_again_when_it_falls_due(later, reason):
     again = evaluated(more, planned=due, **situation)
     (action,) = decide(again, NOTHING).actions
     assert action.reason is reason
+    assert detail in action.detail
     assert action.factors.value == Factor(12.05, FactorSource.RULE)
 
 

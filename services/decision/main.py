@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ import structlog
 from services.decision.adapters import engine_child
 from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.audience_peer import AudiencePeer
+from services.decision.adapters.catalogue_files import pack_catalogue
+from services.decision.adapters.catalogue_store import CatalogueStore
 from services.decision.adapters.checker import ProcessChecker, ProcessSurvival
 from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionStore
 from services.decision.adapters.engine_process import EngineProcess
@@ -21,10 +24,12 @@ from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, 
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
 from services.decision.adapters.outcome_feed import OutcomeFeed
 from services.decision.adapters.outcome_store import OutcomeStore
+from services.decision.adapters.past_peers import MessagesPeer, TimelinePeer
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.personal import PERSONAL, ErasingStore
 from services.decision.adapters.progress import PlansProgress
 from services.decision.adapters.pruning import prunables
+from services.decision.adapters.record_reader import ProcessVerifier, RecordReader
 from services.decision.adapters.replay import DecisionPart, DecisionsReplay
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import PAIRS_CHANNEL, RUNS_CHANNEL, RunStore
@@ -45,11 +50,14 @@ from services.decision.app.replace_broken import BlameKillers, ReplaceBroken
 from services.decision.app.review import ReviewVersions
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
+from services.decision.app.verify import VerifyDecisions
+from services.decision.app.why_not import WhyNot
 from services.decision.domain.errors import EngineDiedError
 from services.decision.entrypoints.decision_servicer import DecisionServicer
 from services.decision.entrypoints.errors import ERRORS
 from services.decision.entrypoints.events import EventsHandler
 from services.decision.entrypoints.outcome_servicer import OutcomeServicer
+from services.decision.entrypoints.explanation_servicer import ExplanationServicer
 from services.decision.entrypoints.release_servicer import ReleaseServicer
 from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
 from services.decision.settings import DecisionSettings
@@ -128,6 +136,7 @@ class Parts:
         self.process = EngineProcess(self.command, deadline=ENGINE_SECONDS)
         self.evaluator = ProcessEvaluator(self.process)
         self.rule_sets = RuleSetStore(self.database)
+        self.catalogues = CatalogueStore(database)
         self.journeys = JourneyStore(database)
         self.standings = StandingStore(self.journeys)
         self.decisions = DecisionStore(self.database)
@@ -166,6 +175,7 @@ async def _parts(role: Role) -> Parts:
     if isinstance(clock, EventClock):
         role.supervise("clock", ClockFollower(bus.nats, bus.jetstream, clock).run)
     parts = Parts(role, database, bus, clock)
+    await parts.catalogues.keep(parts.catalogue.version, pack_catalogue(settings.rules_folder))
     role.on_close(parts.process.close)
     await role.reach("engine", lambda: _load(parts.follow))
     role.supervise("program", parts.follow.run)
@@ -285,6 +295,7 @@ async def build_server_role(role: Role) -> None:
     checks = EngineProcess(parts.command)
     role.on_close(checks.close)
     conversation = parts.catalogue.conversation_micros
+    messages = MessagesPeer(channel_connection)
     decisions = DecisionServicer(
         parts.database,
         parts.clock,
@@ -301,7 +312,7 @@ async def build_server_role(role: Role) -> None:
             parts.outcomes,
             conversation,
         ),
-        LookBack(parts.decisions, parts.rule_sets, ProcessEvaluator(checks), conversation),
+        LookBack(parts.decisions, parts.rule_sets, ProcessEvaluator(checks), parts.catalogues, messages),
         ERRORS,
     )
     outcomes = OutcomeServicer(
@@ -323,6 +334,27 @@ async def build_server_role(role: Role) -> None:
         parts.clock,
         parts.catalogue.version,
         DecisionSettings.of(settings).release_rules(parts.catalogue),
+    )
+    explanations = ExplanationServicer(
+        parts.database,
+        parts.clock,
+        WhyNot(
+            parts.clock,
+            profile,
+            parts.decisions,
+            parts.rule_sets,
+            parts.catalogues,
+            ProcessEvaluator(checks),
+            TimelinePeer(profile_connection, profile),
+            messages,
+        ),
+        VerifyDecisions(
+            RecordReader(parts.database),
+            parts.rule_sets,
+            parts.catalogues,
+            lambda: ProcessVerifier(parts.command),
+            os.cpu_count() or 1,
+        ),
     )
     rule_sets = RuleSetServicer(
         parts.database,
@@ -364,6 +396,7 @@ async def build_server_role(role: Role) -> None:
     served = [
         decisions.served(),
         outcomes.served(),
+        explanations.served(),
         rule_sets.served(),
         releasing.served(),
         export.served(),

@@ -23,6 +23,7 @@ SERVICES = {
     ],
     "decision": [
         "rapport.decision.v1.DecisionService",
+        "rapport.decision.v1.ExplanationService",
         "rapport.decision.v1.OutcomeService",
         "rapport.decision.v1.ReleaseService",
         "rapport.decision.v1.RuleSetService",

@@ -47,8 +47,8 @@ class DecisionStore:
         """Writes decisions with their actions and look-ups, and the plans among them."""
         await transaction.copy_rows(
             "COPY decision (customer, decision_id, event_id, event_source, event_type, event_micros, "
-            "decided_micros, program, material, record) FROM STDIN (FORMAT BINARY)",
-            ["int8", "uuid", "text", "text", "text", "int8", "int8", "int8", "bytea", "bytea"],
+            "decided_micros, program, catalogue, material, record) FROM STDIN (FORMAT BINARY)",
+            ["int8", "uuid", "text", "text", "text", "int8", "int8", "int8", "text", "bytea", "bytea"],
             (_decision_row(one) for one in decided),
         )
         actions = [(one, action) for one in decided for action in one.arbitration.actions]
@@ -186,6 +186,8 @@ class DecisionStore:
                 WHERE (%(before)s::bigint = 0 OR number < %(before)s)
                     AND (cardinality(%(customers)s::bigint[]) = 0 OR customer = ANY(%(customers)s::bigint[]))
                     AND (%(event_type)s::text = '' OR event_type = %(event_type)s)
+                    AND event_micros >= %(from)s
+                    AND (%(until)s::bigint = 0 OR event_micros < %(until)s)
                     AND (%(rule_set)s::text = '' AND %(reason)s::text = '' OR EXISTS (
                         SELECT FROM decision_action AS action
                         WHERE action.customer = decision.customer
@@ -200,6 +202,8 @@ class DecisionStore:
                     "event_type": wanted.event_type,
                     "rule_set": wanted.rule_set,
                     "reason": wanted.reason,
+                    "from": wanted.from_micros,
+                    "until": wanted.until_micros,
                     "size": wanted.size,
                 },
             )
@@ -249,13 +253,14 @@ PLANNED_CHANNEL = "planned"
 
 RECORDED_COLUMNS = (
     "number, decision.customer, decision.decision_id, event_id, event_source, event_type, event_micros, "
-    "decided_micros, program, record"
+    "decided_micros, program, catalogue, record"
 )
 
 
 def recorded_of(row: Sequence[Any], material: bytes = b"") -> Recorded:
     """A row of RECORDED_COLUMNS."""
-    _, customer, decision, event_id, source, event_type, event_micros, decided, program, packed = row
+    _, customer, decision, event_id, source, event_type, event_micros, decided, *rest = row
+    program, catalogue, packed = rest
     record = unpack_record(bytes(packed))
     return Recorded(
         decision_id=str(decision),
@@ -274,6 +279,7 @@ def recorded_of(row: Sequence[Any], material: bytes = b"") -> Recorded:
         gates=record.gates,
         line=record.line,
         presented=record.presented,
+        catalogue=catalogue,
     )
 
 
@@ -298,6 +304,7 @@ def _decision_row(one: Decided) -> tuple[object, ...]:
         one.event_micros,
         one.decided_micros,
         one.program,
+        one.catalogue,
         one.material,
         pack_record(record),
     )

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from services.decision.adapters.engine_process import EngineProcess
-    from services.decision.app.jobs import Answered, DueQuestion, Loaded, Replayed, Source
-    from services.decision.domain.decide import Planned
+    from services.decision.app.jobs import Answered, DueQuestion, Loaded, ProgramThen, Replayed, Source
+    from services.decision.app.ports import PastEvent, Recorded
+    from services.decision.domain.absent import Absence, Asking
 
 _KILLS = 2
 _REMEMBERED = 10_000
@@ -131,19 +132,22 @@ class ProcessEvaluator:
         self._strikes.clear(key)
         return answered
 
-    async def replay(
-        self,
-        version: int,
-        sources: Sequence[Source],
-        material: bytes,
-        arms: Mapping[str, str],
-        planned: Planned | None,
-    ) -> Replayed:
-        """A recorded decision's evaluation, run again."""
-        replayed: Replayed = await self._process.call(
-            "replay", version, tuple(sources), material, dict(arms), planned
-        )
+    async def replay(self, then: ProgramThen, recorded: Recorded, action_id: str) -> Replayed:
+        """A recorded decision, run again; ``action_id``: the one that is asked about, empty: all."""
+        replayed: Replayed = await self._process.call("replay", then, recorded, action_id)
         return replayed
+
+    async def asking(self, then: ProgramThen, wanted: str) -> tuple[Asking, ...]:
+        """The rules that ask for an action, and what calls for them."""
+        found: tuple[Asking, ...] = await self._process.call("asking", then, wanted)
+        return found
+
+    async def absent(self, then: ProgramThen, wanted: str, event: PastEvent) -> tuple[Absence, ...]:
+        """Why each of them did not ask for it, at that event."""
+        found: tuple[Absence, ...] = await self._process.call(
+            "absent", then, wanted, event.event, event.snapshot
+        )
+        return found
 
     async def _singly(
         self,

@@ -39,7 +39,7 @@ class ProfilePeer:
                 profile_pb2.BatchGetSnapshotsRequest(subjects=[subject])
             )
         except grpc.aio.AioRpcError as error:
-            raise _told(error) from error
+            raise told(error) from error
         result = answer.results[0]
         if result.error or not result.HasField("snapshot"):
             raise NotFoundError(
@@ -74,7 +74,7 @@ class ProfilePeer:
                 )
             )
         except grpc.aio.AioRpcError as error:
-            raise _told(error) from error
+            raise told(error) from error
 
 
 class ChannelPeer:
@@ -112,7 +112,7 @@ class ChannelPeer:
         return refused | dict.fromkeys(wanted - answered, unanswered)
 
 
-def _told(error: grpc.aio.AioRpcError) -> Exception:
+def told(error: grpc.aio.AioRpcError) -> Exception:
     """The profile service's error in this service's words."""
     message = error.details() or "the profile service refused"
     match error.code():

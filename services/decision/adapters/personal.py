@@ -166,6 +166,7 @@ NOBODYS: Mapping[str, str] = {
     "rule_set": "what rule sets say",
     "rule_set_step": "which steps versions of rule sets took, and by whom of the staff",
     "program": "which rule sets were live together",
+    "catalogue_kept": "what the catalogue said",
     "looked_at_times": "how far times were looked at",
     "schedule_time": "how far times were looked at",
     "audience_run": "runs over audiences, by rule set, time and thing",

@@ -45,7 +45,8 @@ class RuleSetStore:
         """The same inside a transaction."""
         row = await transaction.row(
             """
-            SELECT version, names, versions, listened, absences, canary_names, canary_versions, canary_shares
+            SELECT version, names, versions, listened, absences, catalogue, canary_names, canary_versions,
+                canary_shares
             FROM program
             WHERE %(version)s::bigint IS NULL OR version = %(version)s ORDER BY version DESC LIMIT 1
             """,
@@ -53,7 +54,7 @@ class RuleSetStore:
         )
         if row is None:
             return LiveProgram(0, (), ())
-        number, names, versions, listened, absences, *canaries = row
+        number, names, versions, listened, absences, catalogue, *canaries = row
         sources = await _sources(transaction, names, versions, [0] * len(names))
         return LiveProgram(
             number,
@@ -61,6 +62,7 @@ class RuleSetStore:
             tuple(listened),
             tuple(absences),
             await _sources(transaction, *canaries) if canaries[0] else (),
+            catalogue,
         )
 
     async def before(self, version: int) -> LiveProgram:
@@ -92,6 +94,14 @@ class RuleSetStore:
         """The number of the program that is live; 0: none yet."""
         async with self._database.transaction() as transaction:
             row = await transaction.row("SELECT max(version) FROM program")
+        return 0 if row is None or row[0] is None else row[0]
+
+    async def version_at(self, time_micros: int) -> int:
+        """The number of the program that was live at that business time; 0: none was."""
+        async with self._database.transaction() as transaction:
+            row = await transaction.row(
+                "SELECT max(version) FROM program WHERE activated_micros <= %(time)s", {"time": time_micros}
+            )
         return 0 if row is None or row[0] is None else row[0]
 
     async def context(self) -> tuple[Source, ...]:

@@ -9,7 +9,8 @@ import orjson
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.checking import check_text
-from services.decision.adapters.material import pack_material, unpack_material
+from services.decision.adapters.looking_back import LookingBack, reasons_of
+from services.decision.adapters.material import pack_material
 from services.decision.adapters.running import Running, compile_sources, compile_whole, differences_of
 from services.decision.adapters.situations import LazyActivity, situation_of, unpack_due
 from services.decision.app.jobs import (
@@ -24,13 +25,11 @@ from services.decision.app.jobs import (
     Left,
     Loaded,
     PairOpened,
-    Replayed,
     SetAside,
     ThingHappened,
 )
 from services.decision.domain.decide import Question, evaluate, evaluation_of
 from services.decision.domain.eligibility import Eligibility
-from services.decision.domain.explain import because_of, steps_of
 from services.decision.domain.occasions import Called, by_value, pair_run, still_calls
 from services.decision.domain.run import run_if_asked
 from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE, OpenPair, pack_happening
@@ -43,9 +42,7 @@ if TYPE_CHECKING:
     from services.decision.adapters.sieving_engine import SievingEngine
     from services.decision.app.jobs import DueQuestion, Source
     from services.decision.app.release_ports import Compiled
-    from services.decision.domain.arbitration import Candidate
-    from services.decision.domain.canary import Programs
-    from services.decision.domain.decide import Evaluation, Planned
+    from services.decision.domain.decide import Evaluation
     from services.decision.domain.journeys import StepDue
     from services.decision.domain.program import Program
     from services.decision.domain.run import Outcome
@@ -79,7 +76,6 @@ class Workbench:
         self._read_yaml = read_yaml
         self._progress = progress
         self._running: Running | None = None
-        self._past: tuple[int, Programs] | None = None
 
     def jobs(self) -> dict[str, Callable[..., Any]]:
         """The jobs by the names under which the parent asks for them."""
@@ -88,10 +84,10 @@ class Workbench:
             "evaluate": self._up_to_date(self.evaluate),
             "evaluate_due": self._up_to_date(self.evaluate_due),
             "ask": self._up_to_date(self.ask),
-            "replay": self._up_to_date(self.replay),
             "check": self.check,
             "compile": self.compile,
             "differences": self.differences,
+            **LookingBack(self._engine, self._catalogue, self._read_yaml).jobs(),
         }
 
     def _up_to_date(self, job: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,41 +177,9 @@ class Workbench:
         evaluated, outcome, situation = self._evaluated(0, taken, event, snapshot, seen, stored, None)
         because = {}
         if outcome is not None:
-            because = {
-                candidate.action_id: reasons
-                for candidate, reasons in _reasons(
-                    running.of(taken.customer), outcome, situation, evaluated.evaluation
-                )
-            }
+            program = running.of(taken.customer)
+            because = dict(reasons_of(program, outcome, situation, evaluated.evaluation))
         return Answered(evaluated, because, running.version)
-
-    def replay(
-        self,
-        version: int,
-        sources: Sequence[Source],
-        material: bytes,
-        arms: Mapping[str, str],
-        planned: Planned | None,
-    ) -> Replayed:
-        """Runs a recorded decision's evaluation again, with the program of that time."""
-        programs = self._programs_of(version, sources)
-        if programs is None:
-            return Replayed(None)
-        packed_event, packed_snapshot = unpack_material(material)
-        event = stream_pb2.TakenEvent.FromString(packed_event)
-        program = programs.of(event.customer)
-        snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
-        situation = situation_of(event, snapshot, self._catalogue, arms=arms)
-        decision = decision_id(event.source, event.id, event.via or event.customer)
-        question = Question(decision, situation, planned)
-        evaluation, outcome = evaluate(program, self._engine, self._eligibility, question)
-        if outcome is None:
-            return Replayed(evaluation)
-        because = {
-            candidate.action_id: reasons
-            for candidate, reasons in _reasons(program, outcome, situation, evaluation)
-        }
-        return Replayed(evaluation, steps_of(program, outcome, situation), because)
 
     def check(self, context: Sequence[Source], text: str, file: str, version: int, generated: int) -> Checked:
         """Compiles a text beside others, runs its tests, and tries it on generated snapshots."""
@@ -230,16 +194,6 @@ class Workbench:
     def differences(self, context: Sequence[Source], old: Source, new: Source) -> tuple[str, ...]:
         """What differs between two versions of a rule set, a sentence each."""
         return differences_of(context, old, new, self._catalogue, self._read_yaml)
-
-    def _programs_of(self, version: int, sources: Sequence[Source]) -> Programs | None:
-        if self._running is not None and version == self._running.version:
-            return self._running.programs
-        if self._past is None or self._past[0] != version:
-            programs = compile_sources(sources, self._catalogue, self._read_yaml).programs
-            if programs is None:
-                return None
-            self._past = (version, programs)
-        return self._past[1]
 
     def _loaded(self) -> Running:
         """What is loaded; LookupError when nothing is."""
@@ -333,7 +287,7 @@ class Workbench:
         evaluation = evaluation_of(program, self._eligibility, question, outcome)
         if not evaluation.candidates:
             return None
-        return _evaluated(item, event, question, evaluation, b"", raw, snapshot)
+        return self._as_item(item, event, question, evaluation, b"", raw, snapshot)
 
     def _step_due(
         self,
@@ -374,49 +328,39 @@ class Workbench:
         question = Question(decision, situation, None if due is None else due.planned)
         program = self._loaded().of(event.customer)
         evaluation, outcome = evaluate(program, self._engine, self._eligibility, question)
-        evaluated = _evaluated(item, event, question, evaluation, packed_event, packed_snapshot, snapshot)
+        evaluated = self._as_item(item, event, question, evaluation, packed_event, packed_snapshot, snapshot)
         return evaluated, outcome, situation
 
-
-def _evaluated(
-    item: int,
-    event: stream_pb2.TakenEvent,
-    question: Question,
-    evaluation: Evaluation,
-    packed_event: bytes,
-    packed_snapshot: bytes,
-    snapshot: stream_pb2.Snapshot,
-) -> Evaluated:
-    material = b""
-    if evaluation.candidates:
-        material = pack_material(packed_event or _alone(event), packed_snapshot)
-    return Evaluated(
-        item=item,
-        decision_id=question.decision_id,
-        event_id=event.id,
-        source=event.source,
-        event_type=event.type,
-        event_micros=event.time_micros,
-        sequence=event.sequence,
-        customer=event.customer,
-        people=(event.customer, *snapshot.merged_customers),
-        line=event.line,
-        hops=event.hops,
-        evaluation=evaluation,
-        material=material,
-        planned="" if question.planned is None else question.planned.candidate.action_id,
-    )
-
-
-def _reasons(
-    program: Program, outcome: Outcome, situation: Situation, evaluation: Evaluation
-) -> Iterator[tuple[Candidate, tuple[str, ...]]]:
-    """Why each candidate was asked for."""
-    rules = {(rule.rule_set, rule.rule): rule for rule in (*outcome.rules, *outcome.withheld)}
-    for candidate in evaluation.candidates:
-        rule = rules.get((candidate.rule_set, candidate.rule))
-        if rule is not None:
-            yield candidate, because_of(program, outcome, situation, rule)
+    def _as_item(
+        self,
+        item: int,
+        event: stream_pb2.TakenEvent,
+        question: Question,
+        evaluation: Evaluation,
+        packed_event: bytes,
+        packed_snapshot: bytes,
+        snapshot: stream_pb2.Snapshot,
+    ) -> Evaluated:
+        material = b""
+        if evaluation.candidates:
+            material = pack_material(packed_event or _alone(event), packed_snapshot)
+        return Evaluated(
+            item=item,
+            decision_id=question.decision_id,
+            event_id=event.id,
+            source=event.source,
+            event_type=event.type,
+            event_micros=event.time_micros,
+            sequence=event.sequence,
+            customer=event.customer,
+            people=(event.customer, *snapshot.merged_customers),
+            line=event.line,
+            hops=event.hops,
+            evaluation=evaluation,
+            material=material,
+            planned="" if question.planned is None else question.planned.candidate.action_id,
+            catalogue=self._catalogue.version,
+        )
 
 
 def set_aside(item: int, event: stream_pb2.TakenEvent, batch: stream_pb2.EventBatch, reason: str) -> SetAside:

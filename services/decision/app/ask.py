@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from services.decision.app.decisions import with_gates
 from services.decision.app.ports import Decided
 from services.decision.app.totals import counted, measure
 from services.decision.domain.arbitration import rank_of
 from services.decision.domain.decide import assumed_wrongly, decide, standing_that_counts
+from services.decision.domain.replaying import with_gates
 from services.runtime.errors import ConflictError, NotFoundError
 from services.runtime.totals import add_totals
 from services.vocabulary.words import (
@@ -218,6 +218,7 @@ class Ask:
             arbitration=arbitration,
             material=item.material,
             gates=dict(refusals),
+            catalogue=item.catalogue,
         )
 
 

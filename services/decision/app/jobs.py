@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from services.decision.domain.journeys import StepDue
     from services.decision.domain.occasions import Called
     from services.decision.domain.problems import Problem
+    from services.decision.domain.replaying import Difference
+    from services.decision.domain.tree import Node
     from services.decision.domain.trial import TestResult
 
 
@@ -26,7 +28,8 @@ class Evaluated:
     ``item``: its position among all events of the batch. ``material``: event and snapshot, compressed, as
     kept
     with the decision. ``planned``: the action id, when it is a planned action that fell due. ``people``: the
-    customer and those merged into it. ``due``: the step, when it is one of a journey.
+    customer and those merged into it. ``due``: the step, when it is one of a journey. ``catalogue``: its
+    version.
     """
 
     item: int
@@ -44,6 +47,7 @@ class Evaluated:
     material: bytes
     planned: str = ""
     due: StepDue | None = None
+    catalogue: str = ""
 
 
 @dataclass(frozen=True)
@@ -220,15 +224,45 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """A decision's evaluation run again, with what was looked at and why each action (by id) was asked for.
+class ProgramThen:
+    """What was live at a time: rule sets, and the catalogue they were read with.
 
-    ``evaluation`` is None when the rule sets of that time no longer compile.
+    ``catalogue`` empty: not known, today's will do. ``files``: those of the catalogue, as kept; None: they
+    are not kept.
     """
 
-    evaluation: Evaluation | None
+    version: int
+    sources: tuple[Source, ...]
+    catalogue: str = ""
+    files: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A decision run again: what differs, what was looked at, why each action (by id) was asked for.
+
+    ``problem``: why it could not be run again; then there is nothing else. ``difference`` None: it came out
+    the same. ``nodes``: what was looked at, as a tree. ``regulator``: a sentence about the actions asked for.
+    """
+
+    problem: str = ""
+    difference: Difference | None = None
     steps: tuple[Step, ...] = ()
     because: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = ()
+    regulator: str = ""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Some recorded decisions run again: how many came out the same, positions of the others with the field.
+
+    ``failed``: how many could not be run again, by why.
+    """
+
+    equal: int
+    different: tuple[tuple[int, str], ...]
+    failed: Mapping[str, int]
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,18 @@ if TYPE_CHECKING:
         Evaluated,
         Item,
         Loaded,
+        ProgramThen,
         Replayed,
         SetAside,
         Source,
     )
-    from services.decision.domain.arbitration import Arbitration, DecidedAction, Standing
+    from services.decision.domain.absent import Absence, Asking
+    from services.decision.domain.arbitration import Arbitration, Candidate, DecidedAction, Standing
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.journeys import Position, StepDue
     from services.decision.domain.ledger import Ledger
     from services.runtime.database import Transaction
-    from services.vocabulary.words import Channel, RefusalReason
+    from services.vocabulary.words import Channel, MessageState, RefusalReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Decided:
     ``standing``: the part of the customer's standing that it rested on. ``planned``: the plan it decides
     again.
     ``gates``: what the channel's gates refused beforehand, by action id. ``presented``: the caller shows it.
+    ``catalogue``: the version of the one it was decided with.
     """
 
     decision_id: str
@@ -56,6 +59,7 @@ class Decided:
     planned: Planned | None = None
     gates: Mapping[str, tuple[RefusalReason, str]] = field(default_factory=dict)
     presented: bool = False
+    catalogue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,14 @@ class Recorded:
     gates: Mapping[str, tuple[RefusalReason, str]]
     line: str = ""
     presented: bool = False
+    catalogue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which decisions to list; 0 and empty: any. ``before``: number of the last one seen.
 
-    ``customers``: all ids of one person.
+    ``customers``: all ids of one person. ``from_micros``, ``until_micros`` (end-exclusive): the event's time.
     """
 
     customers: tuple[int, ...] = ()
@@ -96,6 +101,8 @@ class Wanted:
     event_type: str = ""
     before: int = 0
     size: int = 100
+    from_micros: int = 0
+    until_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,7 @@ class LiveProgram:
     """The rule sets that are live together; ``version`` 0: none yet.
 
     ``sources``: what is live; ``canaries``: versions that a share of the customers meets instead.
+    ``catalogue``: the one with which they went live.
     """
 
     version: int
@@ -167,6 +175,7 @@ class LiveProgram:
     listened: tuple[str, ...]
     absences: tuple[str, ...] = ()
     canaries: tuple[Source, ...] = ()
+    catalogue: str = ""
 
     @property
     def whole(self) -> tuple[Source, ...]:
@@ -174,8 +183,85 @@ class LiveProgram:
         return (*self.sources, *self.canaries)
 
 
+@dataclass(frozen=True, slots=True)
+class MessageStep:
+    """One change of a message, in a sentence."""
+
+    state: MessageState
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the channel service made of an action. ``where``: on which channel, and when handed over."""
+
+    message_id: str
+    state: MessageState
+    reason: RefusalReason | None
+    detail: str
+    where: str
+    history: tuple[MessageStep, ...]
+
+
+class Messages(Protocol):
+    """The channel service, asked what became of actions."""
+
+    async def of(self, candidates: Sequence[Candidate]) -> Mapping[str, tuple[Message, ...]]:
+        """Messages by action; nothing for what it does not know, and for all when it cannot be reached."""
+        ...
+
+
+class KeptCatalogues(Protocol):
+    """Catalogues of the past."""
+
+    async def files(self, version: str) -> bytes | None:
+        """The files of that version, packed; None: they are not kept."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """An event of a customer, and the state that goes with it. Times in micros.
+
+    ``event`` and ``snapshot`` as they travel. ``why_nothing``: why it triggered nothing, whatever the rules
+    say (loaded as history, taken back, its fields withheld); empty: it may have.
+    """
+
+    event_id: str
+    source: str
+    type: str
+    time_micros: int
+    event: bytes
+    snapshot: bytes
+    why_nothing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Events of a time, oldest first. ``as_then``: their snapshots are of their time, else of now.
+
+    ``note``: why there may have been more, or was more to see; empty: nothing to add.
+    """
+
+    events: tuple[PastEvent, ...]
+    as_then: bool
+    note: str = ""
+
+
+class Histories(Protocol):
+    """The profile service, asked what happened to a customer."""
+
+    async def past(self, subject: str, types: Sequence[str], from_micros: int, until_micros: int) -> Past:
+        """Events of these types at these times. Raises NotFoundError and UnavailableError."""
+        ...
+
+
 class RuleSets(Protocol):
     """Rule sets and programs as stored."""
+
+    async def version_at(self, time_micros: int) -> int:
+        """The number of the program that was live at that business time; 0: none was."""
+        ...
 
     async def live(self, version: int | None = None) -> LiveProgram:
         """What is live now, or was as that version of the program."""
@@ -260,15 +346,20 @@ class Asker(Protocol):
         """The live rules' answer to an event that happens now."""
         ...
 
-    async def replay(
-        self,
-        version: int,
-        sources: Sequence[Source],
-        material: bytes,
-        arms: Mapping[str, str],
-        planned: Planned | None,
-    ) -> Replayed:
-        """A recorded decision's evaluation, run again."""
+    async def replay(self, then: ProgramThen, recorded: Recorded, action_id: str) -> Replayed:
+        """A recorded decision, run again; ``action_id``: the one that is asked about, empty: all."""
+        ...
+
+
+class Absences(Protocol):
+    """Runs rules of a time on events of that time, to see why they did not ask for something."""
+
+    async def asking(self, then: ProgramThen, wanted: str) -> tuple[Asking, ...]:
+        """The rules that ask for it. Raises NotReplayableError."""
+        ...
+
+    async def absent(self, then: ProgramThen, wanted: str, event: PastEvent) -> tuple[Absence, ...]:
+        """Why each of them did not, at that event."""
         ...
 
 

@@ -272,6 +272,7 @@ class TakeEvents:
             arbitration=arbitration,
             material=item.material,
             planned=planned,
+            catalogue=item.catalogue,
         )
 
     async def _lock(self, transaction: Transaction, items: Sequence[Item]) -> Ledger:

@@ -41,6 +41,10 @@ class KillsEngineError(DecisionError):
     """This event ended the engine's process so often that it is not tried again."""
 
 
+class NotReplayableError(DecisionError):
+    """A recorded decision cannot be run again; the text says why."""
+
+
 class JobFailedError(DecisionError):
     """A job in the engine's process raised; ``item`` is the position of the item in work, if any."""
 

@@ -60,7 +60,7 @@ class Step:
 
 def steps_of(program: Program, outcome: Outcome, situation: Situation) -> tuple[Step, ...]:
     """Windows, facts and rules of the rule sets that the event triggers, in order."""
-    concerned = _concerned(program, situation)
+    concerned = concerned_sets(program, situation)
     return (
         *(step for rule_set in concerned for step in _windows(rule_set, situation)),
         *(step for rule_set in concerned for step in _facts(rule_set, outcome, situation)),
@@ -100,7 +100,7 @@ def gate_step(action: DecidedAction, names: Mapping[str, str]) -> Step:
         "gate",
         candidate.rule_set,
         candidate.rule,
-        _fate(action, names),
+        fate(action, names),
         action.outcome is not ActionOutcome.REFUSED,
     )
 
@@ -113,7 +113,7 @@ def sentence_of(
         return "Nothing was asked for."
     parts = []
     for action in actions:
-        part = _fate(action, names)
+        part = fate(action, names)
         reasons = because.get(action.candidate.action_id, ())
         moves = action.candidate.kind is ActionKind.STEP
         if reasons and action.outcome is not ActionOutcome.REFUSED and not moves:
@@ -128,7 +128,8 @@ def label_of(candidate: Candidate) -> str:
     return f"{candidate.kind} {candidate.name}".strip() + f" (rule {candidate.rule_set}/{candidate.rule})"
 
 
-def _fate(action: DecidedAction, names: Mapping[str, str]) -> str:
+def fate(action: DecidedAction, names: Mapping[str, str]) -> str:
+    """What became of one action, as part of a sentence."""
     candidate, reason = action.candidate, action.reason
     label = label_of(candidate)
     match action.outcome:
@@ -156,8 +157,8 @@ def _move(candidate: Candidate) -> str:
     return f"the journey {candidate.rule_set} ended" + (f": {candidate.detail}" if candidate.detail else "")
 
 
-def _concerned(program: Program, situation: Situation) -> list[RuleSet]:
-    """The rule sets that the event can trigger, and the shared ones."""
+def concerned_sets(program: Program, situation: Situation) -> list[RuleSet]:
+    """The rule sets that the event can trigger, and the shared ones, where they are active."""
     names = {rule_set.name for shard in program.shards_for(situation.trigger) for rule_set in shard.rule_sets}
     return [
         rule_set for rule_set in program.rule_sets if rule_set.name in names and rule_set.applies(situation)
@@ -175,7 +176,7 @@ def _facts(rule_set: RuleSet, outcome: Outcome, situation: Situation) -> Iterato
     for rule in rule_set.facts:
         held = rule.key in fired
         text = (
-            _filled(rule.because, situation)
+            filled(rule.because, situation)
             if held and rule.because is not None
             else ", ".join(_sources(rule.when))
         )
@@ -204,7 +205,7 @@ def _chain(
         if rule is None:
             continue
         if rule.because is not None:
-            yield _filled(rule.because, situation)
+            yield filled(rule.because, situation)
             continue
         inner = list(_chain(rule.when, fired, situation, seen))
         yield from inner or _sources(rule.when)
@@ -221,7 +222,8 @@ def _sources(condition: Condition) -> Iterator[str]:
         yield condition.source
 
 
-def _filled(text: Text, situation: Situation) -> str:
+def filled(text: Text, situation: Situation) -> str:
+    """A `because` with its places filled."""
     return "".join(
         part if isinstance(part, str) else shown(value_function(part)(situation), part.kind)
         for part in text.parts

@@ -15,6 +15,7 @@ from services.decision.domain.triggers import ASK
 from services.decision.entrypoints.advice import avoidances, sayings, waiting_to_wire
 from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
+from services.decision.entrypoints.trees import node_to_wire
 from services.runtime.access_log import note_answer, note_reads, reason_of
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.requests import answer_once
@@ -152,6 +153,9 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
                 for step in explained.steps
             ],
             reproduced=explained.reproduced,
+            difference=explained.difference,
+            regulator_sentence=explained.regulator,
+            tree=node_to_wire(explained.tree),
         )
 
     def _happening(self, request: decision_pb2.DecideRequest) -> tuple[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from services.decision.domain.errors import (
     EngineRefusedError,
     JobFailedError,
     KillsEngineError,
+    NotReplayableError,
     RunawayRulesError,
 )
 from services.runtime.errors import ErrorKind, ErrorTable
@@ -26,5 +27,6 @@ ERRORS: ErrorTable = {
     EngineDiedError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "ENGINE_DIED"),
     EngineNotReadyError: ErrorKind(grpc.StatusCode.UNAVAILABLE, "ENGINE_NOT_READY"),
     KillsEngineError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "KILLS_ENGINE"),
+    NotReplayableError: ErrorKind(grpc.StatusCode.FAILED_PRECONDITION, "NOT_REPLAYABLE"),
     JobFailedError: ErrorKind(grpc.StatusCode.INTERNAL, "JOB_FAILED"),
 }

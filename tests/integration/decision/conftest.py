@@ -9,6 +9,7 @@ import pytest
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters import engine_child
+from services.decision.adapters.catalogue_store import CatalogueStore
 from services.decision.adapters.checker import ProcessChecker
 from services.decision.adapters.checking import check_text
 from services.decision.adapters.decision_store import PLANNED_CHANNEL, DecisionStore
@@ -44,6 +45,7 @@ from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.values import parse_time
 from services.vocabulary.wire import value_to_wire
 from tests.fakes.listening import ListeningFake
+from tests.fakes.messages import MessagesFake
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "rules"
@@ -110,8 +112,10 @@ class Worker:
         self.steps = FallDue(
             database, self.clock, self.journeys, self.hand_over.steps_fell_due, channel=JOURNEYS_CHANNEL
         )
+        self.catalogues = CatalogueStore(database)
+        self.messages = MessagesFake()
         self.look_back = LookBack(
-            self.decisions, self.rule_sets, self.evaluator, self.catalogue.conversation_micros
+            self.decisions, self.rule_sets, self.evaluator, self.catalogues, self.messages
         )
         self._keys = itertools.count()
 

@@ -1,0 +1,244 @@
+"""Inside the engine's process: recorded decisions run again, with rules and catalogue of their time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from rapport.types.v1 import stream_pb2
+
+from services.decision.adapters.catalogue_files import open_catalogue
+from services.decision.adapters.material import unpack_material
+from services.decision.adapters.records import unpack_record
+from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key
+from services.decision.app.jobs import Replayed, Verified
+from services.decision.domain.absent import absences, asking_for, described
+from services.decision.domain.compiler import compile_program
+from services.decision.domain.eligibility import Eligibility
+from services.decision.domain.errors import NotReplayableError
+from services.decision.domain.experiments import arms_for
+from services.decision.domain.explain import because_of, steps_of
+from services.decision.domain.program import RuleSetText
+from services.decision.domain.regulator import ConsentWord, Used, data_used, regulator_sentence
+from services.decision.domain.replaying import arbitration_differs, first_difference, run_again
+from services.decision.domain.tree import plan_node, tree_of
+from services.vocabulary.ids import decision_id
+from services.vocabulary.wire import CHANNELS, CONSENT_BY, CONSENT_STATES, PURPOSES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from services.decision.adapters.sieving_engine import SievingEngine
+    from services.decision.app.jobs import ProgramThen
+    from services.decision.app.ports import Recorded
+    from services.decision.domain.absent import Absence, Asking
+    from services.decision.domain.decide import Evaluation
+    from services.decision.domain.program import Program
+    from services.decision.domain.replaying import Again, Remembered
+    from services.decision.domain.run import Outcome
+    from services.decision.domain.situation import Situation
+    from services.vocabulary.catalogue import Catalogue
+
+_PROGRAMS = 4
+_CATALOGUES = 2
+
+
+class LookingBack:
+    """The jobs about the past. Keeps the last few programs compiled."""
+
+    def __init__(self, engine: SievingEngine, catalogue: Catalogue, read_yaml: Callable[[str], Any]) -> None:
+        self._engine = engine
+        self._catalogue = catalogue
+        self._read_yaml = read_yaml
+        self._catalogues: OrderedDict[str, Catalogue] = OrderedDict()
+        self._programs: OrderedDict[tuple[int, str], tuple[Program, Eligibility]] = OrderedDict()
+
+    def jobs(self) -> dict[str, Callable[..., Any]]:
+        """By the names under which the parent asks for them."""
+        return {
+            "replay": self.replay,
+            "verify": self.verify,
+            "asking": self.asking,
+            "absent": self.absent,
+        }
+
+    def replay(self, then: ProgramThen, remembered: Recorded, action_id: str) -> Replayed:
+        """Runs a recorded decision again and says why it came out so; the sentence may be of one action."""
+        try:
+            program, eligibility = self.program(then)
+        except NotReplayableError as error:
+            differs = arbitration_differs(remembered, self._catalogue.conversation_micros)
+            alone = "comes out the same" if differs is None else f"does not: {differs.sentence}"
+            return Replayed(problem=f"{error}; arbitration over the candidates as recorded {alone}")
+        situation, decision, snapshot = self._situation(program, remembered.material, remembered)
+        again = run_again(program, self._engine, eligibility, decision, situation, remembered)
+        difference = first_difference(remembered, again)
+        asked = [
+            action
+            for action in remembered.actions
+            if not action_id or action.candidate.action_id == action_id
+        ]
+        used = _used(program, again, situation, snapshot)
+        sentence = regulator_sentence(program.catalogue, asked, remembered.decided_micros, used)
+        outcome = again.outcome
+        if outcome is None:
+            assert remembered.planned is not None
+            node = plan_node(program, remembered.planned, situation, again.evaluation.candidates[0])
+            return Replayed(difference=difference, nodes=(node,), regulator=sentence)
+        reasons = dict(reasons_of(program, outcome, situation, again.evaluation))
+        return Replayed(
+            difference=difference,
+            steps=steps_of(program, outcome, situation),
+            because=reasons,
+            nodes=tree_of(program, outcome, situation),
+            regulator=sentence,
+        )
+
+    def verify(self, then: ProgramThen, rows: Sequence[tuple[bytes, bytes]]) -> Verified:
+        """Runs recorded decisions (material and record) again; which of them differ, with the field."""
+        try:
+            program, eligibility = self.program(then)
+        except NotReplayableError as error:
+            return Verified(0, (), {str(error): len(rows)})
+        equal, different, failed = 0, [], dict[str, int]()
+        for position, (material, packed) in enumerate(rows):
+            try:
+                remembered = unpack_record(packed)
+                situation, decision, _ = self._situation(program, material, remembered)
+                again = run_again(program, self._engine, eligibility, decision, situation, remembered)
+            except Exception as error:  # noqa: BLE001  one decision's fault must not hide the others
+                reason = f"it could not be run again: {type(error).__name__}"
+                failed[reason] = failed.get(reason, 0) + 1
+                continue
+            difference = first_difference(remembered, again)
+            if difference is None:
+                equal += 1
+            else:
+                different.append((position, difference.field))
+        return Verified(equal, tuple(different), failed)
+
+    def asking(self, then: ProgramThen, wanted: str) -> tuple[Asking, ...]:
+        """The rules that ask for it, and what calls for them."""
+        program, _ = self.program(then)
+        return tuple(described(program, rule) for rule in asking_for(program, wanted))
+
+    def absent(self, then: ProgramThen, wanted: str, event: bytes, snapshot: bytes) -> tuple[Absence, ...]:
+        """Why each of them did not ask for it at that event; only those that the event calls."""
+        program, _ = self.program(then)
+        taken = stream_pb2.TakenEvent.FromString(event)
+        seen = stream_pb2.Snapshot.FromString(snapshot)
+        if not taken.sequence:
+            taken.sequence = _sequence_of(taken, seen)
+        key = trigger_key(taken)
+        called = [
+            rule for rule in asking_for(program, wanted) if key in program.by_name[rule.rule_set].triggers
+        ]
+        experimenting = [
+            rule_set
+            for rule_set in (program.by_name[rule.rule_set] for rule in called)
+            if rule_set.experiment is not None
+        ]
+        arms = arms_for(experimenting, taken.customer, {})
+        situation = situation_of(taken, seen, program.catalogue, arms=arms)
+        return tuple(absences(program, self._engine, called, situation))
+
+    def program(self, then: ProgramThen) -> tuple[Program, Eligibility]:
+        """What was live then, with the catalogue of then. Raises NotReplayableError."""
+        catalogue = self._catalogue_then(then)
+        key = (then.version, catalogue.version)
+        found = self._programs.get(key)
+        if found is None:
+            texts = [RuleSetText(source.file, source.text, source.version) for source in then.sources]
+            compilation = compile_program(texts, catalogue, self._read_yaml, overlaps=False)
+            program = compilation.program
+            if program is None:
+                first = compilation.errors[0]
+                where = f"{first.file}:{first.line}"
+                raise NotReplayableError(
+                    f"the rule sets of that time no longer compile: {where}: {first.message}"
+                )
+            found = self._programs[key] = (program, Eligibility(catalogue))
+            while len(self._programs) > _PROGRAMS:
+                self._programs.popitem(last=False)
+            shards = [shard for known, _ in self._programs.values() for shard in _shards(known)]
+            self._engine.keep_only(shards)
+        self._programs.move_to_end(key)
+        return found
+
+    def _catalogue_then(self, then: ProgramThen) -> Catalogue:
+        if not then.catalogue or then.catalogue == self._catalogue.version:
+            return self._catalogue
+        if then.files is None:
+            raise NotReplayableError(
+                f"the catalogue of that time ({then.catalogue}) was not kept; today's is another"
+            )
+        found = self._catalogues.get(then.catalogue)
+        if found is None:
+            found = self._catalogues[then.catalogue] = open_catalogue(then.files)
+            while len(self._catalogues) > _CATALOGUES:
+                self._catalogues.popitem(last=False)
+        if found.version != then.catalogue:
+            raise NotReplayableError(
+                f"the catalogue kept as {then.catalogue} is read as {found.version} by this release"
+            )
+        return found
+
+    def _situation(
+        self, program: Program, material: bytes, remembered: Remembered
+    ) -> tuple[Situation, str, stream_pb2.Snapshot]:
+        packed_event, packed_snapshot = unpack_material(material)
+        event = stream_pb2.TakenEvent.FromString(packed_event)
+        snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
+        situation = situation_of(event, snapshot, program.catalogue, arms=remembered.evaluation.arms)
+        return situation, decision_id(event.source, event.id, event.via or event.customer), snapshot
+
+
+def _sequence_of(event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot) -> int:
+    """Where the event stands among the customer's, by its time; one that is not kept stands at the end."""
+    kept = LazyActivity(snapshot.activity).get(event.type)
+    if kept is not None:
+        for time, sequence in zip(kept.times, kept.sequences, strict=True):
+            if time == event.time_micros:
+                return int(sequence)
+    return snapshot.sequence + 1
+
+
+def reasons_of(
+    program: Program, outcome: Outcome, situation: Situation, evaluation: Evaluation
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Why each candidate, by its action's id, was asked for."""
+    rules = {(rule.rule_set, rule.rule): rule for rule in (*outcome.rules, *outcome.withheld)}
+    for candidate in evaluation.candidates:
+        rule = rules.get((candidate.rule_set, candidate.rule))
+        if rule is not None:
+            yield candidate.action_id, because_of(program, outcome, situation, rule)
+
+
+def _shards(program: Program) -> Iterator[Any]:
+    yield from program.shared
+    for shards in program.shards.values():
+        yield from shards
+
+
+def _used(program: Program, again: Again, situation: Situation, snapshot: stream_pb2.Snapshot) -> Used:
+    outcome = again.outcome
+    rules = () if outcome is None else outcome.rules
+    fact_rules = () if outcome is None else outcome.fact_rules
+    return Used(
+        data_used(program, rules, fact_rules, situation.event_type),
+        tuple(_words(snapshot)),
+        situation.withheld,
+    )
+
+
+def _words(snapshot: stream_pb2.Snapshot) -> Iterator[ConsentWord]:
+    for entry in snapshot.consents:
+        purpose, state = PURPOSES.from_wire(entry.purpose), CONSENT_STATES.from_wire(entry.state)
+        if purpose is not None and state is not None:
+            yield ConsentWord(
+                purpose,
+                CHANNELS.from_wire(entry.channel),
+                state,
+                CONSENT_BY.from_wire(entry.by),
+                entry.time_micros,
+            )

@@ -13,6 +13,7 @@ from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceStub
 from rapport.channel.v1.templates_pb2_grpc import TemplateServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
+from rapport.decision.v1.explanation_pb2_grpc import ExplanationServiceStub
 from rapport.decision.v1.release_pb2_grpc import ReleaseServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
@@ -40,6 +41,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceAsyncStub
     from rapport.channel.v1.templates_pb2_grpc import TemplateServiceAsyncStub
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
+    from rapport.decision.v1.explanation_pb2_grpc import ExplanationServiceAsyncStub
     from rapport.decision.v1.release_pb2_grpc import ReleaseServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
@@ -64,6 +66,7 @@ class Connections:
     stack: Stack
     profile: "ProfileServiceAsyncStub"
     decision: "DecisionServiceAsyncStub"
+    explanations: "ExplanationServiceAsyncStub"
     rule_sets: "RuleSetServiceAsyncStub"
     releases: "ReleaseServiceAsyncStub"
     channel: "ChannelServiceAsyncStub"
@@ -107,6 +110,7 @@ async def connected(folder: Path | str | None = None, subject: str = OPERATOR) -
             stack=stack,
             profile=ProfileServiceStub(profile),
             decision=DecisionServiceStub(decision),
+            explanations=ExplanationServiceStub(decision),
             rule_sets=RuleSetServiceStub(decision),
             releases=ReleaseServiceStub(decision),
             channel=ChannelServiceStub(channel),

@@ -24,7 +24,7 @@ from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, 
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
 from services.decision.adapters.outcome_feed import OutcomeFeed
 from services.decision.adapters.outcome_store import OutcomeStore
-from services.decision.adapters.past_peers import MessagesPeer, TimelinePeer
+from services.decision.adapters.past_peers import HistoryPeer, MessagesPeer
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.personal import PERSONAL, ErasingStore
 from services.decision.adapters.progress import PlansProgress
@@ -345,7 +345,7 @@ async def build_server_role(role: Role) -> None:
             parts.rule_sets,
             parts.catalogues,
             ProcessEvaluator(checks),
-            TimelinePeer(profile_connection, profile),
+            HistoryPeer(profile_connection, profile),
             messages,
         ),
         VerifyDecisions(

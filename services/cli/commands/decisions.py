@@ -9,6 +9,7 @@ import grpc
 from rapport.decision.v1 import decision_pb2
 from rapport.profile.v1 import profile_pb2
 
+from services.cli.commands.decision_trees import node_json, tree_lines
 from services.cli.commands.support import (
     folder_option,
     iso,
@@ -18,6 +19,8 @@ from services.cli.commands.support import (
     print_table,
     runs,
 )
+from services.cli.commands.verify import verify
+from services.cli.commands.why_not import why_not
 from services.cli.connections import Connections, connected
 from services.vocabulary import wire
 from services.vocabulary.words import RefusalReason
@@ -87,10 +90,18 @@ async def list_decisions(
 
 @decisions.command("explain")
 @click.argument("decision_id", metavar="ID")
+@click.option(
+    "--for",
+    "reader",
+    type=click.Choice(["author", "care", "regulator"]),
+    default="author",
+    show_default=True,
+    help="The whole tree, or one sentence for a care agent or a regulator.",
+)
 @json_option
 @folder_option
 @runs
-async def explain(decision_id: str, folder: Path, *, as_json: bool) -> None:
+async def explain(decision_id: str, reader: str, folder: Path, *, as_json: bool) -> None:
     """Explain a decision, by its id or by the id of one of its actions."""
     async with connected(folder) as connections:
         answer = await connections.decision.ExplainDecision(
@@ -111,14 +122,26 @@ async def explain(decision_id: str, folder: Path, *, as_json: bool) -> None:
                     for s in answer.steps
                 ],
                 "reproduced": answer.reproduced,
+                "difference": answer.difference,
+                "regulator": answer.regulator_sentence,
+                "tree": node_json(answer.tree),
             }
         )
         return
+    if reader == "regulator":
+        click.echo(answer.regulator_sentence or f"It cannot be said: {answer.difference}")
+        return
     click.echo(answer.sentence)
-    for step in answer.steps:
-        click.echo(f"  {'✓' if step.held else '✗'} {step.kind:<7} {step.text}")
-    again = "the same" if answer.reproduced else "NOT the same"
+    if reader == "care":
+        return
+    for line in tree_lines(answer.tree):
+        click.echo(line)
+    again = "the same" if answer.reproduced else f"NOT the same: {answer.difference}"
     click.echo(f"Run again from its recorded input, it comes out {again}.")
+
+
+decisions.add_command(why_not)
+decisions.add_command(verify)
 
 
 async def _pages(

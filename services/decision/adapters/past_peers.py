@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 from rapport.channel.v1 import channel_pb2, channel_pb2_grpc
-from rapport.profile.v1 import timeline_pb2, timeline_pb2_grpc
+from rapport.profile.v1 import history_pb2, history_pb2_grpc
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.peers import told
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _STATES = WordTable(MessageState, channel_pb2.MessageState, "MESSAGE_STATE_")
-_PAGE = 500
-_PAGES = 8
-"""Of a customer's timeline so many pages are read; the rest is said to be left out."""
+_MOST_PEOPLE = 1000
+_LEFT_OUT = {
+    history_pb2.LEFT_OUT_REASON_UNKNOWN_TYPE: "are of a type that the catalogue does not have any more",
+    history_pb2.LEFT_OUT_REASON_DOES_NOT_FIT: "do not fit the catalogue any more",
+    history_pb2.LEFT_OUT_REASON_RETRACTED: "were taken back as mistakes",
+}
 
 
 class MessagesPeer:
@@ -72,46 +75,41 @@ class MessagesPeer:
         )
 
 
-class TimelinePeer:
-    """The Histories port on TimelineService: events as kept, beside the customer as they are now."""
+class HistoryPeer:
+    """The Histories port on HistoryService: events as they were taken, each with its snapshot of then."""
 
     def __init__(self, grpc_channel: grpc.aio.Channel, profiles: Profiles) -> None:
-        self._stub = timeline_pb2_grpc.TimelineServiceStub(grpc_channel)
+        self._stub = history_pb2_grpc.HistoryServiceStub(grpc_channel)
         self._profiles = profiles
 
     async def past(self, subject: str, types: Sequence[str], from_micros: int, until_micros: int) -> Past:
-        """Events of these types at these times, each with today's snapshot."""
-        wanted = frozenset(types)
-        request = timeline_pb2.ListTimelineRequest(
-            subject=subject,
-            page_size=_PAGE,
-            kinds=[
-                timeline_pb2.TIMELINE_KIND_EVENT,
-                timeline_pb2.TIMELINE_KIND_CONSENT,
-                timeline_pb2.TIMELINE_KIND_IDENTITY,
-                timeline_pb2.TIMELINE_KIND_MESSAGE,
-                timeline_pb2.TIMELINE_KIND_REFUSAL,
-                timeline_pb2.TIMELINE_KIND_INTERNAL,
-            ],
-            from_time=timestamp(from_micros),
-            until_time=timestamp(until_micros),
-            oldest_first=True,
+        """Events of these types at these times, each with its snapshot of then."""
+        people = await self._profiles.people(subject)
+        request = history_pb2.ReplayHistoryRequest(
+            since=timestamp(max(from_micros, 0)),
+            until=timestamp(until_micros),
+            types=sorted(types),
+            customers=sorted(people)[:_MOST_PEOPLE],
         )
-        seen = await self._profiles.snapshot(subject)
         found: list[PastEvent] = []
-        note = ""
-        for _ in range(_PAGES):
-            try:
-                page = await self._stub.ListTimeline(request)
-            except grpc.aio.AioRpcError as error:
-                raise told(error) from error
-            found += [_past(entry, seen.raw) for entry in page.entries if entry.type in wanted]
-            if not page.next_page_token:
-                break
-            request.page_token = page.next_page_token
-        else:
-            note = f"more happened to the customer than the {_PAGE * _PAGES:,} entries looked at"
-        return Past(tuple(found), as_then=False, note=note)
+        notes: dict[str, None] = {}
+        try:
+            async for page in self._stub.ReplayHistory(request):
+                for one in page.customers:
+                    batch = stream_pb2.EventBatch.FromString(one.batch)
+                    found += [_past(event, batch.snapshots) for event in batch.events]
+                    if one.complete_since_micros:
+                        since = format_time(one.complete_since_micros)
+                        notes[f"what was accepted before {since} is not all kept any more"] = None
+                for left in page.left_out:
+                    if left.type in types:
+                        reason = _LEFT_OUT.get(left.reason, "could not be read")
+                        notes[f"{left.events} events {left.type} {reason}"] = None
+        except grpc.aio.AioRpcError as error:
+            raise told(error) from error
+        wanted = [event for event in found if from_micros <= event.time_micros < until_micros]
+        wanted.sort(key=lambda event: (event.time_micros, event.event_id))
+        return Past(tuple(wanted), note="; ".join(notes))
 
 
 def _messages(candidate: Candidate) -> dict[str, None]:
@@ -133,27 +131,15 @@ def _step(event: channel_pb2.MessageEvent) -> MessageStep:
     return MessageStep(state, f"{sentence}: {why}" if why else sentence)
 
 
-def _past(entry: timeline_pb2.TimelineEntry, snapshot: bytes) -> PastEvent:
-    time = micros(entry.time)
+def _past(event: stream_pb2.TakenEvent, snapshots: Sequence[bytes]) -> PastEvent:
+    snapshot = snapshots[event.snapshot - 1] if event.snapshot else b""
     why_nothing = ""
-    if entry.history:
+    if event.history:
         why_nothing = "it was loaded as history, which triggers nothing"
-    elif entry.HasField("retracted_time"):
-        why_nothing = "it was taken back as a mistake"
-    elif entry.withheld:
-        why_nothing = "the customer does not agree to the use of such data"
-    event = stream_pb2.TakenEvent(
-        id=entry.event_id,
-        source=entry.source,
-        type=entry.type,
-        time_micros=time,
-        accepted_micros=micros(entry.accepted_time) if entry.HasField("accepted_time") else time,
-        data=entry.data,
-        customer=entry.customer,
-        line=entry.line,
-        hops=entry.hops,
-        history=entry.history,
-    )
-    return PastEvent(
-        entry.event_id, entry.source, entry.type, time, event.SerializeToString(), snapshot, why_nothing
-    )
+    elif not snapshot:
+        why_nothing = "nothing is known any more of the customer at that time"
+    alone = stream_pb2.TakenEvent()
+    alone.CopyFrom(event)
+    alone.snapshot = 0
+    packed = alone.SerializeToString()
+    return PastEvent(event.id, event.source, event.type, event.time_micros, packed, snapshot, why_nothing)

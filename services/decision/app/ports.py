@@ -238,13 +238,12 @@ class PastEvent:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Events of a time, oldest first. ``as_then``: their snapshots are of their time, else of now.
+    """Events of a time, oldest first, with snapshots of their time.
 
     ``note``: why there may have been more, or was more to see; empty: nothing to add.
     """
 
     events: tuple[PastEvent, ...]
-    as_then: bool
     note: str = ""
 
 

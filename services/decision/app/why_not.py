@@ -61,7 +61,7 @@ class Question:
 class Silence:
     """The answer: the first thing that stood against it, and what would have had to be different.
 
-    ``as_then``: the customer's state was of then, or recorded; False: as it is now; None: none was looked at.
+    ``then``: the customer's state as it was then was looked at.
     """
 
     cause: Cause
@@ -75,7 +75,7 @@ class Silence:
     recorded: Recorded | None = None
     action_id: str = ""
     event: PastEvent | None = None
-    as_then: bool | None = None
+    then: bool = False
     nodes: tuple[Node, ...] = ()
     message_id: str = ""
     note: str = ""
@@ -255,8 +255,6 @@ class WhyNot:
             return _no_event(search, asking, tuple(dict.fromkeys(event.type for event in heard)))
         best = best_of([each for _, each in told])
         event, found = next((event, each) for event, each in told if each is best)
-        if not past.as_then:
-            search.notes.append("the customer's traits, consents and household are seen as they are today")
         sentence, needed = found.sentence, found.needed
         if found.cause is Cause.NOT_FOUND:
             needed = ""
@@ -273,7 +271,7 @@ class WhyNot:
             found.version,
             found.rule,
             event=event,
-            as_then=past.as_then,
+            then=True,
             nodes=(found.node,),
             note="; ".join(search.notes),
         )
@@ -323,7 +321,7 @@ def _of_decision(
         action.reason if message is None else message.reason,
         recorded,
         candidate.action_id,
-        as_then=True,
+        then=True,
         message_id="" if message is None else message.message_id,
         note="; ".join(search.notes),
     )

@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 _NAME = explanation_pb2.DESCRIPTOR.services_by_name["ExplanationService"].full_name
 _CAUSES = WordTable(Cause, explanation_pb2.WhyNotCause, "WHY_NOT_CAUSE_")
 _MOST_DIFFERENCES = 100
-_AS_OF = {
-    None: explanation_pb2.SEEN_AS_OF_UNSPECIFIED,
-    True: explanation_pb2.SEEN_AS_OF_THEN,
-    False: explanation_pb2.SEEN_AS_OF_NOW,
-}
 
 
 class ExplanationServicer(explanation_pb2_grpc.ExplanationServiceServicer):
@@ -111,7 +106,6 @@ def _answer(silence: Silence) -> explanation_pb2.WhyNotResponse:
         rule=silence.rule,
         reason=REFUSAL_REASONS.to_wire(silence.reason),
         action_id=silence.action_id,
-        as_of=_AS_OF[silence.as_then],
         nodes=[node_to_wire(node) for node in silence.nodes],
         message_id=silence.message_id,
         note=silence.note,
@@ -124,6 +118,8 @@ def _answer(silence: Silence) -> explanation_pb2.WhyNotResponse:
         answer.event_type = recorded.event_type
         answer.event_time.CopyFrom(timestamp(recorded.event_micros))
     elif event is not None:
+        if silence.then:
+            answer.as_of = explanation_pb2.SEEN_AS_OF_THEN
         answer.event_id, answer.event_source = event.event_id, event.source
         answer.event_type = event.type
         answer.event_time.CopyFrom(timestamp(event.time_micros))

@@ -89,8 +89,6 @@ class _SeenAsOfEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SeenAsOf.Val
     """As recorded with the decision."""
     SEEN_AS_OF_THEN: _SeenAsOf.ValueType  # 2
     """As it was then, rebuilt from the events kept."""
-    SEEN_AS_OF_NOW: _SeenAsOf.ValueType  # 3
-    """As it is now: what changed since then is seen as it is today."""
 
 class SeenAsOf(_SeenAsOf, metaclass=_SeenAsOfEnumTypeWrapper):
     """From when the customer's state was looked at."""
@@ -101,8 +99,6 @@ SEEN_AS_OF_DECISION: SeenAsOf.ValueType  # 1
 """As recorded with the decision."""
 SEEN_AS_OF_THEN: SeenAsOf.ValueType  # 2
 """As it was then, rebuilt from the events kept."""
-SEEN_AS_OF_NOW: SeenAsOf.ValueType  # 3
-"""As it is now: what changed since then is seen as it is today."""
 Global___SeenAsOf: _TypeAlias = SeenAsOf  # noqa: Y015
 
 @_typing.final

@@ -14,7 +14,7 @@ from services.vocabulary.catalogue import Catalogue, load_catalogue
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PATTERNS = ("catalogue/*.yaml", "templates/**/*")
+_PATTERNS = ("catalogue/*.yaml", "policies/arbitration.yaml", "templates/**/*")
 _MOST = 1 << 26
 
 

@@ -10,15 +10,14 @@ from rapport.types.v1 import stream_pb2
 from services.decision.adapters.catalogue_files import open_catalogue
 from services.decision.adapters.material import unpack_material
 from services.decision.adapters.records import unpack_record
+from services.decision.adapters.running import Running, compile_sources
 from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key
 from services.decision.app.jobs import Replayed, Verified
 from services.decision.domain.absent import absences, asking_for, described
-from services.decision.domain.compiler import compile_program
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.errors import NotReplayableError
-from services.decision.domain.experiments import arms_for
 from services.decision.domain.explain import because_of, steps_of
-from services.decision.domain.program import RuleSetText
+from services.decision.domain.problems import Severity
 from services.decision.domain.regulator import ConsentWord, Used, data_used, regulator_sentence
 from services.decision.domain.replaying import arbitration_differs, first_difference, run_again
 from services.decision.domain.tree import plan_node, tree_of
@@ -51,7 +50,7 @@ class LookingBack:
         self._catalogue = catalogue
         self._read_yaml = read_yaml
         self._catalogues: OrderedDict[str, Catalogue] = OrderedDict()
-        self._programs: OrderedDict[tuple[int, str], tuple[Program, Eligibility]] = OrderedDict()
+        self._programs: OrderedDict[tuple[int, str], tuple[Running, Eligibility]] = OrderedDict()
 
     def jobs(self) -> dict[str, Callable[..., Any]]:
         """By the names under which the parent asks for them."""
@@ -65,12 +64,12 @@ class LookingBack:
     def replay(self, then: ProgramThen, remembered: Recorded, action_id: str) -> Replayed:
         """Runs a recorded decision again and says why it came out so; the sentence may be of one action."""
         try:
-            program, eligibility = self.program(then)
+            running, eligibility = self.running(then)
         except NotReplayableError as error:
             differs = arbitration_differs(remembered, self._catalogue.conversation_micros)
             alone = "comes out the same" if differs is None else f"does not: {differs.sentence}"
             return Replayed(problem=f"{error}; arbitration over the candidates as recorded {alone}")
-        situation, decision, snapshot = self._situation(program, remembered.material, remembered)
+        program, situation, decision, snapshot = _situation(running, remembered.material, remembered)
         again = run_again(program, self._engine, eligibility, decision, situation, remembered)
         difference = first_difference(remembered, again)
         asked = [
@@ -97,14 +96,14 @@ class LookingBack:
     def verify(self, then: ProgramThen, rows: Sequence[tuple[bytes, bytes]]) -> Verified:
         """Runs recorded decisions (material and record) again; which of them differ, with the field."""
         try:
-            program, eligibility = self.program(then)
+            running, eligibility = self.running(then)
         except NotReplayableError as error:
             return Verified(0, (), {str(error): len(rows)})
         equal, different, failed = 0, [], dict[str, int]()
         for position, (material, packed) in enumerate(rows):
             try:
                 remembered = unpack_record(packed)
-                situation, decision, _ = self._situation(program, material, remembered)
+                program, situation, decision, _ = _situation(running, material, remembered)
                 again = run_again(program, self._engine, eligibility, decision, situation, remembered)
             except Exception as error:  # noqa: BLE001  one decision's fault must not hide the others
                 reason = f"it could not be run again: {type(error).__name__}"
@@ -119,49 +118,49 @@ class LookingBack:
 
     def asking(self, then: ProgramThen, wanted: str) -> tuple[Asking, ...]:
         """The rules that ask for it, and what calls for them."""
-        program, _ = self.program(then)
-        return tuple(described(program, rule) for rule in asking_for(program, wanted))
+        running, _ = self.running(then)
+        found = {
+            (rule.key, rule.version): described(program, rule)
+            for program in running.programs.variants
+            for rule in asking_for(program, wanted)
+        }
+        return tuple(found.values())
 
     def absent(self, then: ProgramThen, wanted: str, event: bytes, snapshot: bytes) -> tuple[Absence, ...]:
         """Why each of them did not ask for it at that event; only those that the event calls."""
-        program, _ = self.program(then)
+        running, _ = self.running(then)
         taken = stream_pb2.TakenEvent.FromString(event)
+        program = running.of(taken.customer)
         seen = stream_pb2.Snapshot.FromString(snapshot)
         if not taken.sequence:
             taken.sequence = _sequence_of(taken, seen)
-        key = trigger_key(taken)
+        key, arms = trigger_key(taken), running.arms(taken, {})
         called = [
             rule for rule in asking_for(program, wanted) if key in program.by_name[rule.rule_set].triggers
         ]
-        experimenting = [
-            rule_set
-            for rule_set in (program.by_name[rule.rule_set] for rule in called)
-            if rule_set.experiment is not None
-        ]
-        arms = arms_for(experimenting, taken.customer, {})
         situation = situation_of(taken, seen, program.catalogue, arms=arms)
         return tuple(absences(program, self._engine, called, situation))
 
-    def program(self, then: ProgramThen) -> tuple[Program, Eligibility]:
+    def running(self, then: ProgramThen) -> tuple[Running, Eligibility]:
         """What was live then, with the catalogue of then. Raises NotReplayableError."""
         catalogue = self._catalogue_then(then)
         key = (then.version, catalogue.version)
         found = self._programs.get(key)
         if found is None:
-            texts = [RuleSetText(source.file, source.text, source.version) for source in then.sources]
-            compilation = compile_program(texts, catalogue, self._read_yaml, overlaps=False)
-            program = compilation.program
-            if program is None:
-                first = compilation.errors[0]
+            compiled = compile_sources(then.sources, catalogue, self._read_yaml)
+            if compiled.programs is None:
+                first = next(problem for problem in compiled.problems if problem.severity is Severity.ERROR)
                 where = f"{first.file}:{first.line}"
                 raise NotReplayableError(
                     f"the rule sets of that time no longer compile: {where}: {first.message}"
                 )
-            found = self._programs[key] = (program, Eligibility(catalogue))
+            running = Running(then.version, compiled.programs)
+            found = self._programs[key] = (running, Eligibility(catalogue))
             while len(self._programs) > _PROGRAMS:
                 self._programs.popitem(last=False)
-            shards = [shard for known, _ in self._programs.values() for shard in _shards(known)]
-            self._engine.keep_only(shards)
+            self._engine.keep_only(
+                [shard for known, _ in self._programs.values() for shard in known.shards()]
+            )
         self._programs.move_to_end(key)
         return found
 
@@ -183,14 +182,18 @@ class LookingBack:
             )
         return found
 
-    def _situation(
-        self, program: Program, material: bytes, remembered: Remembered
-    ) -> tuple[Situation, str, stream_pb2.Snapshot]:
-        packed_event, packed_snapshot = unpack_material(material)
-        event = stream_pb2.TakenEvent.FromString(packed_event)
-        snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
-        situation = situation_of(event, snapshot, program.catalogue, arms=remembered.evaluation.arms)
-        return situation, decision_id(event.source, event.id, event.via or event.customer), snapshot
+
+def _situation(
+    running: Running, material: bytes, remembered: Remembered
+) -> tuple[Program, Situation, str, stream_pb2.Snapshot]:
+    """What a decision looked at, and the program that decided for its customer."""
+    packed_event, packed_snapshot = unpack_material(material)
+    event = stream_pb2.TakenEvent.FromString(packed_event)
+    snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
+    program = running.of(event.customer)
+    situation = situation_of(event, snapshot, program.catalogue, arms=remembered.evaluation.arms)
+    decision = decision_id(event.source, event.id, event.via or event.customer)
+    return program, situation, decision, snapshot
 
 
 def _sequence_of(event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot) -> int:
@@ -212,12 +215,6 @@ def reasons_of(
         rule = rules.get((candidate.rule_set, candidate.rule))
         if rule is not None:
             yield candidate.action_id, because_of(program, outcome, situation, rule)
-
-
-def _shards(program: Program) -> Iterator[Any]:
-    yield from program.shared
-    for shards in program.shards.values():
-        yield from shards
 
 
 def _used(program: Program, again: Again, situation: Situation, snapshot: stream_pb2.Snapshot) -> Used:

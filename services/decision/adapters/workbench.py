@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from services.decision.app.release_ports import Compiled
     from services.decision.domain.decide import Evaluation
     from services.decision.domain.journeys import StepDue
-    from services.decision.domain.program import Program
     from services.decision.domain.run import Outcome
     from services.decision.domain.situation import Situation
     from services.vocabulary.arbitration_policy import ArbitrationPolicy

@@ -125,18 +125,18 @@ class Looked:
             case All(parts=parts):
                 return " and ".join(filter(None, map(self.needed, parts)))
             case AnyOf(parts=parts) if parts:
-                return "either " + ", or ".join(f"({self.needed(part)})" for part in parts)
+                return "either " + ", or ".join(map(self.needed, parts))
             case NoneOf(parts=parts):
                 return " and ".join(
                     f"it is not so that {self._wanted(part)}" for part in parts if self.held(part)
                 )
             case FactIs(key=key, negated=False) if key not in self._looked_at:
                 self._looked_at.add(key)
-                ways = [self.needed(rule.when) for rule in self.inferring.get(key, ())]
-                self._looked_at.remove(key)
-                return " or ".join(f"({way})" for way in dict.fromkeys(filter(None, ways))) or self._wanted(
-                    condition
+                ways = dict.fromkeys(
+                    filter(None, (self.needed(rule.when) for rule in self.inferring.get(key, ())))
                 )
+                self._looked_at.remove(key)
+                return ", or else ".join(ways) or self._wanted(condition)
             case _:
                 return self._wanted(condition)
 

@@ -106,7 +106,23 @@ def action_node(
 
 def factors_of(action: DecidedAction) -> tuple[SeenFactor, ...]:
     """What its score is made of; of what is not scored nothing."""
-    return (SeenFactor("score", action.score, "arbitration"),) if action.score else ()
+    factors = action.factors
+    if factors is None:
+        return ()
+    made_of = {
+        "propensity": factors.propensity,
+        "value": factors.value,
+        "cost": factors.cost,
+        "urgency": factors.urgency,
+        "pressure": factors.pressure,
+    }
+    return (
+        *(
+            SeenFactor(name, each.value, ", ".join(filter(None, (each.source.value, each.detail))))
+            for name, each in made_of.items()
+        ),
+        SeenFactor("score", factors.score, ""),
+    )
 
 
 def plan_node(program: Program, planned: Planned, situation: Situation, candidate: Candidate) -> Node:

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from services.decision.adapters.record_reader import RecordReader
 from services.decision.app.ports import Wanted
+from services.decision.app.verify import VerifyDecisions
 from services.runtime.errors import NotFoundError, TooLargeError, UnavailableError
 from services.vocabulary.words import ActionOutcome
 from tests.integration.decision.conftest import HOUR, LIVE, NOON, activity, event, exhausted, snapshot
@@ -192,8 +194,51 @@ async def test_every_decision_is_reproduced_from_its_recorded_input(worker):
     assert len(decided) == 8
     for one in decided:
         why = await explained(worker, one)
-        assert why.reproduced, one.event_id
+        assert why.reproduced, why.difference
         assert why.sentence.endswith(".")
+        assert why.regulator.endswith(".")
+        assert one.catalogue == worker.catalogue.version
+    assert await verified(worker) == (8, 8, 0, {}, [])
+    # one record is not what it was, another's catalogue is not kept
+    async with worker.database.transaction() as transaction:
+        await transaction.execute(
+            "UPDATE decision SET record = other.record FROM decision AS other "
+            "WHERE decision.event_id = 'first' AND other.event_id = 'habit'"
+        )
+        await transaction.execute("UPDATE decision SET catalogue = 'x' WHERE event_id = 'held'")
+    total, equal, different, failed, differences = await verified(worker)
+    assert (total, equal, different) == (8, 6, 1)
+    assert list(failed) == ["the catalogue of that time (x) was not kept; today's is another"]
+    first = next(one for one in decided if one.event_id == "first")
+    assert differences == [(first.decision_id, "facts[0]")]
+
+
+class OnProcess:
+    """A verifier on the worker's own engine process."""
+
+    def __init__(self, process):
+        self._process = process
+
+    async def verify(self, then, rows):
+        return await self._process.call("verify", then, tuple(rows))
+
+    async def close(self):
+        pass
+
+
+async def verified(worker):
+    """What running all recorded decisions again comes to, told at the end."""
+    verify = VerifyDecisions(
+        RecordReader(worker.database),
+        worker.rule_sets,
+        worker.catalogues,
+        lambda: OnProcess(worker.process),
+        2,
+    )
+    async for progress in verify.run(0, 0, 2):
+        last = progress
+    assert last.done
+    return last.total, last.equal, last.different, dict(last.failed), last.differences
 
 
 async def test_an_explanation_says_why_in_one_sentence_with_windows_facts_rules_and_gates(worker):

@@ -98,6 +98,7 @@ def test_the_shipped_policy_gives_each_service_what_it_calls_and_no_more():
             "audiences.read",
             "history.read",
             "listened.write",
+            "messages.read",
             "messages.reserve",
             "profiles.read",
         ],

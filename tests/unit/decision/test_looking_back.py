@@ -169,7 +169,7 @@ def test_an_action_stands_under_its_rule_with_its_factors_and_the_gate_that_refu
     assert action.kind == "action"
     factors = {factor.name: (factor.value, factor.source) for factor in action.factors}
     assert factors["value"] == (6.0, "rule")
-    assert factors["propensity"][1] == "default"
+    assert factors["propensity"] == (1.0, "policy")
     assert factors["score"][0] == one.actions[0].score
     assert with_actions(told.nodes, [("gone", replace(node, name="left"))])[-1].name == "left"
 

@@ -56,8 +56,8 @@ from services.decision.domain.errors import EngineDiedError
 from services.decision.entrypoints.decision_servicer import DecisionServicer
 from services.decision.entrypoints.errors import ERRORS
 from services.decision.entrypoints.events import EventsHandler
-from services.decision.entrypoints.outcome_servicer import OutcomeServicer
 from services.decision.entrypoints.explanation_servicer import ExplanationServicer
+from services.decision.entrypoints.outcome_servicer import OutcomeServicer
 from services.decision.entrypoints.release_servicer import ReleaseServicer
 from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
 from services.decision.settings import DecisionSettings

@@ -14,6 +14,7 @@ from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceStub
 from rapport.channel.v1.templates_pb2_grpc import TemplateServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
 from rapport.decision.v1.explanation_pb2_grpc import ExplanationServiceStub
+from rapport.decision.v1.outcomes_pb2_grpc import OutcomeServiceStub
 from rapport.decision.v1.release_pb2_grpc import ReleaseServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.templates_pb2_grpc import TemplateServiceAsyncStub
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
     from rapport.decision.v1.explanation_pb2_grpc import ExplanationServiceAsyncStub
+    from rapport.decision.v1.outcomes_pb2_grpc import OutcomeServiceAsyncStub
     from rapport.decision.v1.release_pb2_grpc import ReleaseServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
@@ -67,6 +69,7 @@ class Connections:
     profile: "ProfileServiceAsyncStub"
     decision: "DecisionServiceAsyncStub"
     explanations: "ExplanationServiceAsyncStub"
+    outcomes: "OutcomeServiceAsyncStub"
     rule_sets: "RuleSetServiceAsyncStub"
     releases: "ReleaseServiceAsyncStub"
     channel: "ChannelServiceAsyncStub"
@@ -111,6 +114,7 @@ async def connected(folder: Path | str | None = None, subject: str = OPERATOR) -
             profile=ProfileServiceStub(profile),
             decision=DecisionServiceStub(decision),
             explanations=ExplanationServiceStub(decision),
+            outcomes=OutcomeServiceStub(decision),
             rule_sets=RuleSetServiceStub(decision),
             releases=ReleaseServiceStub(decision),
             channel=ChannelServiceStub(channel),

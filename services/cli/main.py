@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ask": ("services.cli.commands.ask:ask", "Ask what is best for one customer now."),
     "runs": ("services.cli.commands.audience_runs:list_runs", "See which audiences were asked."),
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
+    "outcomes": (
+        "services.cli.commands.outcomes:outcomes",
+        "Say what customers answered; take plans back; follow it all.",
+    ),
     "messages": ("services.cli.commands.messages:messages", "Look at messages."),
     "templates": ("services.cli.commands.templates:templates", "Look at what is said, and change it."),
     "inbox": ("services.cli.commands.messages:inbox", "Look at the inbox inside the app."),

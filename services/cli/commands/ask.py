@@ -11,7 +11,7 @@ from rapport.decision.v1 import decision_pb2
 from rapport.types.v1 import vocabulary_pb2
 
 from services.cli.commands.decisions import action_json, decision_json
-from services.cli.commands.support import folder_option, json_option, print_json, print_table, runs
+from services.cli.commands.support import folder_option, iso, json_option, print_json, print_table, runs
 from services.cli.connections import connected
 from services.vocabulary import wire
 from services.vocabulary.values import to_json
@@ -88,6 +88,14 @@ async def ask(
     if as_json:
         decided = {**decision_json(answer.decision, []), "actions": actions, "reserved": answer.reserved}
         del decided["identities"]
+        decided["say"] = [{"text": one.text, "because": list(one.because)} for one in answer.say]
+        decided["avoid"] = [
+            {"category": wire.CATEGORIES.from_wire(one.category), "because": list(one.because)}
+            for one in answer.avoid
+        ]
+        decided["waiting"] = [
+            action_json(action) | {"planned_time": iso(action.planned_time)} for action in answer.waiting
+        ]
         print_json(decided)
         return
     print_table(
@@ -103,6 +111,15 @@ async def ask(
         ],
         empty="nothing to say",
     )
+    for saying in answer.say:
+        click.echo(f"Say: {saying.text}")
+    for avoidance in answer.avoid:
+        why = "; ".join(avoidance.because)
+        click.echo(
+            f"Do not bring up: {wire.CATEGORIES.from_wire(avoidance.category)}" + (f" ({why})" if why else "")
+        )
+    for action in answer.waiting:
+        click.echo(f"Waits until {iso(action.planned_time)}: {action.name} of {action.rule_set}")
 
 
 def _shown(action: decision_pb2.DecidedAction) -> dict[str, Any]:

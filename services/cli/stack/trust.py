@@ -17,7 +17,10 @@ from services.runtime.keys import Keyring
 from services.runtime.settings import DEFAULT_TRUST_DOMAIN
 
 TOKENS: dict[str, tuple[str, ...]] = {
-    "bss": ("consent.read", "consent.write", "decisions.make", "events.write"),
+    "bss": (
+        *("consent.read", "consent.write", "decisions.make", "decisions.record", "events.write"),
+        *("outcomes.read", "outcomes.stream"),
+    ),
     "marketer": (
         *("decisions.read", "messages.read", "rules.read", "rules.write"),
         *("templates.read", "templates.write", "templates.test"),
@@ -27,8 +30,10 @@ TOKENS: dict[str, tuple[str, ...]] = {
         "accounts.read",
         "consent.read",
         "consent.write",
+        "decisions.cancel",
         "decisions.make",
         "decisions.read",
+        "decisions.record",
         "messages.read",
         "profiles.read",
     ),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
+from services.decision.adapters.outcome_store import NOTE_COLUMNS, note_of
 from services.decision.adapters.records import unpack_record
 from services.decision.adapters.run_store import call_again
-from services.decision.app.ports import Decided, DuePlan
+from services.decision.app.outcome_ports import AnswersHandOver
+from services.decision.app.ports import Decided, DuePlan, HandOver
 from services.decision.domain.arbitration import Arbitration
 from services.runtime.recovery_service import Held
 from services.runtime.replay import Step, first_number
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from services.decision.adapters.journey_store import JourneyStore
-    from services.decision.app.ports import HandOver, Listening, RuleSets
+    from services.decision.app.ports import Listening, RuleSets
     from services.runtime.database import Transaction
     from services.runtime.recovery import Gap
 
 _ROWS = 200
 _EARLIER_MICROS = 600_000_000
 """Decisions get their numbers nearly, not wholly, in the order of their times."""
+_ANSWERS = "answers"
 _PLANS = "plans"
 _STEPS = "steps"
 _DECISIONS = """
@@ -33,6 +36,10 @@ _DECISIONS = """
         program, record
     FROM decision WHERE number >= %s ORDER BY number LIMIT %s
 """
+_NOTED = f"""
+    SELECT {NOTE_COLUMNS} FROM action_outcome
+    WHERE number > %s AND recorded_micros >= %s ORDER BY number LIMIT %s
+"""  # noqa: S608  columns are our own
 _ASKED = """
     SELECT customer, action_id, decision_id, due_micros, line, hops FROM planned_action
     WHERE state = 'asked' AND (due_micros, action_id) > (%s, %s::uuid) ORDER BY due_micros, action_id LIMIT %s
@@ -41,14 +48,20 @@ _CALLS = "calls"
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
+class HandsAgain(HandOver, AnswersHandOver, Protocol):
+    """What puts all of it into the outbox."""
+
+
 class DecisionsReplay:
-    """First the decisions since the replay's start, by number, then all plans and journeys' steps that wait.
+    """First the decisions since the replay's start, by number, and what came of them since then.
+
+    Then all plans and journeys' steps that wait.
 
     At last runs and checks of pairs since then begin again: whoever was called is called by the same id. What
     the others have of it they know by its ids: the channel its actions, the profile its own events.
     """
 
-    def __init__(self, hand_over: HandOver, journeys: JourneyStore) -> None:
+    def __init__(self, hand_over: HandsAgain, journeys: JourneyStore) -> None:
         self._hand_over = hand_over
         self._journeys = journeys
 
@@ -58,6 +71,8 @@ class DecisionsReplay:
             return Step("", await call_again(transaction, gap.replay_start_micros))
         if position.startswith(_STEPS):
             return await self._steps(transaction, position)
+        if position.startswith(_ANSWERS):
+            return await self._answers(transaction, gap, int(position.removeprefix(_ANSWERS)))
         if position.startswith(_PLANS):
             return await self._plans(transaction, position)
         since = gap.replay_start_micros
@@ -67,8 +82,15 @@ class DecisionsReplay:
         rows = await transaction.rows(_DECISIONS, (number, _ROWS))
         decided = [one for one in map(_decided, rows) if one.decided_micros >= since]
         await self._hand_over.hand_on(transaction, decided)
-        following = str(rows[-1][0] + 1) if len(rows) == _ROWS else f"{_PLANS} 0 {_NO_ID}"
+        following = str(rows[-1][0] + 1) if len(rows) == _ROWS else f"{_ANSWERS} 0"
         return Step(following, {"decisions": len(decided)})
+
+    async def _answers(self, transaction: Transaction, gap: Gap, after: int) -> Step:
+        rows = await transaction.rows(_NOTED, (after, gap.replay_start_micros, _ROWS))
+        notes = [note_of(row) for row in rows]
+        await self._hand_over.answered(transaction, notes)
+        following = f"{_ANSWERS} {notes[-1].number}" if len(notes) == _ROWS else f"{_PLANS} 0 {_NO_ID}"
+        return Step(following, {"answers": len(notes)})
 
     async def _plans(self, transaction: Transaction, position: str) -> Step:
         _, due, action = position.split(" ")

@@ -16,6 +16,7 @@ from services.decision.domain.answers import Answer, NotRecorded
 from services.runtime.audit import AuditFilter, list_audit
 from services.vocabulary.words import ActionOutcome
 from tests.integration.decision.conftest import HOUR, NOON, event, snapshot
+from tests.integration.decision.test_recovery import replay
 from tests.integration.decision.test_worker import DAY, due_pairs
 
 P, A, D, N = Answer.PRESENTED, Answer.ACCEPTED, Answer.DECLINED, Answer.NOT_NOW
@@ -119,6 +120,9 @@ async def test_a_yes_is_told_once_with_what_it_asks_for(shop):
     assert (again.refusal, again.earlier.agent) == (NotRecorded.RECORDED_BEFORE, "desk-7")
     assert (await say(shop, action_id, D)).refusal is NotRecorded.CONTRADICTS
     assert await own(shop) == []
+    await replay(shop, NOON)
+    again = [kind for kind, _, _ in await own(shop)]
+    assert again == ["offer.presented", "offer.accepted", "order.placed"]
     async with shop.database.transaction() as transaction:
         newest = (await list_audit(transaction, AuditFilter(action="outcome.record")))[0]
     assert newest.target == f"customer/1/action/{action_id}"

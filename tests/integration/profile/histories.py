@@ -204,7 +204,7 @@ class Life:
         draw, chance = self.history.event, self.random
         ago = int(chance.expovariate(1 / HOUR)) if chance.random() < 0.8 else int(chance.random() * 40 * DAY)
         who = self.subject()
-        match chance.randrange(14):
+        match chance.randrange(17):
             case 0 | 1 | 2 | 3:
                 data = {"mb": chance.randrange(500)} | ({"country": "ES"} if chance.random() < 0.2 else {})
                 return draw(who, "usage.data_used", data, ago=ago, history=chance.random() < 0.1)
@@ -220,7 +220,7 @@ class Life:
                     {"cell": cell, "incident": f"i{chance.randrange(3)}"},
                     ago=ago,
                 )
-            case 7:
+            case 7 | 14 | 15 | 16:
                 traits: dict[str, Any] = {
                     "name": f"Person {chance.randrange(9)}",
                     "stage": chance.choice(["buy", "use", None]),
@@ -269,12 +269,21 @@ class Life:
             made = [self.event() for _ in range(size)]
             # in one transaction with others it is not known which of them came first
             alone = [event for event in made if event.thing is not None or _of_several(event)]
-            for batch in (*([event] for event in alone), [event for event in made if event not in alone]):
+            together = [event for event in made if event not in alone]
+            for batch in (*(self.accompanied(event) for event in alone), together):
                 outcomes = await self.history.take(*batch)
                 assert all(outcome is ACCEPTED for outcome in outcomes), outcomes
             events -= size
             if self.random.random() < merges:
                 await self.merge()
+
+    def accompanied(self, event: CheckedEvent) -> list[CheckedEvent]:
+        """The event alone, or between others of the same customer."""
+        if event.thing is not None:
+            return [event]
+        who = " ".join(identity.text for identity in event.identities if identity.kind == "msisdn")
+        beside = [self.history.event(who, "usage.data_used", {"mb": 1}) for _ in range(2)]
+        return [beside[0], event, beside[1]]
 
     async def merge(self) -> None:
         """Two of them are one, unless they are already."""

@@ -19,8 +19,9 @@ from services.decision.domain.release import Refused, Refusing, ReleaseRules
 from services.runtime.audit import AuditFilter, list_audit
 from services.runtime.caller import Caller, set_caller
 from services.vocabulary.words import ActionOutcome, RefusalReason
-from tests.integration.decision.conftest import HOUR, NOON, snapshot
+from tests.integration.decision.conftest import HOUR, NOON, event, snapshot
 from tests.integration.decision.test_rule_sets import SMALL
+from tests.integration.decision.test_runs import SCHEDULE, THING, AudiencesFake, calling
 from tests.integration.decision.test_worker import complaint
 
 ONCE = SMALL.replace("  - id: call\n", "  - id: call\n    once: ever\n")
@@ -367,3 +368,58 @@ async def test_a_version_goes_live_at_its_time_or_says_why_not(releasing):
     assert (await releasing.steps(3))[-1] == ("refused", "olga")
     assert await worker.rule_sets.trouble() == {"replace": 0, "refused": 1}
     assert (await worker.rule_sets.find("small", 3)).scheduled_micros == 0
+
+
+FREE = ReleaseRules(approval=False, canary=False)
+
+
+async def install_canary(worker, text, share):
+    """Makes a text a canary without a trial."""
+    releasing = Releasing(worker, FREE)
+    name = text.split("ruleset: ")[1].split()[0]
+    await releasing.put(text.partition("tests:")[0])
+    tried = await releasing.versions.trial(name, 0, share)
+    assert tried.ready is not None, tried.problems
+    async with worker.database.transaction() as transaction:
+        await releasing.versions.activate(transaction, tried.ready)
+    await worker.follow.refresh()
+
+
+async def test_who_meets_a_canary_is_called_at_its_times_and_nobody_twice(make_worker):
+    customers = range(1, 12)
+    it = await calling(make_worker, SCHEDULE, audiences=AudiencesFake(dict.fromkeys(customers, 0)))
+    await install_canary(it.worker, SCHEDULE.replace("09:00", "10:00"), HALF)
+    met = [customer for customer in customers if meets("morning", HALF, customer)]
+    others = [customer for customer in customers if customer not in met]
+    assert met
+    assert others
+    await it.opening.look()
+    await it.at("2026-12-11T09:00:00Z")
+    assert await it.finish() == [("morning", "2026-12-11T09:00", customer) for customer in others]
+    await it.at("2026-12-11T10:00:00Z")
+    assert await it.finish() == [("morning", "2026-12-11T10:00", customer) for customer in met]
+    assert [(run.version, run.canary, run.asked) for run in await it.runs()] == [
+        (1, False, len(others)),
+        (2, True, len(met)),
+    ]
+    releasing = Releasing(it.worker, FREE)
+    await releasing._do(await releasing.versions.trial("morning", 2))
+    await it.at("2026-12-12T10:00:00Z")
+    assert await it.finish() == [("morning", "2026-12-12T10:00", customer) for customer in customers]
+
+
+async def test_a_thing_calls_for_both_versions_each_for_its_own_customers(make_worker):
+    customers = range(1, 8)
+    it = await calling(make_worker, THING, audiences=AudiencesFake(dict.fromkeys(customers, 0)))
+    other = "[profile.last_cell is event.cell, profile.plan is s-5gb]"
+    await install_canary(it.worker, THING.replace("[profile.last_cell is event.cell]", other), HALF)
+    happened = event(
+        "network.outage_started", customer=0, thing="cell:FR-1", data={"cell": "FR-1", "incident": "INC7"}
+    )
+    await it.worker.take((happened, None))
+    assert [run.canary for run in await it.runs()] == [False, True]
+    assert sorted(await it.finish()) == [("outage", "e-1", customer) for customer in customers]
+    assert {run.canary: run.asked for run in await it.runs()} == {
+        True: sum(meets("outage", HALF, customer) for customer in customers),
+        False: sum(not meets("outage", HALF, customer) for customer in customers),
+    }

@@ -39,6 +39,18 @@ UNNOTED = {
         NOBODY,
     )
     | dict.fromkeys(("SendTest", "GetTest"), "goes to addresses of staff"),
+    "decision.v1.ReleaseService": dict.fromkeys(
+        (
+            "GetRuleSet",
+            "SubmitForReview",
+            "ReviewRuleSet",
+            "StartCanary",
+            "ScheduleActivation",
+            "RollbackRuleSet",
+            "RetireRuleSet",
+        ),
+        NOBODY,
+    ),
     "decision.v1.RuleSetService": dict.fromkeys(
         ("PutRuleSet", "ValidateRuleSet", "ActivateRuleSet", "ListRuleSets", "ListRuns"), NOBODY
     ),

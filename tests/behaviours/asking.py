@@ -7,6 +7,7 @@ from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
 from services.runtime.status import StoredFailureError, failure_status
 from services.vocabulary.words import Category
+from tests.fakes.call import Call
 from tests.fakes.channel import make_action
 from tests.integration.channel.conftest import Road, wired
 
@@ -41,7 +42,7 @@ async def answer(
 ) -> channel_pb2.ReserveResponse | str:
     """The answer, or what the caller is told went wrong."""
     try:
-        return await (servicer or servicer_of(road)).Reserve(request, None)  # type: ignore[arg-type]
+        return await (servicer or servicer_of(road)).Reserve(request, Call())  # type: ignore[arg-type]
     except Exception as error:  # noqa: BLE001 - whatever the caller is told
         stored = isinstance(error, StoredFailureError)
         status = error.status if stored else failure_status(error, CHANNEL_ERRORS)

@@ -27,6 +27,7 @@ from services.vocabulary.values import DAY
 from services.vocabulary.words import Category, Channel
 from tests.behaviours.asking import answer, reservation, servicer_of
 from tests.behaviours.conftest import MakeReplicas
+from tests.fakes.call import Call
 from tests.fakes.channel import make_action, reachable
 from tests.integration.channel.conftest import MakeRoad, Road
 from tests.integration.profile.asking import event, ingest
@@ -72,7 +73,7 @@ async def test_23_the_same_request_id_with_another_body_is_refused(
         first.actions[0].name = ""
     await answer(road, first)
     with pytest.raises(RequestReusedError):
-        await servicer_of(road).Reserve(reservation("r1", 2), None)  # type: ignore[arg-type]
+        await servicer_of(road).Reserve(reservation("r1", 2), Call())  # type: ignore[arg-type]
     assert await road.slots() == (0 if first_was_wrong else 1)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+from holidays import country_holidays
 
 from services.cli.providers.record import read_record
 from services.cli.stack.calls import open_channel
@@ -37,6 +38,8 @@ START = dt.datetime(2026, 10, 5, tzinfo=dt.UTC)
 """All shipped rule sets are active from here to the end of March 2027."""
 RULE_SETS = sorted((CHECKOUT / "rules").glob("*.yaml"))
 PREFIX = "rapport-system-"
+_SUNDAY = 6
+_HOLIDAYS = country_holidays("FR")
 
 
 def until(holds: Callable[[], object], *, seconds: float = 60.0) -> None:
@@ -134,9 +137,14 @@ class Rapport:
         return birth
 
     def noon(self) -> dt.datetime:
-        """Moves business time to the next day's 10:00 UTC, by day everywhere in Europe; that time."""
+        """Moves business time to the next working day's 10:00 UTC, by day everywhere in Europe; that time.
+
+        On Sundays and public holidays French law lets nothing commercial be sent.
+        """
         now = self.progress()["profile"].business_time or START
         noon = now.replace(hour=10, minute=0, second=0, microsecond=0) + dt.timedelta(days=1)
+        while noon.weekday() == _SUNDAY or noon.date() in _HOLIDAYS:
+            noon += dt.timedelta(days=1)
         return advance_clock(self.stack, noon)
 
     def grpc_channel(self, service: str) -> grpc.Channel:

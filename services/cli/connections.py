@@ -17,6 +17,7 @@ from rapport.decision.v1.explanation_pb2_grpc import ExplanationServiceStub
 from rapport.decision.v1.outcomes_pb2_grpc import OutcomeServiceStub
 from rapport.decision.v1.release_pb2_grpc import ReleaseServiceStub
 from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceStub
+from rapport.decision.v1.simulation_pb2_grpc import SimulationServiceStub
 from rapport.operations.v1.operations_pb2_grpc import OperationsServiceStub
 from rapport.operations.v1.readers_pb2_grpc import ReadersServiceStub
 from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceStub
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.decision.v1.outcomes_pb2_grpc import OutcomeServiceAsyncStub
     from rapport.decision.v1.release_pb2_grpc import ReleaseServiceAsyncStub
     from rapport.decision.v1.rule_set_pb2_grpc import RuleSetServiceAsyncStub
+    from rapport.decision.v1.simulation_pb2_grpc import SimulationServiceAsyncStub
     from rapport.operations.v1.operations_pb2_grpc import OperationsServiceAsyncStub
     from rapport.operations.v1.readers_pb2_grpc import ReadersServiceAsyncStub
     from rapport.operations.v1.recovery_pb2_grpc import RecoveryServiceAsyncStub
@@ -72,6 +74,7 @@ class Connections:
     outcomes: "OutcomeServiceAsyncStub"
     rule_sets: "RuleSetServiceAsyncStub"
     releases: "ReleaseServiceAsyncStub"
+    simulations: "SimulationServiceAsyncStub"
     channel: "ChannelServiceAsyncStub"
     operations: dict[str, "OperationsServiceAsyncStub"]
     """By service: profile, decision, channel."""
@@ -117,6 +120,7 @@ async def connected(folder: Path | str | None = None, subject: str = OPERATOR) -
             outcomes=OutcomeServiceStub(decision),
             rule_sets=RuleSetServiceStub(decision),
             releases=ReleaseServiceStub(decision),
+            simulations=SimulationServiceStub(decision),
             channel=ChannelServiceStub(channel),
             operations={
                 name: OperationsServiceStub(grpc_channel)

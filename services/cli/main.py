@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "consent": ("services.cli.commands.consent_papers:consent", "Record and prove what customers agree to."),
     "identity": ("services.cli.commands.identity:identity", "Say who is who: merge, split, assign."),
     "rules": ("services.cli.commands.rules:rules", "Check, test and activate rule sets."),
+    "simulate": (
+        "services.cli.simulating.command:simulate",
+        "See what drafts of rule sets would have done.",
+    ),
     "ask": ("services.cli.commands.ask:ask", "Ask what is best for one customer now."),
     "runs": ("services.cli.commands.audience_runs:list_runs", "See which audiences were asked."),
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),

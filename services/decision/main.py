@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from services.decision.adapters import engine_child
+from services.decision.adapters import engine_child, simulation_child
 from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.audience_peer import AudiencePeer
 from services.decision.adapters.catalogue_files import pack_catalogue
@@ -34,6 +34,8 @@ from services.decision.adapters.replay import DecisionPart, DecisionsReplay
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import PAIRS_CHANNEL, RUNS_CHANNEL, RunStore
 from services.decision.adapters.run_watch import RunWatch
+from services.decision.adapters.simulation_peers import ReplayPeer, SimulatedGatesPeer
+from services.decision.adapters.simulation_store import KnownBefore, SimulationStore
 from services.decision.adapters.standings import StandingStore
 from services.decision.app.ask import Ask
 from services.decision.app.ask_audiences import AskAudiences
@@ -49,6 +51,7 @@ from services.decision.app.release import ReleaseVersions
 from services.decision.app.replace_broken import BlameKillers, ReplaceBroken
 from services.decision.app.review import ReviewVersions
 from services.decision.app.rule_sets import ManageRuleSets
+from services.decision.app.simulate import SimulateRules
 from services.decision.app.take_events import TakeEvents
 from services.decision.app.verify import VerifyDecisions
 from services.decision.app.why_not import WhyNot
@@ -60,6 +63,7 @@ from services.decision.entrypoints.explanation_servicer import ExplanationServic
 from services.decision.entrypoints.outcome_servicer import OutcomeServicer
 from services.decision.entrypoints.release_servicer import ReleaseServicer
 from services.decision.entrypoints.rule_set_servicer import RuleSetServicer
+from services.decision.entrypoints.simulation_servicer import SimulationServicer
 from services.decision.settings import DecisionSettings
 from services.runtime.client import connect
 from services.runtime.clock import EventClock, make_clock
@@ -90,10 +94,13 @@ from services.runtime.watch import BacklogWatch
 from services.vocabulary.catalogue import load_catalogue
 
 if TYPE_CHECKING:
+    import grpc
+
     from services.decision.app.ports import LiveProgram
     from services.runtime.clock import Clock
     from services.runtime.database import Database
     from services.runtime.process import Role
+    from services.runtime.settings import Settings
 
 _log = structlog.get_logger(__name__)
 SERVICE = "decision"
@@ -106,6 +113,8 @@ ONCE_RESTORED = (
 positions beyond it, and must be told what is decided anew after them.
 """
 _ENGINE_LOOK_SECONDS = 0.5
+SIMULATION_SECONDS = 300.0
+"""Some hundred customers' pasts, in a process to which all others go before."""
 ENGINE_SECONDS = 10.0
 """A batch takes some hundredths; while one hangs, every partition of the worker waits."""
 
@@ -399,6 +408,7 @@ async def build_server_role(role: Role) -> None:
         explanations.served(),
         rule_sets.served(),
         releasing.served(),
+        _simulating(parts, settings, profile_connection, channel_connection).served(),
         export.served(),
         operations.served(),
         ReadersService(parts.database).served(),
@@ -409,6 +419,26 @@ async def build_server_role(role: Role) -> None:
     await server.start()
     role.ready["listen"] = server.address
     role.ready["token_address"] = server.token_address
+
+
+def _simulating(
+    parts: Parts, settings: Settings, profile: grpc.aio.Channel, channel: grpc.aio.Channel
+) -> SimulationServicer:
+    """Simulations, each in processes of its own."""
+    command = simulation_child.command(settings.rules_folder)
+    simulations = SimulationStore(parts.database)
+    simulate = SimulateRules(
+        parts.rule_sets,
+        ReplayPeer(profile),
+        KnownBefore(parts.database, parts.catalogue.conversation_micros),
+        SimulatedGatesPeer(channel),
+        simulations,
+        lambda: EngineProcess(command, deadline=SIMULATION_SECONDS),
+        parts.clock,
+        parts.catalogue,
+        DecisionSettings.of(settings).simulation_processes,
+    )
+    return SimulationServicer(simulate, simulations, parts.clock, parts.catalogue)
 
 
 def main() -> int:

@@ -13,12 +13,19 @@ REVIEWED: Final = "reviewed"
 ALONE: Final = "alone"
 """One person may have a version live without review and canary: a stack on one's own machine."""
 
+_MOST_PROCESSES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class DecisionSettings:
-    """`release`: whether `release` in catalogue/operator.yaml holds (RAPPORT_RELEASE: reviewed, or alone)."""
+    """`release`: whether `release` in catalogue/operator.yaml holds (RAPPORT_RELEASE: reviewed, or alone).
+
+    `simulation_processes`: into how many processes one simulation may be shared
+    (RAPPORT_SIMULATION_PROCESSES: 1 to 64).
+    """
 
     release: str = REVIEWED
+    simulation_processes: int = 2
 
     @classmethod
     def of(cls, settings: Settings) -> "DecisionSettings":
@@ -30,7 +37,14 @@ class DecisionSettings:
                 field="RAPPORT_RELEASE",
                 suggestion="say reviewed, or alone where one person may do everything",
             )
-        return cls(text)
+        processes = settings.extra.get("simulation_processes", "") or "2"
+        if not processes.isdecimal() or not 1 <= int(processes) <= _MOST_PROCESSES:
+            raise SettingError(
+                f"RAPPORT_SIMULATION_PROCESSES is {processes!r}",
+                field="RAPPORT_SIMULATION_PROCESSES",
+                suggestion=f"say 1 to {_MOST_PROCESSES}",
+            )
+        return cls(text, int(processes))
 
     def release_rules(self, catalogue: Catalogue) -> ReleaseRules:
         """What is asked of a version before it goes live here."""

@@ -200,7 +200,10 @@ def test_a_certificate_counts_for_a_known_name_and_its_scopes_only(doors: Doors,
     stranger = doors.by_certificate(ours, "stranger")
     elsewhere = doors.by_certificate(Authority(ours.certificate, ours.key, "other.example"))
     decision = doors.by_certificate(ours, "decision")
-    granted = {"audiences.read", "history.read", "listened.write", "messages.reserve", "profiles.read"}
+    granted = {
+        *("audiences.read", "gates.simulate", "history.read", "messages.read"),
+        *("listened.write", "messages.reserve", "profiles.read"),
+    }
     for method, scope in methods[doors.service].items():
         for door in (stranger, elsewhere):
             failure = door.call(method)

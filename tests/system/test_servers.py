@@ -27,6 +27,7 @@ SERVICES = {
         "rapport.decision.v1.OutcomeService",
         "rapport.decision.v1.ReleaseService",
         "rapport.decision.v1.RuleSetService",
+        "rapport.decision.v1.SimulationService",
     ],
     "channel": [
         "rapport.channel.v1.ChannelService",

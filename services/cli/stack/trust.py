@@ -22,7 +22,7 @@ TOKENS: dict[str, tuple[str, ...]] = {
         *("outcomes.read", "outcomes.stream"),
     ),
     "marketer": (
-        *("decisions.read", "messages.read", "rules.read", "rules.write"),
+        *("decisions.read", "messages.read", "rules.read", "rules.simulate", "rules.write"),
         *("templates.read", "templates.write", "templates.test"),
     ),
     "approver": ("decisions.read", "rules.read", "rules.approve"),

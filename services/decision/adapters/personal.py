@@ -165,6 +165,7 @@ NOBODYS: Mapping[str, str] = {
     **personal.NOBODYS,
     "rule_set": "what rule sets say",
     "rule_set_step": "which steps versions of rule sets took, and by whom of the staff",
+    "simulation": "what simulations came to, in numbers, and which of the staff asked",
     "program": "which rule sets were live together",
     "catalogue_kept": "what the catalogue said",
     "looked_at_times": "how far times were looked at",

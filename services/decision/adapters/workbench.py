@@ -54,7 +54,8 @@ CUSTOMER_ERASED = "customer.erased"
 FREES_WHAT_IT_USED = frozenset({"action.refused", "action.expired"})
 """Own events after which an action was certainly not said."""
 
-_UNKNOWN_HANDOVER = "HANDOVER_UNKNOWN"
+UNKNOWN_HANDOVER = "HANDOVER_UNKNOWN"
+"""A reason after which one was perhaps said."""
 
 
 class Workbench:
@@ -407,7 +408,7 @@ def _given_back(item: int, event: stream_pb2.TakenEvent) -> GivenBack | None:
     if event.source != "channel":
         return None
     told = orjson.loads(event.data)
-    if told.get("reason") == _UNKNOWN_HANDOVER:
+    if told.get("reason") == UNKNOWN_HANDOVER:
         return None
     return GivenBack(item, event.customer, told["action"], _known_as(event))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,12 +23,12 @@ from services.decision.app.jobs import (
 )
 from services.decision.app.ports import Decided
 from services.decision.app.totals import counted, measure
-from services.decision.domain.decide import Planned, assumed_wrongly, decide, standing_that_counts
+from services.decision.domain.decide import Planned, assumed_wrongly
+from services.decision.domain.settling import Asked, settle
 from services.runtime.consumer import take_messages
 from services.runtime.database import is_transient
 from services.runtime.metrics import ENGINE_SET_ASIDE
 from services.runtime.totals import add_totals
-from services.vocabulary.words import ActionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -243,18 +242,10 @@ class TakeEvents:
     def _decide(
         self, item: Evaluated, whole: Standing, ledger: Ledger, program: int, plans: Mapping[str, Plan]
     ) -> Decided:
-        evaluation, now = item.evaluation, self._clock.now_micros()
-        ids = [candidate.action_id for candidate in evaluation.candidates]
-        rooms = ledger.rooms(evaluation.limits, now, ids)
-        standing = replace(standing_that_counts(whole, evaluation), rooms=rooms)
-        arbitration = decide(item.evaluation, standing, self._conversation)
-        ledger.enter(item.customer, arbitration, dict(item.evaluation.arms))
-        ledger.move(item.people, arbitration.moves, item.line, item.hops)
-        if item.due is not None:
-            ledger.leave(item.people, item.due)
+        now = self._clock.now_micros()
+        asked = Asked(item.people, item.line, item.hops, item.planned, item.due)
+        standing, arbitration = settle(ledger, asked, item.evaluation, whole, now, self._conversation)
         planned: Planned | None = plans[item.planned].planned if item.planned else None
-        if planned is not None and arbitration.actions[0].outcome is ActionOutcome.REFUSED:
-            ledger.give_back(item.people, item.planned)
         return Decided(
             decision_id=item.decision_id,
             customer=item.customer,

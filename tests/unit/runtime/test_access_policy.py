@@ -96,6 +96,7 @@ def test_the_shipped_policy_gives_each_service_what_it_calls_and_no_more():
         "profile": [],
         "decision": [
             "audiences.read",
+            "gates.simulate",
             "history.read",
             "listened.write",
             "messages.read",

@@ -1,0 +1,1 @@
+"""`rapport simulate`: what drafts of rule sets would have done in the past."""

@@ -1,0 +1,140 @@
+"""A simulation's result on its page and in the terminal, and what of a request is refused."""
+
+import re
+from html.parser import HTMLParser
+
+import click
+import orjson
+import pytest
+from click.testing import CliRunner
+from rapport.decision.v1 import simulation_pb2
+
+from services.cli.simulating.command import _Moment, _Sample, _tell, simulate
+from services.cli.simulating.page import render_page
+from services.cli.simulating.telling import deltas
+from services.decision.entrypoints.simulation_servicer import SimulationServicer
+from services.runtime.errors import InvalidArgumentError, NotFoundError, TooLargeError
+from services.vocabulary.values import DAY, parse_time
+from services.vocabulary.wire import timestamp
+from tests.fakes.hand_clock import HandClock
+from tests.unit.decision.test_simulation import CATALOGUE, NOON, Bench, batch, event, rule, text
+
+
+@pytest.fixture(scope="module")
+def result():
+    offer = "{offer: goodwill-1gb, category: retention, value: 6.00, cost: 1.20, expires: 7d}"
+    strict = text(rule(when="profile.tenure_months >= 12"), rule("make-good", do=offer))
+    pasts = [(n, batch(event(n, at=NOON + n * DAY // 4), tenure_months=n)) for n in range(1, 31)]
+    bench = Bench([strict], pasts, live=[text(rule())], kept_since_micros=NOON - DAY)
+    return bench.run(groups=("tenure_months",))
+
+
+class Page(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.links = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in {"src", "href"}]
+
+
+def test_the_page_stands_alone_and_draws_what_came_out(result):
+    html = render_page(result, "some-id")
+    page = Page(html)
+    assert page.links == []
+    assert "url(" not in html
+    assert page.tags.count("svg") == 5  # nothing was refused
+    assert "What calls would have done" in html
+    assert "some-id" in html
+    assert "kept no more" in html
+    assert f"<b>{result['draft']['funnel']['sent']}</b>" in html
+    assert "goodwill-1gb" in html
+
+
+def test_the_page_of_drafts_alone_says_nothing_of_what_is_live(result):
+    html = render_page({**result, "live": None, "displaced": None}, "some-id")
+    assert "live today" not in html
+    assert "no longer" not in re.sub("kept no more", "", html)
+
+
+def test_nothing_written_by_a_rule_author_becomes_markup(result):
+    evil = orjson.loads(orjson.dumps(result).replace(b"goodwill-1gb", b"<script>x</script>"))
+    assert "<script>" not in render_page(evil, "some-id")
+
+
+def test_the_terminal_is_told_the_same(result, capsys):
+    _tell(result, "some-id", None)
+    said = capsys.readouterr().out
+    for words in (
+        "would be sent",
+        "no longer sent",
+        "newly sent",
+        "offered, by tenure_months",
+        "some-id",
+        "! ",
+    ):
+        assert words in said
+    assert [row[:2] for row in deltas(result)] == [
+        ("calls/make-good", "goodwill-1gb"),
+        ("calls/call", "call-back"),
+    ]
+
+
+def test_times_and_shares_are_read_and_mistakes_told():
+    assert _Moment().convert("2026-12-10", None, None) == parse_time("2026-12-10T00:00:00Z")
+    assert [_Sample().convert(share, None, None) for share in ("10%", "0.1", "100%")] == [1000, 1000, 10_000]
+    for kind, wrong in (
+        (_Moment(), "yesterday"),
+        (_Sample(), "0%"),
+        (_Sample(), "200%"),
+        (_Sample(), "some"),
+    ):
+        with pytest.raises(click.BadParameter):
+            kind.convert(wrong, None, None)
+    assert CliRunner().invoke(simulate, ["--help"]).exit_code == 0
+
+
+def request(**more):
+    given = {"drafts": [simulation_pb2.Draft(source=text(rule()))], "since": timestamp(NOON)} | more
+    return simulation_pb2.SimulateRequest(**given)
+
+
+class Runs:
+    async def run(self, wanted):
+        yield wanted
+
+
+class Empty:
+    async def find(self, simulation_id):
+        assert simulation_id
+
+
+def servicer():
+    return SimulationServicer(Runs(), Empty(), HandClock((NOON + 10 * DAY) / 1e6), CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"drafts": []}, "drafts"),
+        ({"since": None}, "since"),
+        ({"since": timestamp(NOON + 20 * DAY)}, "since"),
+        ({"until": timestamp(NOON - DAY)}, "until"),
+        ({"sample": 10_001}, "sample"),
+        ({"groups": ["no-such-trait"]}, "groups[0]"),
+        ({"groups": ["brand"] * 6}, "groups"),
+        ({"drafts": [simulation_pb2.Draft(source="x" * 1_000_001)]}, "drafts[0].source"),
+    ],
+)
+async def test_what_is_wrong_with_a_request_is_named(given, field):
+    with pytest.raises((InvalidArgumentError, TooLargeError)) as raised:
+        await anext(servicer().Simulate(request(**given), None))
+    assert raised.value.field == field
+
+
+@pytest.mark.parametrize("simulation_id", ["", "nonsense", "00000000-0000-4000-8000-000000000000"])
+async def test_a_simulation_that_nobody_kept_is_not_found(simulation_id):
+    with pytest.raises(NotFoundError):
+        await servicer().GetSimulation(simulation_pb2.GetSimulationRequest(simulation_id=simulation_id), None)

@@ -65,7 +65,7 @@ class _Sample(click.ParamType[Any]):
 @click.option("--until", type=_Moment(), help="Events before that; left out: up to now.")
 @click.option("--groups", multiple=True, metavar="TRAIT", help="Compare offers between its values.")
 @click.option("--sample", type=_Sample(), default=_WHOLE, metavar="SHARE", help="Only 10% of the customers.")
-@click.option("--processes", type=click.IntRange(1, 64), default=0, metavar="N", help="Share the work.")
+@click.option("--processes", type=click.IntRange(0, 64), default=0, metavar="N", help="Share the work.")
 @click.option("--alone", is_flag=True, help="The drafts alone, without what is live beside them.")
 @click.option(
     "--out",

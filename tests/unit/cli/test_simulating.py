@@ -12,6 +12,7 @@ from rapport.decision.v1 import simulation_pb2
 from services.cli.simulating.command import _Moment, _Sample, _tell, simulate
 from services.cli.simulating.page import render_page
 from services.cli.simulating.telling import deltas
+from services.cli.stack.errors import StackError
 from services.decision.entrypoints.simulation_servicer import SimulationServicer
 from services.runtime.errors import InvalidArgumentError, NotFoundError, TooLargeError
 from services.vocabulary.values import DAY, parse_time
@@ -93,7 +94,14 @@ def test_times_and_shares_are_read_and_mistakes_told():
     ):
         with pytest.raises(click.BadParameter):
             kind.convert(wrong, None, None)
-    assert CliRunner().invoke(simulate, ["--help"]).exit_code == 0
+
+
+def test_files_and_a_beginning_are_all_that_has_to_be_said(tmp_path):
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(text(rule()))
+    told = CliRunner().invoke(simulate, [str(draft), "--since", "2026-10-01", "--folder", str(tmp_path)])
+    assert isinstance(told.exception, StackError), told.output  # nothing runs there
+    assert CliRunner().invoke(simulate, [str(draft)]).exit_code == 2
 
 
 def request(**more):

@@ -79,6 +79,11 @@ PERSONAL: tuple[Personal, ...] = (
         erase=(_OF_ACTIONS.format("limit_use", "action_id"),),
     ),
     Personal(
+        "run_action",
+        hidden="which run over an audience called for actions of the person, by bare ids",
+        erase=(_OF_ACTIONS.format("run_action", "action_id"),),
+    ),
+    Personal(
         "household_holder",
         hidden="which actions of the person took a slot of their household, by bare ids",
         erase=(_OF_ACTIONS.format("household_holder", "action_id"),),
@@ -172,6 +177,7 @@ NOBODYS: Mapping[str, str] = {
     "schedule_time": "how far times were looked at",
     "audience_run": "runs over audiences, by rule set, time and thing",
     "outcome_consumer": "who takes outcomes, and how far",
+    "run_count": "how much came of a run over an audience",
     "rule_set_limit": "what rule sets have used of their limits",
     "rule_set_day": "what rule sets have used of their limits",
 }

@@ -86,6 +86,11 @@ async def _delete(transaction: Transaction, decisions: list[tuple[int, str]]) ->
         f"{wanted} WHERE limit_use.action_id = action.action_id {of_action.format('action')}",
         keys,
     )
+    rows["run_action"] = await transaction.execute(
+        "DELETE FROM run_action USING decision_action AS action, "  # noqa: S608  our own words
+        f"{wanted} WHERE run_action.action_id = action.action_id {of_action.format('action')}",
+        keys,
+    )
     rows["household_holder"] = await transaction.execute(
         "DELETE FROM household_holder USING decision_action AS action, "  # noqa: S608  our own words
         f"{wanted} WHERE household_holder.action_id = action.action_id {of_action.format('action')}",
@@ -109,7 +114,9 @@ def prunables(conversation_micros: int) -> list[Prunable]:
         ),
         ByPages("once_slots", "once_slot", "ends_micros BETWEEN 1 AND %(before)s"),
         ByPages("journeys", "journey_position", "state = 'ended' AND reached_micros < %(before)s"),
-        ByPages("audience_runs", "audience_run", "state <> 'open' AND next_micros < %(before)s"),
+        ByPages(
+            "audience_runs", "audience_run", "state NOT IN ('open', 'paused') AND next_micros < %(before)s"
+        ),
         ByPages("open_pairs", "open_pair", "state = 'checked' AND due_micros < %(before)s"),
         ACCESS_LOG,
         DEAD_LETTERS,

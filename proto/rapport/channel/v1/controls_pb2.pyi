@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from rapport.types.v1 import vocabulary_pb2 as _vocabulary_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -84,6 +85,34 @@ CARE_STAGE_SLOWED: CareStage.ValueType  # 2
 CARE_STAGE_STOPPED: CareStage.ValueType  # 3
 """They wait."""
 Global___CareStage: _TypeAlias = CareStage  # noqa: Y015
+
+class _CampaignStop:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CampaignStopEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CampaignStop.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAMPAIGN_STOP_UNSPECIFIED: _CampaignStop.ValueType  # 0
+    """There is."""
+    CAMPAIGN_STOP_CARE: _CampaignStop.ValueType  # 1
+    """A queue of the care desk that one of the actions fills stops campaigns: it is too deep, or nobody knows how deep."""
+    CAMPAIGN_STOP_BUDGET: _CampaignStop.ValueType  # 2
+    """Each of the actions belongs to a campaign one of whose limits is used up, or is stopped by a kill switch."""
+    CAMPAIGN_STOP_KILLED: _CampaignStop.ValueType  # 3
+    """Kill switches stop each of the actions."""
+
+class CampaignStop(_CampaignStop, metaclass=_CampaignStopEnumTypeWrapper):
+    """Why there is no room."""
+
+CAMPAIGN_STOP_UNSPECIFIED: CampaignStop.ValueType  # 0
+"""There is."""
+CAMPAIGN_STOP_CARE: CampaignStop.ValueType  # 1
+"""A queue of the care desk that one of the actions fills stops campaigns: it is too deep, or nobody knows how deep."""
+CAMPAIGN_STOP_BUDGET: CampaignStop.ValueType  # 2
+"""Each of the actions belongs to a campaign one of whose limits is used up, or is stopped by a kill switch."""
+CAMPAIGN_STOP_KILLED: CampaignStop.ValueType  # 3
+"""Kill switches stop each of the actions."""
+Global___CampaignStop: _TypeAlias = CampaignStop  # noqa: Y015
 
 @_typing.final
 class KillSwitch(_message.Message):
@@ -690,6 +719,94 @@ class GetCampaignUseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCampaignUseResponse: _TypeAlias = GetCampaignUseResponse  # noqa: Y015
+
+@_typing.final
+class CampaignAction(_message.Message):
+    """What a rule set may say to those it asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CATEGORY_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Offer, message or survey."""
+    category: _vocabulary_pb2.Category.ValueType
+    """Its category."""
+    topic: _builtins.str
+    """Its topic; empty: none."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        category: _vocabulary_pb2.Category.ValueType = ...,
+        topic: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "name", b"name", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignAction: _TypeAlias = CampaignAction  # noqa: Y015
+
+@_typing.final
+class GetCampaignRoomRequest(_message.Message):
+    """Whose room is asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_SET_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    rule_set: _builtins.str
+    """The rule set."""
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___CampaignAction]:
+        """All that it may say, at most 200; tasks are left out."""
+
+    def __init__(
+        self,
+        *,
+        rule_set: _builtins.str = ...,
+        actions: _abc.Iterable[Global___CampaignAction] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "rule_set", b"rule_set"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignRoomRequest: _TypeAlias = GetCampaignRoomRequest  # noqa: Y015
+
+@_typing.final
+class GetCampaignRoomResponse(_message.Message):
+    """What there is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STOP_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    PER_SECOND_FIELD_NUMBER: _builtins.int
+    stop: Global___CampaignStop.ValueType
+    """Why there is none; unspecified: there is."""
+    detail: _builtins.str
+    """The same in a sentence."""
+    per_second: _builtins.float
+    """At most so many customers a second, where a campaign has a pace or a care queue slows it; 0: no such."""
+    def __init__(
+        self,
+        *,
+        stop: Global___CampaignStop.ValueType = ...,
+        detail: _builtins.str = ...,
+        per_second: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "per_second", b"per_second", "stop", b"stop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCampaignRoomResponse: _TypeAlias = GetCampaignRoomResponse  # noqa: Y015
 
 @_typing.final
 class PolicyDocument(_message.Message):

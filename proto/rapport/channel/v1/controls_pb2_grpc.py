@@ -70,6 +70,11 @@ class ControlServiceStub:
                 request_serializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignUseRequest.SerializeToString,
                 response_deserializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignUseResponse.FromString,
                 _registered_method=True)
+        self.GetCampaignRoom = channel.unary_unary(
+                '/rapport.channel.v1.ControlService/GetCampaignRoom',
+                request_serializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignRoomRequest.SerializeToString,
+                response_deserializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignRoomResponse.FromString,
+                _registered_method=True)
         self.ApplyPolicies = channel.unary_unary(
                 '/rapport.channel.v1.ControlService/ApplyPolicies',
                 request_serializer=rapport_dot_channel_dot_v1_dot_controls__pb2.ApplyPoliciesRequest.SerializeToString,
@@ -145,6 +150,13 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCampaignRoom(self, request, context):
+        """Whether a rule set may go on asking an audience: what the care desk, campaigns and kill switches leave it now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ApplyPolicies(self, request, context):
         """Puts policies into force as a new version. One that is not right is refused with file and line, and changes nothing.
         """
@@ -210,6 +222,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.GetCampaignUse,
                     request_deserializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignUseRequest.FromString,
                     response_serializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignUseResponse.SerializeToString,
+            ),
+            'GetCampaignRoom': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCampaignRoom,
+                    request_deserializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignRoomRequest.FromString,
+                    response_serializer=rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignRoomResponse.SerializeToString,
             ),
             'ApplyPolicies': grpc.unary_unary_rpc_method_handler(
                     servicer.ApplyPolicies,
@@ -422,6 +439,33 @@ class ControlService:
             '/rapport.channel.v1.ControlService/GetCampaignUse',
             rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignUseRequest.SerializeToString,
             rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignUseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCampaignRoom(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rapport.channel.v1.ControlService/GetCampaignRoom',
+            rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignRoomRequest.SerializeToString,
+            rapport_dot_channel_dot_v1_dot_controls__pb2.GetCampaignRoomResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,8 @@ class ControlServiceStub:
     """The campaigns in force with what they have used."""
     GetCampaignUse: _grpc.UnaryUnaryMultiCallable[_controls_pb2.GetCampaignUseRequest, _controls_pb2.GetCampaignUseResponse]
     """What one campaign has used of each limit. NOT_FOUND: none of that name was ever in force or used."""
+    GetCampaignRoom: _grpc.UnaryUnaryMultiCallable[_controls_pb2.GetCampaignRoomRequest, _controls_pb2.GetCampaignRoomResponse]
+    """Whether a rule set may go on asking an audience: what the care desk, campaigns and kill switches leave it now."""
     ApplyPolicies: _grpc.UnaryUnaryMultiCallable[_controls_pb2.ApplyPoliciesRequest, _controls_pb2.ApplyPoliciesResponse]
     """Puts policies into force as a new version. One that is not right is refused with file and line, and changes nothing."""
     RevertPolicies: _grpc.UnaryUnaryMultiCallable[_controls_pb2.RevertPoliciesRequest, _controls_pb2.RevertPoliciesResponse]
@@ -75,6 +77,8 @@ class ControlServiceAsyncStub(ControlServiceStub):
     """The campaigns in force with what they have used."""
     GetCampaignUse: _aio.UnaryUnaryMultiCallable[_controls_pb2.GetCampaignUseRequest, _controls_pb2.GetCampaignUseResponse]  # type: ignore[assignment]
     """What one campaign has used of each limit. NOT_FOUND: none of that name was ever in force or used."""
+    GetCampaignRoom: _aio.UnaryUnaryMultiCallable[_controls_pb2.GetCampaignRoomRequest, _controls_pb2.GetCampaignRoomResponse]  # type: ignore[assignment]
+    """Whether a rule set may go on asking an audience: what the care desk, campaigns and kill switches leave it now."""
     ApplyPolicies: _aio.UnaryUnaryMultiCallable[_controls_pb2.ApplyPoliciesRequest, _controls_pb2.ApplyPoliciesResponse]  # type: ignore[assignment]
     """Puts policies into force as a new version. One that is not right is refused with file and line, and changes nothing."""
     RevertPolicies: _aio.UnaryUnaryMultiCallable[_controls_pb2.RevertPoliciesRequest, _controls_pb2.RevertPoliciesResponse]  # type: ignore[assignment]
@@ -142,6 +146,14 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_controls_pb2.GetCampaignUseResponse, _abc.Awaitable[_controls_pb2.GetCampaignUseResponse]]:
         """What one campaign has used of each limit. NOT_FOUND: none of that name was ever in force or used."""
+
+    @_abc_1.abstractmethod
+    def GetCampaignRoom(
+        self,
+        request: _controls_pb2.GetCampaignRoomRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_controls_pb2.GetCampaignRoomResponse, _abc.Awaitable[_controls_pb2.GetCampaignRoomResponse]]:
+        """Whether a rule set may go on asking an audience: what the care desk, campaigns and kill switches leave it now."""
 
     @_abc_1.abstractmethod
     def ApplyPolicies(

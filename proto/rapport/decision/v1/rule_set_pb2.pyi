@@ -160,6 +160,10 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """It fell behind by more than the rule set's `late`, and was given up."""
     RUN_STATE_STOPPED: _RunState.ValueType  # 4
     """The rule set was called for by something else from then on."""
+    RUN_STATE_PAUSED: _RunState.ValueType  # 5
+    """Somebody paused it; it stays so until somebody resumes or cancels it."""
+    RUN_STATE_CANCELLED: _RunState.ValueType  # 6
+    """Somebody ended it."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """How far a run has come."""
@@ -174,7 +178,43 @@ RUN_STATE_MISSED: RunState.ValueType  # 3
 """It fell behind by more than the rule set's `late`, and was given up."""
 RUN_STATE_STOPPED: RunState.ValueType  # 4
 """The rule set was called for by something else from then on."""
+RUN_STATE_PAUSED: RunState.ValueType  # 5
+"""Somebody paused it; it stays so until somebody resumes or cancels it."""
+RUN_STATE_CANCELLED: RunState.ValueType  # 6
+"""Somebody ended it."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
+
+class _RunWait:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunWaitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunWait.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_WAIT_UNSPECIFIED: _RunWait.ValueType  # 0
+    """Nothing."""
+    RUN_WAIT_CARE: _RunWait.ValueType  # 1
+    """A queue of the care desk that it fills is over its capacity, or nobody knows how full it is."""
+    RUN_WAIT_BUDGET: _RunWait.ValueType  # 2
+    """A budget or a limit of volume is used up: the rule set's own, or that of a campaign of the operator's."""
+    RUN_WAIT_KILLED: _RunWait.ValueType  # 3
+    """A kill switch stops all that it would say."""
+    RUN_WAIT_UNKNOWN: _RunWait.ValueType  # 4
+    """The channel service does not say whether there is room."""
+
+class RunWait(_RunWait, metaclass=_RunWaitEnumTypeWrapper):
+    """For what a run waits before it asks more customers. It looks again every few seconds, and goes on by itself."""
+
+RUN_WAIT_UNSPECIFIED: RunWait.ValueType  # 0
+"""Nothing."""
+RUN_WAIT_CARE: RunWait.ValueType  # 1
+"""A queue of the care desk that it fills is over its capacity, or nobody knows how full it is."""
+RUN_WAIT_BUDGET: RunWait.ValueType  # 2
+"""A budget or a limit of volume is used up: the rule set's own, or that of a campaign of the operator's."""
+RUN_WAIT_KILLED: RunWait.ValueType  # 3
+"""A kill switch stops all that it would say."""
+RUN_WAIT_UNKNOWN: RunWait.ValueType  # 4
+"""The channel service does not say whether there is room."""
+Global___RunWait: _TypeAlias = RunWait  # noqa: Y015
 
 @_typing.final
 class Problem(_message.Message):
@@ -651,6 +691,11 @@ class Run(_message.Message):
     NEXT_TIME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ASKED_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WALKED_FIELD_NUMBER: _builtins.int
+    WAITS_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
+    WAITS_TIME_FIELD_NUMBER: _builtins.int
     rule_set: _builtins.str
     """Name of the rule set."""
     version: _builtins.int
@@ -665,6 +710,14 @@ class Run(_message.Message):
     """How far it has come."""
     asked: _builtins.int
     """Customers asked so far."""
+    number: _builtins.int
+    """Names it when it is paused, resumed or cancelled."""
+    walked: _builtins.float
+    """What part of its audience it has walked over, as estimated: from 0 to 1."""
+    waits: Global___RunWait.ValueType
+    """For what it waits; unspecified: for nothing."""
+    waits_for: _builtins.str
+    """The same in a sentence."""
     @_builtins.property
     def due_time(self) -> _timestamp_pb2.Timestamp:
         """When it was due."""
@@ -672,6 +725,10 @@ class Run(_message.Message):
     @_builtins.property
     def next_time(self) -> _timestamp_pb2.Timestamp:
         """For when its next page is planned, or its last one was."""
+
+    @_builtins.property
+    def waits_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
 
     def __init__(
         self,
@@ -685,10 +742,15 @@ class Run(_message.Message):
         next_time: _timestamp_pb2.Timestamp | None = ...,
         state: Global___RunState.ValueType = ...,
         asked: _builtins.int = ...,
+        number: _builtins.int = ...,
+        walked: _builtins.float = ...,
+        waits: Global___RunWait.ValueType = ...,
+        waits_for: _builtins.str = ...,
+        waits_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "next_time", b"next_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "next_time", b"next_time", "waits_time", b"waits_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "due_time", b"due_time", "kind", b"kind", "next_time", b"next_time", "rule_set", b"rule_set", "run", b"run", "state", b"state", "version", b"version", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "due_time", b"due_time", "kind", b"kind", "next_time", b"next_time", "number", b"number", "rule_set", b"rule_set", "run", b"run", "state", b"state", "version", b"version", "waits", b"waits", "waits_for", b"waits_for", "waits_time", b"waits_time", "walked", b"walked", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

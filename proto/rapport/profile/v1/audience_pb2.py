@@ -27,7 +27,7 @@ from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access
 from rapport.types.v1 import vocabulary_pb2 as rapport_dot_types_dot_v1_dot_vocabulary__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rapport/profile/v1/audience.proto\x12\x12rapport.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a!rapport/types/v1/vocabulary.proto\"{\n\tTraitTest\x12\r\n\x05trait\x18\x01 \x01(\t\x12\x36\n\x08operator\x18\x02 \x01(\x0e\x32$.rapport.profile.v1.AudienceOperator\x12\'\n\x06values\x18\x03 \x03(\x0b\x32\x17.rapport.types.v1.Value\"s\n\x0c\x41udienceTest\x12.\n\x05trait\x18\x01 \x01(\x0b\x32\x1d.rapport.profile.v1.TraitTestH\x00\x12+\n\x06\x61greed\x18\x02 \x01(\x0e\x32\x19.rapport.types.v1.PurposeH\x00\x42\x06\n\x04test\"B\n\x0e\x41udienceClause\x12\x30\n\x06\x61ny_of\x18\x01 \x03(\x0b\x32 .rapport.profile.v1.AudienceTest\"}\n\rAbsenceFilter\x12\x0c\n\x04type\x18\x01 \x01(\t\x12.\n\nafter_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb3\x01\n\x13ListAudienceRequest\x12\x33\n\x07\x63lauses\x18\x01 \x03(\x0b\x32\".rapport.profile.v1.AudienceClause\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x32\n\x07\x61\x62sence\x18\x03 \x01(\x0b\x32!.rapport.profile.v1.AbsenceFilter\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"Q\n\x0e\x41udienceMember\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"u\n\x14ListAudienceResponse\x12\x33\n\x07members\x18\x01 \x03(\x0b\x32\".rapport.profile.v1.AudienceMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x66illing\x18\x03 \x01(\x08\"9\n\x10ListZonesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x11ListZonesResponse\x12\r\n\x05zones\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x66illing\x18\x03 \x01(\x08*\xa7\x02\n\x10\x41udienceOperator\x12!\n\x1d\x41UDIENCE_OPERATOR_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41UDIENCE_OPERATOR_IS\x10\x01\x12\x1c\n\x18\x41UDIENCE_OPERATOR_EXISTS\x10\x02\x12\x1a\n\x16\x41UDIENCE_OPERATOR_LESS\x10\x03\x12\x1d\n\x19\x41UDIENCE_OPERATOR_AT_MOST\x10\x04\x12\x1a\n\x16\x41UDIENCE_OPERATOR_MORE\x10\x05\x12\x1e\n\x1a\x41UDIENCE_OPERATOR_AT_LEAST\x10\x06\x12\x1e\n\x1a\x41UDIENCE_OPERATOR_CONTAINS\x10\x07\x12!\n\x1d\x41UDIENCE_OPERATOR_STARTS_WITH\x10\x08\x32\xf6\x01\n\x0f\x41udienceService\x12u\n\x0cListAudience\x12\'.rapport.profile.v1.ListAudienceRequest\x1a(.rapport.profile.v1.ListAudienceResponse\"\x12\xaa\xbb\x18\x0e\x61udiences.read\x12l\n\tListZones\x12$.rapport.profile.v1.ListZonesRequest\x1a%.rapport.profile.v1.ListZonesResponse\"\x12\xaa\xbb\x18\x0e\x61udiences.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rapport/profile/v1/audience.proto\x12\x12rapport.profile.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a!rapport/types/v1/vocabulary.proto\"{\n\tTraitTest\x12\r\n\x05trait\x18\x01 \x01(\t\x12\x36\n\x08operator\x18\x02 \x01(\x0e\x32$.rapport.profile.v1.AudienceOperator\x12\'\n\x06values\x18\x03 \x03(\x0b\x32\x17.rapport.types.v1.Value\"s\n\x0c\x41udienceTest\x12.\n\x05trait\x18\x01 \x01(\x0b\x32\x1d.rapport.profile.v1.TraitTestH\x00\x12+\n\x06\x61greed\x18\x02 \x01(\x0e\x32\x19.rapport.types.v1.PurposeH\x00\x42\x06\n\x04test\"B\n\x0e\x41udienceClause\x12\x30\n\x06\x61ny_of\x18\x01 \x03(\x0b\x32 .rapport.profile.v1.AudienceTest\"}\n\rAbsenceFilter\x12\x0c\n\x04type\x18\x01 \x01(\t\x12.\n\nafter_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb3\x01\n\x13ListAudienceRequest\x12\x33\n\x07\x63lauses\x18\x01 \x03(\x0b\x32\".rapport.profile.v1.AudienceClause\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x32\n\x07\x61\x62sence\x18\x03 \x01(\x0b\x32!.rapport.profile.v1.AbsenceFilter\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\"Q\n\x0e\x41udienceMember\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\x03\x12-\n\tlast_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x85\x01\n\x14ListAudienceResponse\x12\x33\n\x07members\x18\x01 \x03(\x0b\x32\".rapport.profile.v1.AudienceMember\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x66illing\x18\x03 \x01(\x08\x12\x0e\n\x06walked\x18\x04 \x01(\x01\"9\n\x10ListZonesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x11ListZonesResponse\x12\r\n\x05zones\x18\x01 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x0f\n\x07\x66illing\x18\x03 \x01(\x08*\xa7\x02\n\x10\x41udienceOperator\x12!\n\x1d\x41UDIENCE_OPERATOR_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41UDIENCE_OPERATOR_IS\x10\x01\x12\x1c\n\x18\x41UDIENCE_OPERATOR_EXISTS\x10\x02\x12\x1a\n\x16\x41UDIENCE_OPERATOR_LESS\x10\x03\x12\x1d\n\x19\x41UDIENCE_OPERATOR_AT_MOST\x10\x04\x12\x1a\n\x16\x41UDIENCE_OPERATOR_MORE\x10\x05\x12\x1e\n\x1a\x41UDIENCE_OPERATOR_AT_LEAST\x10\x06\x12\x1e\n\x1a\x41UDIENCE_OPERATOR_CONTAINS\x10\x07\x12!\n\x1d\x41UDIENCE_OPERATOR_STARTS_WITH\x10\x08\x32\xf6\x01\n\x0f\x41udienceService\x12u\n\x0cListAudience\x12\'.rapport.profile.v1.ListAudienceRequest\x1a(.rapport.profile.v1.ListAudienceResponse\"\x12\xaa\xbb\x18\x0e\x61udiences.read\x12l\n\tListZones\x12$.rapport.profile.v1.ListZonesRequest\x1a%.rapport.profile.v1.ListZonesResponse\"\x12\xaa\xbb\x18\x0e\x61udiences.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDIENCESERVICE'].methods_by_name['ListAudience']._serialized_options = b'\252\273\030\016audiences.read'
   _globals['_AUDIENCESERVICE'].methods_by_name['ListZones']._loaded_options = None
   _globals['_AUDIENCESERVICE'].methods_by_name['ListZones']._serialized_options = b'\252\273\030\016audiences.read'
-  _globals['_AUDIENCEOPERATOR']._serialized_start=1116
-  _globals['_AUDIENCEOPERATOR']._serialized_end=1411
+  _globals['_AUDIENCEOPERATOR']._serialized_start=1133
+  _globals['_AUDIENCEOPERATOR']._serialized_end=1428
   _globals['_TRAITTEST']._serialized_start=157
   _globals['_TRAITTEST']._serialized_end=280
   _globals['_AUDIENCETEST']._serialized_start=282
@@ -52,12 +52,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAUDIENCEREQUEST']._serialized_end=774
   _globals['_AUDIENCEMEMBER']._serialized_start=776
   _globals['_AUDIENCEMEMBER']._serialized_end=857
-  _globals['_LISTAUDIENCERESPONSE']._serialized_start=859
-  _globals['_LISTAUDIENCERESPONSE']._serialized_end=976
-  _globals['_LISTZONESREQUEST']._serialized_start=978
-  _globals['_LISTZONESREQUEST']._serialized_end=1035
-  _globals['_LISTZONESRESPONSE']._serialized_start=1037
-  _globals['_LISTZONESRESPONSE']._serialized_end=1113
-  _globals['_AUDIENCESERVICE']._serialized_start=1414
-  _globals['_AUDIENCESERVICE']._serialized_end=1660
+  _globals['_LISTAUDIENCERESPONSE']._serialized_start=860
+  _globals['_LISTAUDIENCERESPONSE']._serialized_end=993
+  _globals['_LISTZONESREQUEST']._serialized_start=995
+  _globals['_LISTZONESREQUEST']._serialized_end=1052
+  _globals['_LISTZONESRESPONSE']._serialized_start=1054
+  _globals['_LISTZONESRESPONSE']._serialized_end=1130
+  _globals['_AUDIENCESERVICE']._serialized_start=1431
+  _globals['_AUDIENCESERVICE']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

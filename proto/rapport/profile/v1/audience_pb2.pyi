@@ -268,10 +268,13 @@ class ListAudienceResponse(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILLING_FIELD_NUMBER: _builtins.int
+    WALKED_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty: no more."""
     filling: _builtins.bool
     """True: what is needed for the answer is still being gathered from the profiles; ask again in a while."""
+    walked: _builtins.float
+    """What part of all that is to be walked through lies behind this page, as estimated from where it ends: from 0 to 1."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___AudienceMember]:
         """By customer; with an absence by last time, then customer."""
@@ -282,10 +285,11 @@ class ListAudienceResponse(_message.Message):
         members: _abc.Iterable[Global___AudienceMember] | None = ...,
         next_page_token: _builtins.str = ...,
         filling: _builtins.bool = ...,
+        walked: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filling", b"filling", "members", b"members", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filling", b"filling", "members", b"members", "next_page_token", b"next_page_token", "walked", b"walked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,6 +12,7 @@ from rapport.channel.v1.quarantine_pb2_grpc import QuarantineServiceStub
 from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceStub
 from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceStub
 from rapport.channel.v1.templates_pb2_grpc import TemplateServiceStub
+from rapport.decision.v1.campaign_pb2_grpc import CampaignServiceStub
 from rapport.decision.v1.decision_pb2_grpc import DecisionServiceStub
 from rapport.decision.v1.explanation_pb2_grpc import ExplanationServiceStub
 from rapport.decision.v1.outcomes_pb2_grpc import OutcomeServiceStub
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # these names stand in the stub files only
     from rapport.channel.v1.reconciliation_pb2_grpc import ReconciliationServiceAsyncStub
     from rapport.channel.v1.suppression_pb2_grpc import SuppressionServiceAsyncStub
     from rapport.channel.v1.templates_pb2_grpc import TemplateServiceAsyncStub
+    from rapport.decision.v1.campaign_pb2_grpc import CampaignServiceAsyncStub
     from rapport.decision.v1.decision_pb2_grpc import DecisionServiceAsyncStub
     from rapport.decision.v1.explanation_pb2_grpc import ExplanationServiceAsyncStub
     from rapport.decision.v1.outcomes_pb2_grpc import OutcomeServiceAsyncStub
@@ -75,6 +77,7 @@ class Connections:
     rule_sets: "RuleSetServiceAsyncStub"
     releases: "ReleaseServiceAsyncStub"
     simulations: "SimulationServiceAsyncStub"
+    campaigns: "CampaignServiceAsyncStub"
     channel: "ChannelServiceAsyncStub"
     operations: dict[str, "OperationsServiceAsyncStub"]
     """By service: profile, decision, channel."""
@@ -121,6 +124,7 @@ async def connected(folder: Path | str | None = None, subject: str = OPERATOR) -
             rule_sets=RuleSetServiceStub(decision),
             releases=ReleaseServiceStub(decision),
             simulations=SimulationServiceStub(decision),
+            campaigns=CampaignServiceStub(decision),
             channel=ChannelServiceStub(channel),
             operations={
                 name: OperationsServiceStub(grpc_channel)

@@ -32,6 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "See what drafts of rule sets would have done.",
     ),
     "ask": ("services.cli.commands.ask:ask", "Ask what is best for one customer now."),
+    "campaigns": (
+        "services.cli.commands.campaigns:campaigns",
+        "Start, pause, resume, cancel and watch campaigns.",
+    ),
     "runs": ("services.cli.commands.audience_runs:list_runs", "See which audiences were asked."),
     "decisions": ("services.cli.commands.decisions:decisions", "Look at decisions, and why."),
     "outcomes": (

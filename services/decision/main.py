@@ -14,6 +14,7 @@ import structlog
 from services.decision.adapters import engine_child, simulation_child
 from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.audience_peer import AudiencePeer
+from services.decision.adapters.campaign_store import CampaignStore
 from services.decision.adapters.catalogue_files import pack_catalogue
 from services.decision.adapters.catalogue_store import CatalogueStore
 from services.decision.adapters.checker import ProcessChecker, ProcessSurvival
@@ -31,6 +32,7 @@ from services.decision.adapters.progress import PlansProgress
 from services.decision.adapters.pruning import prunables
 from services.decision.adapters.record_reader import ProcessVerifier, RecordReader
 from services.decision.adapters.replay import DecisionPart, DecisionsReplay
+from services.decision.adapters.room_peer import RoomPeer
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import PAIRS_CHANNEL, RUNS_CHANNEL, RunStore
 from services.decision.adapters.run_watch import RunWatch
@@ -39,10 +41,12 @@ from services.decision.adapters.simulation_store import KnownBefore, SimulationS
 from services.decision.adapters.standings import StandingStore
 from services.decision.app.ask import Ask
 from services.decision.app.ask_audiences import AskAudiences
+from services.decision.app.campaigns import ControlRuns
 from services.decision.app.check_pairs import CheckPairs
 from services.decision.app.decisions import LookBack
 from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
+from services.decision.app.find_room import FindRoom
 from services.decision.app.follow_program import FollowProgram
 from services.decision.app.keep_schedule import KeepSchedule
 from services.decision.app.open_runs import OpenRuns
@@ -56,6 +60,7 @@ from services.decision.app.take_events import TakeEvents
 from services.decision.app.verify import VerifyDecisions
 from services.decision.app.why_not import WhyNot
 from services.decision.domain.errors import EngineDiedError
+from services.decision.entrypoints.campaign_servicer import CampaignServicer
 from services.decision.entrypoints.decision_servicer import DecisionServicer
 from services.decision.entrypoints.errors import ERRORS
 from services.decision.entrypoints.events import EventsHandler
@@ -151,6 +156,7 @@ class Parts:
         self.decisions = DecisionStore(self.database)
         self.runs = RunStore(self.database)
         self.outcomes = OutcomeStore()
+        self.campaigns = CampaignStore(self.database, self.runs)
         self.hand_over = OutboxHandOver(self.outbox, settings.partitions)
         self.follow = FollowProgram(self.database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
         connection = connect(settings.profile_target, CertificateFiles.of(settings))
@@ -261,8 +267,11 @@ async def build_worker(role: Role) -> None:
 
 def _supervise_runs(role: Role, parts: Parts) -> None:
     """What calls for rule sets beside events: schedules, absences, things, and pairs that stay open."""
-    connection = connect(role.settings.profile_target, CertificateFiles.of(role.settings))
+    certificate = CertificateFiles.of(role.settings)
+    connection = connect(role.settings.profile_target, certificate)
+    channel_connection = connect(role.settings.channel_target, certificate)
     role.on_close(connection.close)
+    role.on_close(channel_connection.close)
     # without the profile's word nobody is called; events are decided all the same
     depend_on_service(role, "profile", connection, needed=False)
     audiences = AudiencePeer(connection, parts.catalogue.currency)
@@ -277,6 +286,7 @@ def _supervise_runs(role: Role, parts: Parts) -> None:
         parts.hand_over,
         parts.follow,
         Lag(parts.database, parts.bus, parts.clock),
+        FindRoom(parts.campaigns, RoomPeer(channel_connection)),
         parts.catalogue,
         channel=RUNS_CHANNEL,
     )
@@ -402,6 +412,9 @@ async def build_server_role(role: Role) -> None:
         part=DecisionPart(parts.rule_sets, profile),
     )
     export = ExportService(SERVICE, database=parts.database, clock=parts.clock, tables=PERSONAL)
+    campaigns = CampaignServicer(
+        parts.database, ControlRuns(parts.database, parts.clock, parts.campaigns, parts.follow), ERRORS
+    )
     served = [
         decisions.served(),
         outcomes.served(),
@@ -409,6 +422,7 @@ async def build_server_role(role: Role) -> None:
         rule_sets.served(),
         releasing.served(),
         _simulating(parts, settings, profile_connection, channel_connection).served(),
+        campaigns.served(),
         export.served(),
         operations.served(),
         ReadersService(parts.database).served(),

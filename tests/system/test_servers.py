@@ -22,6 +22,7 @@ SERVICES = {
         "rapport.profile.v1.TimelineService",
     ],
     "decision": [
+        "rapport.decision.v1.CampaignService",
         "rapport.decision.v1.DecisionService",
         "rapport.decision.v1.ExplanationService",
         "rapport.decision.v1.OutcomeService",

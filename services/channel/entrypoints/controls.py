@@ -1,6 +1,6 @@
 """The ControlService over gRPC: kill switches, care load, campaigns."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -11,6 +11,7 @@ from services.channel.domain.campaigns import Campaign, CampaignUse
 from services.channel.domain.controls import CareLoad, CareStage, Controls, KillSwitch, SwitchScope
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.policies import PolicyCalls
+from services.channel.entrypoints.room import RoomCalls
 from services.channel.entrypoints.told import checked_comment, page_of
 from services.runtime.audit import Change, write_audit
 from services.runtime.caller import current_caller
@@ -37,7 +38,7 @@ _NAMED: dict[SwitchScope, frozenset[str]] = {
 }
 
 
-class ControlServicer(PolicyCalls, controls_pb2_grpc.ControlServiceServicer):
+class ControlServicer(PolicyCalls, RoomCalls, controls_pb2_grpc.ControlServiceServicer):
     """Changes are made once per request id, written into the audit log, and told to every process."""
 
     def __init__(
@@ -213,7 +214,7 @@ class ControlServicer(PolicyCalls, controls_pb2_grpc.ControlServiceServicer):
         told.in_force = request.name in defined
         return controls_pb2.GetCampaignUseResponse(campaign=told)
 
-    async def _uses(self, campaigns: "list[Campaign]") -> dict[str, CampaignUse]:
+    async def _uses(self, campaigns: "Sequence[Campaign]") -> dict[str, CampaignUse]:
         now_micros, zone = self._clock.now_micros(), self._policies.current().campaigns.zone
         async with self._database.transaction() as raw:
             return await self._within(raw).campaign_uses(

@@ -16,7 +16,7 @@ from services.cli.commands.support import (
 )
 from services.cli.connections import connected
 
-_STATES = ("open", "done", "missed", "stopped")
+_STATES = ("open", "done", "missed", "stopped", "paused", "cancelled")
 
 
 @click.command()
@@ -41,6 +41,7 @@ async def list_runs(rule_set: str, state: str | None, limit: int, folder: Path, 
         if as_json:
             print_json(
                 {
+                    "number": run.number,
                     "rule_set": run.rule_set,
                     "version": run.version,
                     "kind": run.kind,

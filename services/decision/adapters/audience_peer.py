@@ -63,6 +63,7 @@ class AudiencePeer:
             ),
             answer.next_page_token,
             answer.filling,
+            answer.walked,
         )
 
     async def zones(self) -> tuple[str, ...]:

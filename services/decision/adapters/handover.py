@@ -295,7 +295,9 @@ def own_event_of(one: Decided, action: DecidedAction) -> stream_pb2.OwnEvent | N
 
 
 def _called_body(call: Call) -> bytes:
-    body = {"rule_set": call.rule_set, "run": call.run}
+    body: dict[str, Any] = {"rule_set": call.rule_set, "run": call.run}
+    if call.number:
+        body["number"] = call.number
     if call.data:
         body["data"] = call.data
     if call.since_micros:

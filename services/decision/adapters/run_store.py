@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from services.decision.adapters.run_counts import RunCountStore
 from services.decision.app.run_ports import AudienceRun, Call
 from services.decision.domain.occasions import CANARY, Looked
 from services.vocabulary.ids import derived_id
@@ -14,27 +15,30 @@ if TYPE_CHECKING:
 
     from services.decision.app.jobs import PairOpened, ThingHappened
     from services.decision.domain.occasions import Called, Opening
+    from services.decision.domain.run_room import Room
     from services.runtime.database import Database, Transaction
 
 RUNS_CHANNEL = "runs"
 """Notified when a run was opened."""
 PAIRS_CHANNEL = "pairs"
 """Notified when a check of a pair was planned."""
-_COLUMNS = (
+COLUMNS = (
     "number, rule_set, version, kind, name, zone, due_micros, next_micros, after_micros, until_micros, "
-    f"page_token, state, asked, pages, hops, data, starts_with(key, '{CANARY} ') AS canary"
+    f"page_token, state, asked, pages, hops, data, starts_with(key, '{CANARY} ') AS canary, walked, marks, "
+    "waits, waits_for, waits_micros, actor, reason, changed_micros"
 )
+"""Of an AudienceRun, in its order."""
 _OPEN = f"""
     INSERT INTO audience_run (rule_set, key, version, kind, name, zone, due_micros, next_micros, after_micros,
         until_micros, hops, data)
     VALUES (%(rule_set)s, %(key)s, %(version)s, %(kind)s, %(name)s, %(zone)s, %(due)s, %(due)s, %(after)s,
         %(until)s, %(hops)s, %(data)s)
-    ON CONFLICT (rule_set, key) DO NOTHING RETURNING {_COLUMNS}
+    ON CONFLICT (rule_set, key) DO NOTHING RETURNING {COLUMNS}
 """  # noqa: S608  columns are our own
 
 
-class RunStore:
-    """The Runs port on PostgreSQL."""
+class RunStore(RunCountStore):
+    """The Runs and RunCounts ports on PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -164,7 +168,7 @@ class RunStore:
                     WHERE state = 'open' AND next_micros <= %s
                         AND (leased_until IS NULL OR leased_until < clock_timestamp())
                     ORDER BY next_micros, number LIMIT 1 FOR UPDATE SKIP LOCKED)
-                RETURNING {_COLUMNS}
+                RETURNING {COLUMNS}
                 """,  # noqa: S608  columns are our own
                 (now_micros,),
             )
@@ -178,11 +182,33 @@ class RunStore:
                 (run.number,),
             )
 
+    async def wait(self, run: AudienceRun, room: Room, now_micros: int, until_micros: int) -> None:
+        """Has a run wait for room, and look again then; one that was moved meanwhile is left alone."""
+        async with self._database.transaction() as transaction:
+            await transaction.execute(
+                """
+                UPDATE audience_run SET waits = %(waits)s, waits_for = %(waits_for)s,
+                    waits_micros = CASE WHEN waits_micros = 0 THEN %(now)s ELSE waits_micros END,
+                    next_micros = %(until)s, leased_until = NULL
+                WHERE number = %(number)s AND state = 'open' AND pages = %(pages)s
+                """,
+                {
+                    "waits": "" if room.waits is None else room.waits.value,
+                    "waits_for": room.detail,
+                    "now": now_micros,
+                    "until": until_micros,
+                    "number": run.number,
+                    "pages": run.pages,
+                },
+            )
+
     async def move(self, transaction: Transaction, run: AudienceRun, after: AudienceRun) -> bool:
         """Writes how far a run has come; False: somebody else has moved it."""
         rows = await transaction.execute(
             "UPDATE audience_run SET page_token = %(token)s, state = %(state)s, asked = %(asked)s, "
-            "pages = %(pages)s, next_micros = %(next)s, leased_until = NULL "
+            "pages = %(pages)s, next_micros = %(next)s, leased_until = NULL, walked = %(walked)s, "
+            "marks = %(marks)s::bigint[], waits = %(waits)s, waits_for = %(waits_for)s, "
+            "waits_micros = %(waits_micros)s "
             "WHERE number = %(number)s AND state = 'open' AND pages = %(before)s",
             {
                 "token": after.page_token,
@@ -190,6 +216,11 @@ class RunStore:
                 "asked": after.asked,
                 "pages": after.pages,
                 "next": after.next_micros,
+                "walked": after.walked,
+                "marks": list(after.marks),
+                "waits": after.waits,
+                "waits_for": after.waits_for,
+                "waits_micros": after.waits_micros,
                 "number": run.number,
                 "before": run.pages,
             },
@@ -207,7 +238,7 @@ class RunStore:
         async with self._database.transaction() as transaction:
             rows = await transaction.rows(
                 f"""
-                SELECT {_COLUMNS} FROM audience_run
+                SELECT {COLUMNS} FROM audience_run
                 WHERE (%(before)s::bigint = 0 OR number < %(before)s)
                     AND (%(rule_set)s::text = '' OR rule_set = %(rule_set)s)
                     AND (%(state)s::text = '' OR state = %(state)s)
@@ -310,7 +341,7 @@ async def call_again(transaction: Transaction, since_micros: int) -> dict[str, i
     """Begin again with runs and checks since then, for recovery; how many."""
     runs = await transaction.execute(
         "UPDATE audience_run SET state = 'open', page_token = '', asked = 0, pages = pages + 1, "
-        "next_micros = due_micros WHERE state = 'done' AND next_micros >= %s",
+        "next_micros = due_micros, walked = 0, marks = '{}' WHERE state = 'done' AND next_micros >= %s",
         (since_micros,),
     )
     pairs = await transaction.execute(

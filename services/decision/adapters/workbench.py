@@ -16,6 +16,7 @@ from services.decision.adapters.situations import LazyActivity, situation_of, un
 from services.decision.app.jobs import (
     Answered,
     Batch,
+    CameBack,
     Checked,
     Erased,
     Evaluated,
@@ -27,6 +28,7 @@ from services.decision.app.jobs import (
     PairOpened,
     SetAside,
     ThingHappened,
+    Told,
 )
 from services.decision.domain.decide import Question, evaluate, evaluation_of
 from services.decision.domain.eligibility import Eligibility
@@ -53,6 +55,8 @@ ACTION_DUE = "action.due"
 CUSTOMER_ERASED = "customer.erased"
 FREES_WHAT_IT_USED = frozenset({"action.refused", "action.expired"})
 """Own events after which an action was certainly not said."""
+TELLS_OUTCOME = FREES_WHAT_IT_USED | {"action.sent", "action.failed"}
+"""Own events of the channel's that runs over audiences count."""
 
 UNKNOWN_HANDOVER = "HANDOVER_UNKNOWN"
 """A reason after which one was perhaps said."""
@@ -139,6 +143,8 @@ class Workbench:
                 try:
                     if event.type in running.calling:
                         items.extend(self._called(item, event))
+                    if event.type == TRIGGER_DUE or event.type in TELLS_OUTCOME:
+                        items.extend(_for_runs(item, event))
                     found = self._one(item, event, batch, snapshots, stored_arms or {})
                 except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
                     found = set_aside(item, event, batch, f"{type(error).__name__}: {error}")
@@ -287,7 +293,8 @@ class Workbench:
         evaluation = evaluation_of(program, self._eligibility, question, outcome)
         if not evaluation.candidates:
             return None
-        return self._as_item(item, event, question, evaluation, b"", raw, snapshot)
+        evaluated = self._as_item(item, event, question, evaluation, b"", raw, snapshot)
+        return replace(evaluated, run=_run_of(event)) if event.type == TRIGGER_DUE else evaluated
 
     def _step_due(
         self,
@@ -411,6 +418,26 @@ def _given_back(item: int, event: stream_pb2.TakenEvent) -> GivenBack | None:
     if told.get("reason") == UNKNOWN_HANDOVER:
         return None
     return GivenBack(item, event.customer, told["action"], _known_as(event))
+
+
+def _for_runs(item: int, event: stream_pb2.TakenEvent) -> Iterator[Item]:
+    """What a run over an audience counts: a customer it called comes, the channel tells of an action."""
+    if not event.customer or event.history:
+        return
+    if event.type == TRIGGER_DUE:
+        run = _run_of(event)
+        if run:
+            yield CameBack(item, event.customer, run)
+    elif event.source == "channel":
+        told = orjson.loads(event.data)
+        yield Told(item, event.customer, told["action"], event.type, told.get("reason", ""))
+
+
+def _run_of(event: stream_pb2.TakenEvent) -> int:
+    """The number of the run that called; 0: none did, or one of an earlier version, which told no number."""
+    if event.source != "decision":
+        return 0
+    return int(orjson.loads(event.data).get("number", 0))
 
 
 def _known_as(event: stream_pb2.TakenEvent) -> tuple[int, ...]:

@@ -11,21 +11,25 @@ import structlog
 
 from services.decision.app.run_ports import AudienceRun, Call, Page
 from services.decision.domain.audience import Superset, superset_of
+from services.decision.domain.run_pace import marked
 from services.decision.domain.triggers import Schedule, ThingEvent, unpack_happening
 from services.runtime.metrics import CALLED
 from services.runtime.totals import add_totals
-from services.vocabulary.values import FieldError, format_time
+from services.vocabulary.values import SECOND, FieldError, format_time
 
 if TYPE_CHECKING:
     from services.decision.app.follow_program import FollowProgram
-    from services.decision.app.run_ports import Audiences, CallHandOver, Lag, Runs
+    from services.decision.app.run_ports import Audiences, CallHandOver, Lag, Rooms, Runs
     from services.decision.domain.occasions import Called
+    from services.decision.domain.run_room import Room
     from services.runtime.clock import Clock
     from services.runtime.database import Database
     from services.vocabulary.catalogue import Catalogue
 
 MOST = 2_000
 """Customers of one page, and so of one transaction."""
+LOOK_AGAIN_MICROS = 2 * SECOND
+"""After this time, a run that waits looks for room again."""
 _PAUSE_SECONDS = 0.25
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +46,7 @@ class AskAudiences:
         hand_over: CallHandOver,
         follow: FollowProgram,
         lag: Lag,
+        rooms: Rooms,
         catalogue: Catalogue,
         *,
         channel: str,
@@ -55,6 +60,7 @@ class AskAudiences:
         self._hand_over = hand_over
         self._follow = follow
         self._lag = lag
+        self._rooms = rooms
         self._catalogue = catalogue
         self._channel = channel
         self._most = most
@@ -70,31 +76,47 @@ class AskAudiences:
             await self._end(run, "stopped")
             return True
         now = self._clock.now_micros()
-        if now - run.next_micros > called.late_micros:
+        if now - (run.waits_micros or run.next_micros) > called.late_micros:
             if run.kind != "absence":
                 await self._end(run, "missed")
                 return True
             # no later run finds these customers: what is silence still is told now
             run = replace(run, next_micros=now)
+        room = await self._rooms.room(called, now)
+        if room.waits is not None:
+            await self._wait(run, room, now)
+            return True
+        if run.waits:
+            # its pace goes on from here: what it did not ask meanwhile it does not make good at once
+            run = replace(run, next_micros=now, marks=(), waits="", waits_for="", waits_micros=0)
+            _log.info("run_goes_on", rule_set=run.rule_set, run=run.name, zone=run.zone)
         wanted = self._wanted(run, called)
         page = Page()
         if wanted is not None:
-            page = await self._audiences.page(run, called, wanted, self._size(called))
+            page = await self._audiences.page(run, called, wanted, self._size(room))
         if page.filling:
             await self._runs.postpone(run)
             return True
-        await self._call(run, called, page)
+        await self._call(run, called, room, page)
         return True
 
-    async def _call(self, run: AudienceRun, called: Called, page: Page) -> None:
+    async def _wait(self, run: AudienceRun, room: Room, now: int) -> None:
+        await self._runs.wait(run, room, now, now + LOOK_AGAIN_MICROS)
+        if room.waits is not None and run.waits != room.waits:
+            _log.warning("run_waits", rule_set=run.rule_set, run=run.name, zone=run.zone, why=room.detail)
+
+    async def _call(self, run: AudienceRun, called: Called, room: Room, page: Page) -> None:
         calls = [_call_of(run, customer, last) for customer, last in page.members if called.calls(customer)]
+        asked = run.asked + len(calls)
         after = replace(
             run,
             page_token=page.token,
             state="open" if page.token else "done",
-            asked=run.asked + len(calls),
+            asked=asked,
             pages=run.pages + 1,
-            next_micros=run.next_micros + _takes(called, len(calls)),
+            next_micros=run.next_micros + _takes(room, len(calls)),
+            walked=max(run.walked, page.walked) if page.token else 1.0,
+            marks=marked(run.marks, self._clock.now_micros(), asked),
         )
         async with self._database.transaction() as transaction:
             if not await self._runs.move(transaction, run, after):
@@ -140,11 +162,11 @@ class AskAudiences:
                 return None  # no longer in the catalogue: no rule set can know it
         return superset_of(called.occasion.audience, event, run.next_micros, self._catalogue.currency)
 
-    def _size(self, called: Called) -> int:
+    def _size(self, room: Room) -> int:
         """What may be asked in a second, or all that fits a page."""
-        if called.per_second is None:
+        if room.per_second is None:
             return self._most
-        return max(1, min(self._most, int(called.per_second)))
+        return max(1, min(self._most, int(room.per_second)))
 
     async def run(self) -> None:
         """Works until cancelled; while events that happen now wait, audiences do."""
@@ -180,9 +202,10 @@ def _call_of(run: AudienceRun, customer: int, last_micros: int) -> Call:
         since_micros=last_micros,
         data=run.data,
         hops=run.hops,
+        number=run.number,
     )
 
 
-def _takes(called: Called, calls: int) -> int:
-    """How long the rule set's pace gives these calls."""
-    return 0 if called.per_second is None else int(calls / called.per_second * 1_000_000)
+def _takes(room: Room, calls: int) -> int:
+    """How long the run's pace gives these calls."""
+    return 0 if room.per_second is None else int(calls / room.per_second * SECOND)

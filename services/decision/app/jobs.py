@@ -29,7 +29,7 @@ class Evaluated:
     kept
     with the decision. ``planned``: the action id, when it is a planned action that fell due. ``people``: the
     customer and those merged into it. ``due``: the step, when it is one of a journey. ``catalogue``: its
-    version.
+    version. ``run``: number of the run over an audience that called; 0: none did.
     """
 
     item: int
@@ -48,6 +48,7 @@ class Evaluated:
     planned: str = ""
     due: StepDue | None = None
     catalogue: str = ""
+    run: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,26 @@ class GivenBack:
     customer: int
     action_id: str
     people: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CameBack:
+    """A customer whom a run over an audience had asked for comes with a fresh snapshot."""
+
+    item: int
+    customer: int
+    run: int
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the channel told of an action: it was sent, or failed, or was refused (with the reason)."""
+
+    item: int
+    customer: int
+    action_id: str
+    event_type: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -150,7 +171,9 @@ class Erased:
     erasure: bytes
 
 
-Item = Evaluated | FellDue | GivenBack | Left | SetAside | ThingHappened | PairOpened | Erased
+Item = (
+    Evaluated | FellDue | GivenBack | Left | SetAside | ThingHappened | PairOpened | Erased | CameBack | Told
+)
 
 
 @dataclass(frozen=True)

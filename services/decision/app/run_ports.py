@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from services.decision.app.jobs import PairOpened, ThingHappened
     from services.decision.domain.audience import Superset
     from services.decision.domain.occasions import Called, Looked, Opening
+    from services.decision.domain.run_room import Room, Spent
     from services.runtime.database import Transaction
 
 
@@ -19,6 +20,7 @@ class Call:
     """A customer called for one rule set; `run` and customer name it, whatever crashes. Times in micros.
 
     `since_micros` 0: none. `data`: what happened, as `triggers.pack_happening` packs it; empty: nothing did.
+    `number`: of the run that called, for its progress; 0: no run did.
     """
 
     customer: int
@@ -29,6 +31,7 @@ class Call:
     data: str = ""
     hops: int = 0
     line: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,10 @@ class AudienceRun:
     """A run as stored. Times in micros; `next_micros`: for when its next page is planned.
 
     `after_micros` and `until_micros` bound the last times of an absence; `page_token` empty: at its start.
-    `state`: open, done, missed (too late to go on) or stopped (its rule set is no longer called so).
+    `state`: open, done, missed (too late to go on), stopped (its rule set is no longer called so), paused or
+    cancelled (by a person). `walked`: what part of its audience it has walked over, about. `marks`: see
+    `run_pace`. `waits`: the word of what it waits for, `waits_for` the sentence, both empty: nothing.
+    `actor`, `reason`, `changed_micros`: who started, paused, resumed or cancelled it last.
     `canary`: it calls only customers who meet a version that is one.
     """
 
@@ -57,15 +63,27 @@ class AudienceRun:
     hops: int
     data: str
     canary: bool = False
+    walked: float = 0.0
+    marks: Sequence[int] = ()
+    waits: str = ""
+    waits_for: str = ""
+    waits_micros: int = 0
+    actor: str = ""
+    reason: str = ""
+    changed_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Customers with their last times (0: none); `token` empty: no more. `filling`: ask again in a while."""
+    """Customers with their last times (0: none); `token` empty: no more. `filling`: ask again in a while.
+
+    `walked`: what part of the audience lies behind this page, about.
+    """
 
     members: tuple[tuple[int, int], ...] = ()
     token: str = ""
     filling: bool = False
+    walked: float = 0.0
 
 
 class Audiences(Protocol):
@@ -77,6 +95,14 @@ class Audiences(Protocol):
 
     async def zones(self) -> tuple[str, ...]:
         """Zones in which customers live. Raises UnavailableError."""
+        ...
+
+
+class Rooms(Protocol):
+    """Whoever says whether there is room for more of a campaign."""
+
+    async def room(self, called: Called, now_micros: int) -> Room:
+        """What a run of that rule set finds now; it waits where it cannot be told."""
         ...
 
 
@@ -125,6 +151,10 @@ class Runs(Protocol):
         """Keeps a run from everybody for a second."""
         ...
 
+    async def wait(self, run: AudienceRun, room: Room, now_micros: int, until_micros: int) -> None:
+        """Has a run wait for room, and look again then; one that was moved meanwhile is left alone."""
+        ...
+
     async def move(self, transaction: Transaction, run: AudienceRun, after: AudienceRun) -> bool:
         """Writes how far a run has come; False: somebody else has moved it."""
         ...
@@ -143,6 +173,58 @@ class Runs(Protocol):
 
     async def next_pair(self) -> int | None:
         """When the next check falls due; None: there is none."""
+        ...
+
+
+class RunCounts(Protocol):
+    """What comes of those whom runs asked, as counted."""
+
+    async def runs_of(self, transaction: Transaction, action_ids: Collection[str]) -> Mapping[str, int]:
+        """Of these actions those that a run called for, with its number."""
+        ...
+
+    async def note_actions(self, transaction: Transaction, runs: Mapping[str, int]) -> None:
+        """Keeps which run called for these actions."""
+        ...
+
+    async def count(self, transaction: Transaction, counts: Mapping[tuple[int, str], int]) -> None:
+        """Adds to what is counted of runs, by number and word; of one no longer kept nothing is."""
+        ...
+
+
+class RunsTaken(Runs, RunCounts, Protocol):
+    """What taking events needs of runs."""
+
+
+class RunControl(Protocol):
+    """Runs as people put their hands on them."""
+
+    async def lock(self, transaction: Transaction, number: int) -> AudienceRun | None:
+        """One run, kept from everybody else until the transaction ends; None: there is none."""
+        ...
+
+    async def lock_under_way(self, transaction: Transaction, rule_set: str) -> list[AudienceRun]:
+        """The open and paused runs of a rule set, the same; oldest first."""
+        ...
+
+    async def start(self, transaction: Transaction, called: Called, opening: Opening) -> AudienceRun:
+        """Opens a run, and tells workers of it."""
+        ...
+
+    async def change(self, transaction: Transaction, run: AudienceRun) -> None:
+        """Writes a locked run's state, times, waiting, and who changed it; workers are told."""
+        ...
+
+    async def find(self, number: int) -> AudienceRun | None:
+        """One run; None: there is none."""
+        ...
+
+    async def counted(self, transaction: Transaction, numbers: Sequence[int]) -> dict[int, dict[str, int]]:
+        """What was counted of these runs, by number and word."""
+        ...
+
+    async def spent(self, rule_set: str, day: int) -> Spent:
+        """What a rule set has used of its limits, on that day of the operator's calendar."""
         ...
 
 

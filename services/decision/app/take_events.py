@@ -10,6 +10,7 @@ import structlog
 
 from services.decision.app.jobs import (
     Batch,
+    CameBack,
     DueQuestion,
     Erased,
     Evaluated,
@@ -20,8 +21,10 @@ from services.decision.app.jobs import (
     PairOpened,
     SetAside,
     ThingHappened,
+    Told,
 )
 from services.decision.app.ports import Decided
+from services.decision.app.run_progress import came_back, decisions_of, outcomes_of
 from services.decision.app.totals import counted, measure
 from services.decision.domain.decide import Planned, assumed_wrongly
 from services.decision.domain.settling import Asked, settle
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
 
     from services.decision.app.erasure import ErasePersons
     from services.decision.app.ports import Decisions, Evaluator, HandOver, Plan, SetAsides, Standings
-    from services.decision.app.run_ports import Runs
+    from services.decision.app.run_ports import RunsTaken
+    from services.decision.app.run_progress import Counts
     from services.decision.domain.arbitration import Standing
     from services.decision.domain.ledger import Ledger
     from services.runtime.clock import Clock
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from services.runtime.database import Database, Transaction
 
 _log = structlog.get_logger(__name__)
+_NOT_OF_CUSTOMERS = (PairOpened, ThingHappened, CameBack, Told)
+"""Items for which no customer is locked and nothing is decided."""
 
 
 class ArmsDifferError(Exception):
@@ -65,7 +71,7 @@ class TakeEvents:
         decisions: Decisions,
         hand_over: HandOver,
         set_asides: SetAsides,
-        runs: Runs,
+        runs: RunsTaken,
         erasures: ErasePersons,
         conversation_micros: int,
         killed: Callable[[SetAside], None] | None = None,
@@ -144,14 +150,18 @@ class TakeEvents:
             first += count
         counts: Counter[str] = Counter({"events.seen": seen})
         await self._open(transaction, fresh, counts)
-        fresh = [item for item in fresh if not isinstance(item, PairOpened | ThingHappened)]
+        of_runs = came_back(item for item in fresh if isinstance(item, CameBack))
+        told = [item for item in fresh if isinstance(item, Told)]
+        of_runs.update(await outcomes_of(transaction, self._runs, told))
+        fresh = [item for item in fresh if not isinstance(item, _NOT_OF_CUSTOMERS)]
         if fresh and singly:
             await self._lock(transaction, fresh)
             for item in fresh:
-                counts.update(await self._write_alone(transaction, item, batch.program, plans))
+                counts.update(await self._write_alone(transaction, item, batch.program, plans, of_runs))
         elif fresh:
-            counts.update(await self._write_items(transaction, fresh, batch.program, plans))
+            counts.update(await self._write_items(transaction, fresh, batch.program, plans, of_runs))
         counts["events.nothing"] = seen - counts["decisions"] - counts["events.set_aside"]
+        await self._runs.count(transaction, of_runs)
         await add_totals(transaction, counts)
         measure(transaction, (), nothing=counts["events.nothing"])
 
@@ -165,12 +175,17 @@ class TakeEvents:
             counts["runs.opened"] += await self._runs.open_things(transaction, happened)
 
     async def _write_alone(
-        self, transaction: Transaction, item: Item, program: int, plans: Mapping[str, Plan]
+        self,
+        transaction: Transaction,
+        item: Item,
+        program: int,
+        plans: Mapping[str, Plan],
+        of_runs: Counts,
     ) -> Counter[str]:
         """Writes what came of one event; if that fails, the event is set aside instead."""
         try:
             async with transaction.savepoint():
-                return await self._write_items(transaction, [item], program, plans)
+                return await self._write_items(transaction, [item], program, plans, of_runs)
         except ArmsDifferError:
             raise
         except Exception as error:
@@ -184,9 +199,17 @@ class TakeEvents:
             return Counter({"events.set_aside": 1})
 
     async def _write_items(
-        self, transaction: Transaction, items: Sequence[Item], program: int, plans: Mapping[str, Plan]
+        self,
+        transaction: Transaction,
+        items: Sequence[Item],
+        program: int,
+        plans: Mapping[str, Plan],
+        of_runs: Counts,
     ) -> Counter[str]:
-        """Locks the customers, decides in order, and writes everything; returns the totals to add."""
+        """Locks the customers, decides in order, and writes everything; returns the totals to add.
+
+        What came of those whom runs asked is added to ``of_runs`` once all is written.
+        """
         counts: Counter[str] = Counter()
         ledger = await self._lock(transaction, items)
         known = await self._decisions.known(
@@ -196,6 +219,7 @@ class TakeEvents:
         waiting = await self._decisions.still_waiting(transaction, fell_due) if fell_due else set()
         differ: dict[int, dict[str, str]] = {}
         decided: list[Decided] = []
+        asked: list[tuple[Evaluated, Decided]] = []
         erased: list[Erased] = []
         for item in items:
             match item:
@@ -219,6 +243,7 @@ class TakeEvents:
                         differ[item.customer] = dict(standing.arms)
                     else:
                         one = self._decide(item, standing, ledger, program, plans)
+                        asked.append((item, one))
                         # nothing is left of what was asked for by journeys the customer is not in
                         decided += [one] if one.arbitration.actions else []
                 case Left():
@@ -235,8 +260,10 @@ class TakeEvents:
             await self._hand_over.hand_on(transaction, decided)
             counts.update(counted(decided))
             measure(transaction, decided)
+        found = await decisions_of(transaction, self._runs, asked)
         for gone in erased:  # after all that came before them
             await self._erasures.erase(transaction, gone)
+        of_runs.update(found)
         return counts
 
     def _decide(

@@ -1,11 +1,12 @@
 """What calls for a rule set beside events: who is called, when, and whether there is still reason to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.decision.domain.activity import Activity
 from services.decision.domain.canary import Programs, meets
+from services.decision.domain.limits import NO_LIMITS, Limits
 from services.decision.domain.program import RuleSet
 from services.decision.domain.recurrence import Run, next_run, runs_between
 from services.decision.domain.triggers import (
@@ -19,6 +20,7 @@ from services.decision.domain.triggers import (
 )
 from services.vocabulary.catalogue import CYCLE_DAYS
 from services.vocabulary.values import DAY, HOUR, MINUTE, format_time
+from services.vocabulary.words import ActionKind, Category
 
 LONGEST_SILENCE = 13 * CYCLE_DAYS * DAY
 """Who was silent for longer than this before the first look is not looked for."""
@@ -27,6 +29,16 @@ _LOOK_BACK = 40 * DAY
 CANARY = "canary"
 """Begins keys of runs, and ends names of timetables, of versions that a share of the customers meets."""
 _DAILY_MINUTE = 6 * HOUR // MINUTE
+_SAYS = frozenset({ActionKind.OFFER, ActionKind.MESSAGE, ActionKind.SURVEY})
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a rule set may say to a customer: an offer, message or survey."""
+
+    name: str
+    category: Category
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,8 @@ class Called:
     """A rule set that runs, its occasion, and what bounds it. Times in micros; `per_second` None: no pace.
 
     `only`: it is a canary, and calls these of the customers; `but`: it leaves these to a canary (shares).
+    `says`: all that it may say. `least_cost`: of its cheapest action that counts against `limits`; None: it
+    has none, or one whose cost is not known before it is decided.
     """
 
     rule_set: str
@@ -45,6 +59,9 @@ class Called:
     per_second: float | None = None
     only: int = 0
     but: int = 0
+    limits: Limits = field(default=NO_LIMITS, compare=False)
+    says: tuple[Said, ...] = field(default=(), compare=False)
+    least_cost: float | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, rule_set: RuleSet) -> "Called | None":
@@ -59,6 +76,9 @@ class Called:
             rule_set.from_micros,
             rule_set.to_micros,
             rule_set.limits.per_second,
+            limits=rule_set.limits,
+            says=_says(rule_set),
+            least_cost=_least_cost(rule_set),
         )
 
     @property
@@ -94,6 +114,27 @@ class Called:
         return (self.from_micros is None or micros >= self.from_micros) and (
             self.to_micros is None or micros < self.to_micros
         )
+
+
+def _says(rule_set: RuleSet) -> tuple[Said, ...]:
+    found = {
+        Said(action.name, action.category, action.topic): None
+        for rule in rule_set.rules
+        for action in rule.actions
+        if action.kind in _SAYS and action.category is not None
+    }
+    return tuple(found)
+
+
+def _least_cost(rule_set: RuleSet) -> float | None:
+    costs = [
+        None if action.cost is None else action.cost.number
+        for rule in rule_set.rules
+        for action in rule.actions
+        if action.category is not None
+    ]
+    known = [cost for cost in costs if cost is not None]
+    return min(known) if costs and len(known) == len(costs) else None
 
 
 def called_by(programs: Programs) -> tuple[Called, ...]:

@@ -9,6 +9,7 @@ from rapport.types.v1 import vocabulary_pb2
 
 from services.decision.domain.canary import WHOLE
 from services.decision.domain.release import State
+from services.decision.domain.run_room import Wait
 from services.vocabulary.wire import (
     ACTION_KINDS,
     ACTION_OUTCOMES,
@@ -35,6 +36,14 @@ RUN_STATES = {
     "done": rule_set_pb2.RUN_STATE_DONE,
     "missed": rule_set_pb2.RUN_STATE_MISSED,
     "stopped": rule_set_pb2.RUN_STATE_STOPPED,
+    "paused": rule_set_pb2.RUN_STATE_PAUSED,
+    "cancelled": rule_set_pb2.RUN_STATE_CANCELLED,
+}
+_RUN_WAITS = {
+    Wait.CARE.value: rule_set_pb2.RUN_WAIT_CARE,
+    Wait.BUDGET.value: rule_set_pb2.RUN_WAIT_BUDGET,
+    Wait.KILLED.value: rule_set_pb2.RUN_WAIT_KILLED,
+    Wait.UNKNOWN.value: rule_set_pb2.RUN_WAIT_UNKNOWN,
 }
 _SEVERITIES = {
     "error": rule_set_pb2.SEVERITY_ERROR,
@@ -44,7 +53,8 @@ _SEVERITIES = {
 
 def run_to_wire(run: AudienceRun) -> rule_set_pb2.Run:
     """A run as people see it."""
-    return rule_set_pb2.Run(
+    told = rule_set_pb2.Run(
+        number=run.number,
         rule_set=run.rule_set,
         version=run.version,
         kind=run.kind,
@@ -54,7 +64,13 @@ def run_to_wire(run: AudienceRun) -> rule_set_pb2.Run:
         next_time=timestamp(run.next_micros),
         state=RUN_STATES[run.state],
         asked=run.asked,
+        walked=run.walked,
     )
+    if run.waits:
+        told.waits = _RUN_WAITS[run.waits]
+        told.waits_for = run.waits_for
+        told.waits_time.CopyFrom(timestamp(run.waits_micros))
+    return told
 
 
 def action_to_wire(action: DecidedAction, because: Sequence[str] = ()) -> decision_pb2.DecidedAction:

@@ -26,9 +26,10 @@ from services.vocabulary.words import UNKNOWN_MEANS_YES
 _LOOKED_AT = 20_000
 """Customers that one call looks at."""
 ZONES = "zones"
-_SILENT = """
+_SILENT_BOUNDS = "type = %(type)s AND time_micros > %(after)s AND time_micros <= %(until)s"
+_SILENT = f"""
     FROM last_time
-    WHERE type = %(type)s AND time_micros > %(after)s AND time_micros <= %(until)s
+    WHERE {_SILENT_BOUNDS}
         AND (time_micros, customer) > (%(time)s, %(customer)s)
     ORDER BY time_micros, last_time.customer
 """
@@ -79,9 +80,40 @@ class AudienceReader:
         )
         found = [(customer, last) for customer, last in rows]
         if len(found) > size:
-            return Members(found[:size], _place(audience, *found[size - 1]))
-        end = await transaction.row(f"{walk} OFFSET %(last)s LIMIT 1", params | {"last": _LOOKED_AT - 1})
-        return Members(found, None if end is None else _place(audience, end[0], end[1]))
+            found = found[:size]
+            end = found[-1]
+        else:
+            row = await transaction.row(f"{walk} OFFSET %(last)s LIMIT 1", params | {"last": _LOOKED_AT - 1})
+            if row is None:
+                return Members(found)
+            end = (row[0], row[1])
+        following = _place(audience, *end)
+        return Members(found, following, walked=await self._walked(transaction, audience, following))
+
+    async def _walked(self, transaction: Transaction, audience: Audience, place: Place) -> float:
+        """What part lies before a place, were customers spread evenly: a look at the ends of an index."""
+        absence = audience.absence
+        if absence is not None:
+            table, column, until, where = "last_time", "time_micros", place.time_micros, _SILENT_BOUNDS
+            params: dict[str, Any] = {
+                "type": absence.type,
+                "after": absence.after_micros,
+                "until": absence.until_micros,
+            }
+        elif self._walks_zone(audience):
+            table, column, until, where = "customer_zone", "customer", place.customer, "zone = %(zone)s"
+            params = {"zone": audience.zone}
+        else:
+            table, column, until, where = "customer", "id", place.customer, "true"
+            params = {}
+        row = await transaction.row(
+            f"SELECT min({column}), max({column}) FROM {table} WHERE {where}",  # noqa: S608  our own words
+            params,
+        )
+        if row is None or row[0] is None or row[1] <= row[0]:
+            return 0.0
+        first, last = int(row[0]), int(row[1])
+        return min(1.0, max(0.0, (until - first) / (last - first)))
 
     async def zones(
         self, transaction: Transaction, after: str, size: int

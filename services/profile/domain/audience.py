@@ -71,9 +71,11 @@ class Audience:
 class Members:
     """A page: customers with their last times (0 without an absence); `place` None: no more.
 
-    `filling`: what is needed is still being gathered, and nothing is told.
+    `filling`: what is needed is still being gathered, and nothing is told. `walked`: what part of all that is
+    walked through lies behind the page, as estimated from where it ends: from 0 to 1.
     """
 
     members: list[tuple[int, int]] = field(default_factory=list)
     place: Place | None = None
     filling: bool = False
+    walked: float = 1.0

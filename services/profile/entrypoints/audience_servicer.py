@@ -66,7 +66,9 @@ class AudienceServicer(audience_pb2_grpc.AudienceServiceServicer):
             page = await self._audiences.members(transaction, audience, place, size)
         told = {customer for customer, _ in page.members}
         await note_answer(self._database, told, f"/{_NAME}/ListAudience", context)
-        answer = audience_pb2.ListAudienceResponse(filling=page.filling)
+        answer = audience_pb2.ListAudienceResponse(
+            filling=page.filling, walked=0.0 if page.filling else page.walked
+        )
         for customer, last in page.members:
             answer.members.add(
                 customer=customer, last_time=None if audience.absence is None else timestamp(last)

@@ -12,12 +12,12 @@ from services.decision.adapters.run_store import PAIRS_CHANNEL, RUNS_CHANNEL
 from services.decision.app.ask_audiences import AskAudiences
 from services.decision.app.check_pairs import CheckPairs
 from services.decision.app.open_runs import OpenRuns
-from services.decision.app.run_ports import Page
 from services.runtime.errors import UnavailableError
 from services.runtime.prune import Pruner
 from services.runtime.recovery import Gap, begin
 from services.runtime.replay import Replay
 from services.vocabulary.values import DAY, HOUR, format_time, parse_time
+from tests.fakes.audiences import AudiencesFake, LagFake, RoomsFake
 from tests.integration.decision.conftest import NOON, activity, event, snapshot
 
 SCHEDULE = """
@@ -47,50 +47,6 @@ PAIR = SCHEDULE.replace("morning", "waiting").replace(
 )
 
 
-class AudiencesFake:
-    """The profile's audiences: everybody in `members` (customer to last time), a few a page."""
-
-    def __init__(self, members=(), zones=("UTC",)):
-        self.members = dict(members)
-        self.living = tuple(zones)
-        self.filling = False
-        self.away = False
-        self.asked = []
-        self.zones_asked = 0
-
-    async def page(self, run, called, wanted, size):
-        assert called.rule_set == run.rule_set
-        if self.away:
-            raise UnavailableError("away")
-        self.asked.append((run, wanted, size))
-        if self.filling:
-            return Page(filling=True)
-        after = int(run.page_token or 0)
-        found = sorted(
-            (customer, last)
-            for customer, last in self.members.items()
-            if customer > after and (run.kind != "absence" or run.after_micros < last <= run.until_micros)
-        )
-        members = tuple((customer, last if run.kind == "absence" else 0) for customer, last in found[:size])
-        return Page(members, str(members[-1][0]) if len(found) > size else "")
-
-    async def zones(self):
-        if self.away:
-            raise UnavailableError("away")
-        self.zones_asked += 1
-        return self.living
-
-
-class LagFake:
-    """Says what it is told to."""
-
-    def __init__(self):
-        self.is_behind = False
-
-    async def behind(self):
-        return self.is_behind
-
-
 class Calling:
     """A worker with all that calls for rule sets beside events."""
 
@@ -98,6 +54,7 @@ class Calling:
         self.worker = worker
         self.audiences = audiences or AudiencesFake()
         self.lag = LagFake()
+        self.rooms = RoomsFake()
         self.opening = OpenRuns(
             worker.database, worker.clock, worker.runs, self.audiences, worker.follow, "Europe/Paris"
         )
@@ -109,6 +66,7 @@ class Calling:
             worker.hand_over,
             worker.follow,
             self.lag,
+            self.rooms,
             worker.catalogue,
             channel=RUNS_CHANNEL,
             most=most,

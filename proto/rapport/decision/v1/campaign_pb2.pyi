@@ -239,11 +239,11 @@ class StartRunResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    RUN_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def run(self) -> Global___RunProgress:
-        """As it stands; absent when refused."""
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunProgress]:
+        """As it stands; a second one where a canary is called for in another way than the live version. None when refused."""
 
     @_builtins.property
     def refusal(self) -> Global___RunRefusal:
@@ -252,12 +252,12 @@ class StartRunResponse(_message.Message):
     def __init__(
         self,
         *,
-        run: Global___RunProgress | None = ...,
+        runs: _abc.Iterable[Global___RunProgress] | None = ...,
         refusal: Global___RunRefusal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

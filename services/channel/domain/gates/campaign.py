@@ -23,6 +23,12 @@ def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
     return worst or PASSED
 
 
+def without_room(one: CampaignState, now_micros: int) -> str:
+    """Of a campaign's limits the first without room for one more message of that cost; empty: none."""
+    found = (_judge(one, limit, now_micros) for limit in one.campaign.limits)
+    return next((refused.detail for refused in found if refused is not None), "")
+
+
 def _judge(one: CampaignState, limit: Limit, now_micros: int) -> Refused | None:
     wanted = 1 if limit.measure is Measure.MESSAGES else one.cost_micros
     used = one.use.used(limit, now_micros, one.zone)

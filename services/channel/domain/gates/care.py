@@ -35,10 +35,11 @@ def _judge(one: CareState, now_micros: int) -> Refused | None:
     again = now_micros + ASK_AGAIN_MICROS if stage is CareStage.STOPPED else now_micros + 1
     if one.turn is not None:
         again = max(again, one.turn.next_micros)
-    return Refused(RefusalReason.RATE_LIMITED, _why(one, stage, now_micros), again)
+    return Refused(RefusalReason.RATE_LIMITED, why(one, stage, now_micros), again)
 
 
-def _why(one: CareState, stage: CareStage, now_micros: int) -> str:
+def why(one: CareState, stage: CareStage, now_micros: int) -> str:
+    """What the queue does at that stage, and from which figure, for people."""
     queue, load = one.queue, one.load
     if load is None:
         known = f"care queue {queue.name} has no known depth: none was reported"

@@ -383,6 +383,14 @@ async def test_campaigns_are_listed_with_what_they_have_used(desk: Desk) -> None
         await desk.road.take_one(make_action(number, number + 1, name="autumn"))
     (told,) = (await desk.stub.ListCampaigns(pb.ListCampaignsRequest())).campaigns
     assert (told.name, told.messages, told.cost_micros, told.currency) == ("autumn", 5, 250_000, "EUR")
+    spent = pb.GetCampaignRoomRequest(
+        rule_set="tests",
+        actions=[pb.CampaignAction(name="autumn", category=wire.CATEGORIES.to_wire(Category.SERVICE))],
+    )
+    room = await desk.stub.GetCampaignRoom(spent)
+    assert (room.stop, "5 of at most 5 messages" in room.detail) == (pb.CAMPAIGN_STOP_BUDGET, True)
+    spent.actions.add(name="winter", category=wire.CATEGORIES.to_wire(Category.SERVICE))
+    assert await desk.stub.GetCampaignRoom(spent) == pb.GetCampaignRoomResponse()
     assert [(one.measure, one.most, one.used) for one in told.limits] == [
         ("messages", 5, 5),
         ("money", 1_000_000, 250_000),

@@ -7,13 +7,17 @@ import sys
 
 import orjson
 import pytest
+from rapport.decision.v1 import campaign_pb2 as pb
+from rapport.decision.v1.rule_set_pb2 import RunState
 
 from services.decision.adapters.campaign_store import CampaignStore
 from services.decision.app.campaigns import ControlRuns, RunRefused, RunRefusing
 from services.decision.app.find_room import FindRoom
 from services.decision.domain.run_room import Room, Wait
+from services.decision.entrypoints.campaign_servicer import CampaignServicer
+from services.decision.entrypoints.errors import ERRORS
 from services.runtime.audit import AuditFilter, list_audit
-from services.runtime.errors import NotFoundError
+from services.runtime.errors import InvalidArgumentError, NotFoundError
 from services.vocabulary.values import HOUR, SECOND, parse_time
 from tests.fakes.audiences import AudiencesFake
 from tests.integration.decision.conftest import ROOT, event, snapshot
@@ -223,6 +227,35 @@ async def test_a_step_that_makes_no_sense_is_refused_with_the_reason(make_worker
     assert await it.finish() == []
     for word in ("pause", "resume", "cancel"):
         assert (await hands.do(word, number=run.number)).reason is RunRefusing.ENDED
+
+
+async def test_the_service_takes_a_step_once_and_tells_how_far_it_is(make_worker):
+    it, hands = await under_way(make_worker, customers=5)
+    await it.asking.step()
+    servicer = CampaignServicer(hands.database, hands.runs, ERRORS)
+    pause = pb.PauseRunRequest(request_id="p", rule_set="morning", reason="wrong price")
+    answer = await servicer.PauseRun(pause, None)
+    assert await servicer.PauseRun(pause, None) == answer
+    (told,) = answer.runs
+    assert (told.run.asked, told.run.walked, told.reason) == (3, 0.6, "wrong price")
+    assert RunState.Name(told.run.state) == "RUN_STATE_PAUSED"
+    again = await servicer.PauseRun(pb.PauseRunRequest(request_id="q", run=told.run.number), None)
+    assert again.refusal.reason == pb.RUN_REFUSAL_REASON_ALREADY
+    await servicer.ResumeRun(pb.ResumeRunRequest(request_id="r", run=told.run.number), None)
+    await it.finish()
+    await it.worker.take((came(it, 4), snapshot(4, {"plan": "s-5gb"})))
+    found = (await servicer.GetRun(pb.GetRunRequest(run=told.run.number), None)).run
+    assert (found.decided, found.nothing, found.dispatched) == (1, 0, 1)
+    cancel = await servicer.CancelRun(pb.CancelRunRequest(request_id="c", rule_set="morning"), None)
+    assert cancel.refusal.reason == pb.RUN_REFUSAL_REASON_NOTHING_RUNS
+    started = await servicer.StartRun(pb.StartRunRequest(request_id="s", rule_set="morning"), None)
+    assert [RunState.Name(one.run.state) for one in started.runs] == ["RUN_STATE_OPEN"]
+    for wrong in (
+        pb.PauseRunRequest(request_id="w"),
+        pb.PauseRunRequest(request_id="x", run=1, rule_set="a"),
+    ):
+        with pytest.raises(InvalidArgumentError):
+            await servicer.PauseRun(wrong, None)
 
 
 async def test_a_campaign_is_not_resumed_after_its_rule_set_has_ended(make_worker):

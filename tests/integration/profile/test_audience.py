@@ -205,6 +205,13 @@ async def test_nobody_is_missed_or_met_twice_while_customers_come(asking, monkey
     wanted = [clause(trait("plan", "IS", "m-20gb"))]
     assert await asking.all(page_size=3) == there
     assert await asking.all(page_size=2, clauses=wanted) == there[::5]
+    walked, token = [], ""
+    while not walked or token:
+        answer = await asking.page(page_size=10, page_token=token)
+        walked, token = [*walked, answer.walked], answer.next_page_token
+    assert walked == sorted(walked)
+    assert 0.2 < walked[0] < 0.5
+    assert walked[-1] == 1
     found, token = [], ""
     for number in range(30, 100):
         answer = await asking.page(page_size=3, page_token=token, clauses=wanted)
@@ -246,6 +253,7 @@ async def test_last_times_are_gathered_from_the_activity_and_kept_from_then_on(a
     ]
     assert await asking.all(absence=silent(after=NOON - 5 * DAY)) == [first]
     assert await asking.all(absence=silent(until=NOON - 5 * DAY)) == [second]
+    assert 0 < (await asking.page(absence=silent(after=NOON - 8 * DAY), page_size=1)).walked < 1
     # by time, then customer
     assert await asking.all(absence=silent(), page_size=1) == [second, first]
     with_trait = [clause(trait("plan", "EXISTS"))]

@@ -13,7 +13,9 @@ from services.decision.domain.triggers import NO_AUDIENCE, Schedule
 from services.vocabulary.values import DAY, SECOND
 
 SCHEDULE = Schedule(540, frozenset(), None, "UTC", NO_AUDIENCE)
-CALLED = Called("autumn", 1, SCHEDULE, DAY, None, None, 5.0, Limits(5.0, 100, Decimal(20)), (), 2.5)
+CALLED = Called(
+    "autumn", 1, SCHEDULE, DAY, None, None, 5.0, limits=Limits(5.0, 100, Decimal(20)), least_cost=2.5
+)
 
 
 @pytest.mark.parametrize(

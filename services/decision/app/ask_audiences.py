@@ -12,7 +12,7 @@ import structlog
 from services.decision.app.run_ports import AudienceRun, Call, Page
 from services.decision.domain.audience import Superset, superset_of
 from services.decision.domain.run_pace import marked
-from services.decision.domain.triggers import Schedule, ThingEvent, unpack_happening
+from services.decision.domain.triggers import TRIGGER_DUE, Schedule, ThingEvent, unpack_happening
 from services.runtime.metrics import CALLED
 from services.runtime.totals import add_totals
 from services.vocabulary.values import SECOND, FieldError, format_time
@@ -63,6 +63,8 @@ class AskAudiences:
         self._rooms = rooms
         self._catalogue = catalogue
         self._channel = channel
+        # an operator's own catalogue may be from before runs counted what comes of them
+        self._counts = "number" in catalogue.events[TRIGGER_DUE].fields
         self._most = most
         self._sweep_seconds = sweep_seconds
 
@@ -106,7 +108,10 @@ class AskAudiences:
             _log.warning("run_waits", rule_set=run.rule_set, run=run.name, zone=run.zone, why=room.detail)
 
     async def _call(self, run: AudienceRun, called: Called, room: Room, page: Page) -> None:
-        calls = [_call_of(run, customer, last) for customer, last in page.members if called.calls(customer)]
+        number = run.number if self._counts else 0
+        calls = [
+            _call_of(run, customer, last, number) for customer, last in page.members if called.calls(customer)
+        ]
         asked = run.asked + len(calls)
         after = replace(
             run,
@@ -191,7 +196,7 @@ class AskAudiences:
             wake.set()
 
 
-def _call_of(run: AudienceRun, customer: int, last_micros: int) -> Call:
+def _call_of(run: AudienceRun, customer: int, last_micros: int, number: int) -> Call:
     # a silence is named by its beginning: whoever finds it again finds the same
     name = format_time(last_micros) if last_micros else run.name
     return Call(
@@ -202,7 +207,7 @@ def _call_of(run: AudienceRun, customer: int, last_micros: int) -> Call:
         since_micros=last_micros,
         data=run.data,
         hops=run.hops,
-        number=run.number,
+        number=number,
     )
 
 

@@ -66,7 +66,7 @@ identity.released: identity |
 customer.erased: erasure |
 erasure.finished: erasure service | erased
 action.due: action decision |
-trigger.due: rule_set run | data since
+trigger.due: rule_set run | data since number
 journey.due: rule_set key step | data
 action.planned action.deferred action.expired: action rule_set rule name | message channel category reason
 action.sent action.delivered action.failed: action rule_set rule name | message channel category reason
@@ -74,7 +74,7 @@ action.opened action.clicked action.dismissed: action rule_set rule name | messa
 action.refused: action rule_set rule name | message channel category reason
 """
 TYPED = {
-    ValueType.INT: "seconds dwell_seconds wait_seconds latency_ms stalls days_left_in_cycle count",
+    ValueType.INT: "seconds dwell_seconds wait_seconds latency_ms stalls days_left_in_cycle count number",
     ValueType.NUMBER: "mb minutes score mbps",
     ValueType.MONEY: "price charge amount balance",
     ValueType.BOOL: "surcharge_next useful",

@@ -1,5 +1,6 @@
 """`rapport import`: take files of other systems, as a mapping reads them."""
 
+import atexit
 import gc
 import hashlib
 import os
@@ -177,6 +178,7 @@ async def _import(asked: Asked, report: IO[str] | None, folder: Path, *, dry_run
     )
     done: list[Done] = []
     gc.freeze()
+    atexit.register(gc.unfreeze)  # DuckDB prints what is not collected by the end
     gc.set_threshold(50_000, 20, 100)  # what a row makes is gone by counting; cycles are rare
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         # everything is looked at before anything is sent

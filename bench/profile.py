@@ -37,7 +37,7 @@ import uvloop
 
 from bench import profile_sql as sql
 from bench.measure import Measure, table, write_json
-from bench.plain_sql import bench_server
+from bench.plain_sql import bench_server, connect
 from bench.profile_ingest import server_cpu_seconds
 from bench.traffic import MIX, event_data, msisdn
 from services.cli.importing.checking import Findings, Report, check, taken_events
@@ -56,6 +56,7 @@ from services.profile.app.take_events import ACCEPTED, EventTaker
 from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
 from services.profile.entrypoints.translation import raw_event
 from services.runtime.database import Database
+from services.runtime.garbage import collect_seldom
 from services.runtime.keys import KEY_BYTES, Keyring, Sealer
 from services.runtime.migrations import migrate
 from services.runtime.outbox import Outbox
@@ -362,7 +363,7 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, events: i
             await work.set_listened(frozenset({sql.LISTENED}))
         loaded = await bulk(bed, profiles)
         await bed.empty_outbox()
-        with sql.connect(server, bed.name) as connection:
+        with connect(server, bed.name) as connection:
             for name in ("customer", "customer_record", "identity", "customer_traits", "event", "event_key"):
                 connection.execute(f"VACUUM (ANALYZE) {name}".encode())
             connection.execute("CHECKPOINT")
@@ -406,9 +407,8 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, events: i
 
 async def main(sizes: Sequence[int], events: int) -> list[Measure]:
     found: list[Measure] = []
-    gc.freeze()
+    collect_seldom()  # as the services do
     atexit.register(gc.unfreeze)  # DuckDB prints what is not collected by the end
-    gc.set_threshold(50_000, 20, 100)  # as the services do
     with tempfile.TemporaryDirectory(prefix="rapport-bench-") as folder, bench_server(FOLDER) as server:
         for profiles in sizes:
             found += await measure(server, Path(folder), profiles, events)

@@ -8,7 +8,6 @@ processor time of this process, so that another program on the machine disturbs 
 
 import argparse
 import cProfile
-import gc
 import mmap
 import pstats
 import random
@@ -36,6 +35,7 @@ from services.decision.app.jobs import Source
 from services.decision.domain.compiler import compile_program
 from services.decision.domain.problems import Severity
 from services.decision.domain.program import RuleSetText
+from services.runtime.garbage import collect_seldom
 from services.vocabulary.catalogue import Catalogue, load_catalogue
 from services.vocabulary.values import DAY, HOUR, Value, make_money
 from services.vocabulary.wire import PURPOSES, value_to_wire
@@ -201,8 +201,7 @@ def make_workbench(catalogue: Catalogue) -> Workbench:
     if TYPE not in loaded.triggers:
         mistakes = [problem for problem in loaded.problems if problem.severity is Severity.ERROR]
         raise SystemExit(f"the rules of the benchmark do not compile: {mistakes}")
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # as the engine's process does
+    collect_seldom()  # as the engine's process does
     return workbench
 
 

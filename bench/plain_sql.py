@@ -62,8 +62,8 @@ class _Lane(threading.Thread):
         self, server: PostgresServer, place: int, profiles: int, hot_bytes: int, start: threading.Event
     ) -> None:
         super().__init__(name=f"lane-{place}")
-        self._profile = _connect(server, "profile")
-        self._decision = _connect(server, "decision")
+        self._profile = connect(server, "profile")
+        self._decision = connect(server, "decision")
         self._place = place
         self._profiles = profiles
         self._hot_bytes = hot_bytes
@@ -205,7 +205,8 @@ def bench_server(folder: Path) -> Iterator[PostgresServer]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _connect(server: PostgresServer, database: str) -> psycopg.Connection[Any]:
+def connect(server: PostgresServer, database: str) -> psycopg.Connection[Any]:
+    """As the database's administrator; each statement is a transaction of its own."""
     connection = psycopg.connect(
         host=str(server.socket_folder),
         user=ADMIN,
@@ -220,7 +221,7 @@ def _connect(server: PostgresServer, database: str) -> psycopg.Connection[Any]:
 def _fill(server: PostgresServer, profiles: int, hot_bytes: int) -> None:
     """Customers' rows of that size; their content does not compress, as packed arrays hardly do."""
     body = os.urandom(hot_bytes)
-    with _connect(server, "profile") as connection:
+    with connect(server, "profile") as connection:
         with (
             connection.cursor() as cursor,
             cursor.copy("COPY customer (id, sequence, hot) FROM STDIN (FORMAT BINARY)") as copy,

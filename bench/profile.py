@@ -1,6 +1,6 @@
 """What the profile service takes and answers a second, beside plain SQL doing the same writes and reads.
 
-Usage: python -m bench.profile [--sizes 10000,100000,1000000] [--events 30000] [--out FILE]
+Usage: python -m bench.profile [--sizes 10000,100000,1000000] [--events 30000] [--json FILE]
 
 For each number of profiles an empty database is loaded in bulk, as `rapport import` does it: a file read by
 DuckDB, mapped, checked and taken; then events come in, snapshots and consents are asked for. Each is done in
@@ -15,6 +15,7 @@ garbage is set as in the services. The processor's time is told beside the rates
 
 import argparse
 import asyncio
+import atexit
 import gc
 import os
 import random
@@ -36,7 +37,7 @@ import uvloop
 
 from bench import profile_sql as sql
 from bench.measure import Measure, table, write_json
-from bench.plain_sql import bench_server
+from bench.plain_sql import bench_server, connect
 from bench.profile_ingest import server_cpu_seconds
 from bench.traffic import MIX, event_data, msisdn
 from services.cli.importing.checking import Findings, Report, check, taken_events
@@ -55,6 +56,7 @@ from services.profile.app.take_events import ACCEPTED, EventTaker
 from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
 from services.profile.entrypoints.translation import raw_event
 from services.runtime.database import Database
+from services.runtime.garbage import collect_seldom
 from services.runtime.keys import KEY_BYTES, Keyring, Sealer
 from services.runtime.migrations import migrate
 from services.runtime.outbox import Outbox
@@ -361,7 +363,7 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, events: i
             await work.set_listened(frozenset({sql.LISTENED}))
         loaded = await bulk(bed, profiles)
         await bed.empty_outbox()
-        with sql.connect(server, bed.name) as connection:
+        with connect(server, bed.name) as connection:
             for name in ("customer", "customer_record", "identity", "customer_traits", "event", "event_key"):
                 connection.execute(f"VACUUM (ANALYZE) {name}".encode())
             connection.execute("CHECKPOINT")
@@ -403,10 +405,10 @@ async def measure(server: PostgresServer, folder: Path, profiles: int, events: i
     return found
 
 
-async def main(sizes: Sequence[int], events: int, out: Path) -> None:
+async def main(sizes: Sequence[int], events: int) -> list[Measure]:
     found: list[Measure] = []
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # as the services do
+    collect_seldom()  # as the services do
+    atexit.register(gc.unfreeze)  # DuckDB prints what is not collected by the end
     with tempfile.TemporaryDirectory(prefix="rapport-bench-") as folder, bench_server(FOLDER) as server:
         for profiles in sizes:
             found += await measure(server, Path(folder), profiles, events)
@@ -422,15 +424,17 @@ async def main(sizes: Sequence[int], events: int, out: Path) -> None:
     if len(sizes) > 1:
         first, last = str(min(sizes)), str(max(sizes))
         found.append(Measure("profile.cost_growth", costs[last] / costs[first], f"× from {first} to {last}"))
-    write_json(found, out)
-    print(table(found))
+    return found
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--events", type=int, default=30_000, help="events, and questions, of each measure")
-    parser.add_argument("--out", type=Path, default=CHECKOUT / "var" / "bench" / "profile.json")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
     told = parser.parse_args()
     shutil.rmtree(FOLDER, ignore_errors=True)
-    uvloop.run(main([int(size) for size in told.sizes.split(",")], told.events, told.out))
+    figures = uvloop.run(main([int(size) for size in told.sizes.split(",")], told.events))
+    print(table(figures))
+    if told.json is not None:
+        write_json(figures, told.json)

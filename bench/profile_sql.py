@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
-from psycopg.types.array import ListBinaryDumper
 
-from services.cli.stack.postgres import ADMIN, PostgresServer
+from bench.plain_sql import connect
+from services.cli.stack.postgres import PostgresServer
 
 LANES = 2
 BATCH = 500
@@ -79,18 +79,6 @@ class Known:
     snapshot: bytes = b""
     traits: str = "{}"
     cells: Mapping[int, str] = field(default_factory=dict)
-
-
-def connect(server: PostgresServer, database: str) -> psycopg.Connection[Any]:
-    connection = psycopg.connect(
-        host=str(server.socket_folder),
-        user=ADMIN,
-        password=server.password_file.read_text(encoding="utf-8").strip(),
-        dbname=database,
-        autocommit=True,
-    )
-    connection.adapters.register_dumper(list, ListBinaryDumper)
-    return connection
 
 
 def in_lanes(

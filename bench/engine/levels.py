@@ -29,6 +29,7 @@ from services.decision.domain.explain import label_of, sentence_of
 from services.decision.domain.problems import Severity
 from services.decision.domain.program import Program, Properties, RuleSetText, Shard
 from services.decision.domain.run import run_program
+from services.runtime.garbage import collect_seldom
 from services.vocabulary.catalogue import Catalogue
 
 _NOBODY = Standing()
@@ -116,8 +117,7 @@ class Levels:
         for run in runs.values():
             _warm_up(run)
         gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 100)  # as the engine's process does
+        collect_seldom()  # as the engine's process does
         best = dict.fromkeys(runs, float("inf"))
         events = self._population.events
         for _ in range(rounds):

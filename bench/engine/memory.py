@@ -3,7 +3,6 @@
 Usage: python -m bench.engine.memory DECISIONS
 """
 
-import gc
 import resource
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from bench.engine.levels import make_workbench, recorded
 from bench.engine.population import RULES, make_population
 from services.decision.adapters.engine_child import keep_memory
 from services.decision.app.jobs import Evaluated
+from services.runtime.garbage import collect_seldom
 from services.vocabulary.catalogue import load_catalogue
 
 _RULES = 200
@@ -26,8 +26,7 @@ def main() -> int:
     catalogue = load_catalogue(RULES)
     population = make_population(_RULES, _EVENTS)
     workbench = make_workbench(population.sources, catalogue)
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    collect_seldom()
     done, told = 0, 0
     step = max(_EVENTS, wanted // _STEPS)
     while done < wanted + step:  # the first step warms up

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import os
 import signal
@@ -19,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.runtime.database import Database, backoff_seconds, is_transient
 from services.runtime.errors import RapportError
+from services.runtime.garbage import collect_seldom
 from services.runtime.health import Check, Health, HealthPort, reason_of, serve_health
 from services.runtime.log import configure_logging, describe_failure
 from services.runtime.metrics import TASK_FAILURES
@@ -208,9 +208,7 @@ async def run_role(settings: Settings, build: Build, *, stop: asyncio.Event | No
         stopped.cancel()
         if building.done():
             building.result()
-            # what start-up made stays, so the collector need not look at it again
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 100)
+            collect_seldom()
             role.health.built()
             ready = {"ready": True, "service": settings.service, "role": settings.role, **role.ready}
             sys.stdout.write(json.dumps(ready) + "\n")

@@ -1,6 +1,7 @@
 """What the state machines share: channel services as several processes run them, in a loop of their own."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -29,19 +30,11 @@ def bounded(examples: int, steps: int) -> settings:
     )
 
 
-class Company:
-    """Several channel services on one database, with one clock, one profile and one provider."""
+class Processes(ABC):
+    """Several processes of a service on one database, and a loop that they share."""
 
-    def __init__(self, make_database: Callable[..., str]) -> None:
-        self._url = make_database(MIGRATIONS)
+    def __init__(self) -> None:
         self._runner = asyncio.Runner()
-        self._databases: list[Database] = []
-        self.customers = 0
-        """Every example has customers of its own, so that the database need not be made anew."""
-        self.policies = Policies()
-        self.clock, self.transport = SetClock(), SetTransport()
-        self.profile = SetProfile(self.clock)
-        self.roads: list[Road] = []
         self.run(self._open())
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -65,6 +58,29 @@ class Company:
         """Ends."""
         self.run(self._close())
         self._runner.close()
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """Begin."""
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """End, keeping nothing."""
+
+
+class Company(Processes):
+    """Several channel services on one database, with one clock, one profile and one provider."""
+
+    def __init__(self, make_database: Callable[..., str]) -> None:
+        self._url = make_database(MIGRATIONS)
+        self._databases: list[Database] = []
+        self.customers = 0
+        """Every example has customers of its own, so that the database need not be made anew."""
+        self.policies = Policies()
+        self.clock, self.transport = SetClock(), SetTransport()
+        self.profile = SetProfile(self.clock)
+        self.roads: list[Road] = []
+        super().__init__()
 
     def rows(self, sql: str, params: tuple[object, ...] = ()) -> list[tuple]:
         """Straight from the database."""

@@ -9,10 +9,9 @@ Whatever comes in whatever order, and however often: everybody has exactly what 
 - the ledger's chain holds, and the timeline tells each thing once, in one order, from both ends and by pages.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import hypothesis.strategies as st
@@ -49,7 +48,7 @@ from services.runtime.outbox import Outbox
 from services.vocabulary.catalogue import load_catalogue
 from services.vocabulary.identities import parse_identity
 from services.vocabulary.words import Category, Channel, ConsentBy, ConsentState, Purpose
-from tests.behaviours.machines import bounded
+from tests.behaviours.machines import Processes, bounded
 from tests.behaviours.population import CHANNELS, KEYS, PURPOSES, REFUSALS, Done, Person, Population, Word
 from tests.fakes.keys import sealer
 
@@ -59,7 +58,6 @@ HOUR = 3_600_000_000
 NOW = NOON + 1_000 * HOUR
 NOW_HOUR = 6
 PROCESSES = 2
-Result = TypeVar("Result")
 
 
 class Process:
@@ -83,31 +81,13 @@ class Process:
         raise error
 
 
-class Town:
-    """The processes, and a loop for them; every example has identities of its own."""
+class Town(Processes):
+    """Those of the profile; every example has identities of its own."""
 
     def __init__(self, make_database: Callable[..., str]) -> None:
         self._url = make_database(MIGRATIONS)
-        self._runner = asyncio.Runner()
         self.processes: list[Process] = []
-        self.run(self._open())
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self._runner.run(work)
-
-    def together(self, *works: Coroutine[Any, Any, Result]) -> list[Result]:
-        async def gather() -> list[Result]:
-            return list(await asyncio.gather(*works))
-
-        return self.run(gather())
-
-    def restart(self) -> None:
-        self.run(self._close())
-        self.run(self._open())
-
-    def close(self) -> None:
-        self.run(self._close())
-        self._runner.close()
+        super().__init__()
 
     async def _open(self) -> None:
         self.processes = [Process(self._url) for _ in range(PROCESSES)]

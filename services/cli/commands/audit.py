@@ -18,9 +18,9 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import SERVICES, connected
+from services.cli.paging import entries_of
 
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"]
-_PAGE = 1_000
 _MOST_LINES = 8
 
 
@@ -50,9 +50,7 @@ async def audit(
     as_json: bool,
 ) -> None:
     """List changes, newest first, of all services."""
-    request = operations_pb2.ListAuditEntriesRequest(
-        page_size=min(limit, _PAGE), target=target, actor=actor, action=action
-    )
+    request = operations_pb2.ListAuditEntriesRequest(target=target, actor=actor, action=action)
     for name, moment in (("from_time", start), ("to_time", end)):
         if moment is not None:
             stamp = Timestamp()
@@ -61,7 +59,8 @@ async def audit(
     found: list[operations_pb2.AuditEntry] = []
     async with connected(folder) as connections:
         for one in (service,) if service else SERVICES:
-            found += await _pages(connections.operations[one], request, limit)
+            pages = entries_of(connections.operations[one].ListAuditEntries, request, "entries", limit=limit)
+            found += [entry async for entry in pages]
     found.sort(key=lambda entry: entry.time.ToNanoseconds(), reverse=True)
     shown = [_entry_json(entry) for entry in found[:limit]]
     if as_json:
@@ -74,20 +73,6 @@ async def audit(
             click.echo(f"    {line}")
     if not shown:
         click.echo("nothing was changed")
-
-
-async def _pages(
-    operations: Any, wanted: operations_pb2.ListAuditEntriesRequest, limit: int
-) -> list[operations_pb2.AuditEntry]:
-    request = operations_pb2.ListAuditEntriesRequest()
-    request.CopyFrom(wanted)
-    found: list[operations_pb2.AuditEntry] = []
-    while True:
-        answer = await operations.ListAuditEntries(request)
-        found += answer.entries
-        request.page_token = answer.next_page_token
-        if len(found) >= limit or not request.page_token:
-            return found
 
 
 def _entry_json(entry: operations_pb2.AuditEntry) -> dict[str, Any]:

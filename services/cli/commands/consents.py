@@ -19,6 +19,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import Connections, connected
+from services.cli.paging import entries_of
 from services.vocabulary import wire
 from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
 
@@ -251,14 +252,9 @@ _CONFIRMED = {
 
 async def lines_of(connections: Connections, subject: str) -> AsyncIterator[consent_pb2.ConsentLine]:
     """All lines of a person's ledger."""
-    request = consent_pb2.ListConsentLinesRequest(subject=subject, page_size=500)
-    while True:
-        answer = await connections.consents.ListConsentLines(request)
-        for line in answer.lines:
-            yield line
-        request.page_token = answer.next_page_token
-        if not request.page_token:
-            return
+    request = consent_pb2.ListConsentLinesRequest(subject=subject)
+    async for line in entries_of(connections.consents.ListConsentLines, request, "lines", page=500):
+        yield line
 
 
 def state_of(line: consent_pb2.ConsentLine) -> str:

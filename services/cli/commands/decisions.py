@@ -22,6 +22,7 @@ from services.cli.commands.support import (
 from services.cli.commands.verify import verify
 from services.cli.commands.why_not import why_not
 from services.cli.connections import Connections, connected
+from services.cli.paging import entries_of
 from services.vocabulary import wire
 from services.vocabulary.words import RefusalReason
 
@@ -149,18 +150,10 @@ async def _pages(
 ) -> AsyncIterator[tuple[decision_pb2.Decision, list[str]]]:
     """Decisions with their customer's identities (asked only where they are printed)."""
     known: dict[int, list[str]] = {}
-    given = 0
-    while limit is None or given < limit:
-        request.page_size = 1000 if limit is None else min(1000, limit - given)
-        answer = await connections.decision.ListDecisions(request)
-        for decision in answer.decisions:
-            if json and decision.customer not in known:
-                known[decision.customer] = await _identities(connections, decision.customer)
-            yield decision, known.get(decision.customer, [])
-            given += 1
-        if not answer.next_page_token:
-            return
-        request.page_token = answer.next_page_token
+    async for decision in entries_of(connections.decision.ListDecisions, request, "decisions", limit=limit):
+        if json and decision.customer not in known:
+            known[decision.customer] = await _identities(connections, decision.customer)
+        yield decision, known.get(decision.customer, [])
 
 
 async def _identities(connections: Connections, customer: int) -> list[str]:

@@ -20,6 +20,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import connected
+from services.cli.paging import entries_of
 
 _PAGE = 200
 because_option = click.option(
@@ -235,16 +236,11 @@ async def release(
 @runs
 async def history(subject: str, reason: str, limit: int, folder: Path, *, as_json: bool) -> None:
     """List merges, splits and identities that came and went, newest first."""
-    entries: list[identity_pb2.IdentityHistoryEntry] = []
     request = identity_pb2.ListIdentityHistoryRequest(subject=subject)
     async with connected(folder) as connections:
-        while len(entries) < limit:
-            request.page_size = min(_PAGE, limit - len(entries))
-            answer = await connections.identities.ListIdentityHistory(request, metadata=_metadata(reason))
-            entries += answer.entries
-            request.page_token = answer.next_page_token
-            if not answer.next_page_token:
-                break
+        call = connections.identities.ListIdentityHistory
+        pages = entries_of(call, request, "entries", limit=limit, page=_PAGE, metadata=_metadata(reason))
+        entries: list[identity_pb2.IdentityHistoryEntry] = [entry async for entry in pages]
     if as_json:
         for entry in entries:
             print_json(_entry_json(entry))
@@ -284,18 +280,13 @@ async def history(subject: str, reason: str, limit: int, folder: Path, *, as_jso
 @runs
 async def suggestions(state: str, reason: str, limit: int, folder: Path, *, as_json: bool) -> None:
     """List pairs of customers who may be one person, oldest first."""
-    found: list[identity_pb2.IdentitySuggestion] = []
     request = identity_pb2.ListIdentitySuggestionsRequest(
         state=identity_pb2.SuggestionState.Value(f"SUGGESTION_STATE_{state.upper()}")
     )
     async with connected(folder) as connections:
-        while len(found) < limit:
-            request.page_size = min(_PAGE, limit - len(found))
-            answer = await connections.identities.ListIdentitySuggestions(request, metadata=_metadata(reason))
-            found += answer.suggestions
-            request.page_token = answer.next_page_token
-            if not answer.next_page_token:
-                break
+        call = connections.identities.ListIdentitySuggestions
+        pages = entries_of(call, request, "suggestions", limit=limit, page=_PAGE, metadata=_metadata(reason))
+        found: list[identity_pb2.IdentitySuggestion] = [one async for one in pages]
     if as_json:
         for one in found:
             print_json(_suggestion_json(one))

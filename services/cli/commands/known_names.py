@@ -11,6 +11,7 @@ from rapport.channel.v1 import templates_pb2
 from rapport.decision.v1 import rule_set_pb2
 
 from services.cli.connections import Connections
+from services.cli.paging import entries_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,19 +57,11 @@ def actions_named(source: str) -> set[str]:
 async def _stored(connections: Connections) -> tuple[set[str], set[str]]:
     """All rule sets by name, and the actions of all their versions: what waits may be of an old one."""
     rule_sets, actions = set(), set()
-    asked = rule_set_pb2.ListRuleSetsRequest(page_size=_PAGE, all_versions=True, include_source=True)
-    while True:
-        found = await connections.rule_sets.ListRuleSets(asked)
-        for one in found.rule_sets:
-            rule_sets.add(one.name)
-            actions |= actions_named(one.source)
-        if not found.next_page_token:
-            break
-        asked.page_token = found.next_page_token
-    texts = templates_pb2.ListTemplatesRequest(page_size=_PAGE)
-    while True:
-        listed = await connections.templates.ListTemplates(texts)
-        actions.update(one.name for one in listed.texts)
-        if not listed.next_page_token:
-            return rule_sets, actions
-        texts.page_token = listed.next_page_token
+    stored = rule_set_pb2.ListRuleSetsRequest(all_versions=True, include_source=True)
+    async for one in entries_of(connections.rule_sets.ListRuleSets, stored, "rule_sets", page=_PAGE):
+        rule_sets.add(one.name)
+        actions |= actions_named(one.source)
+    texts = templates_pb2.ListTemplatesRequest()
+    async for text in entries_of(connections.templates.ListTemplates, texts, "texts", page=_PAGE):
+        actions.add(text.name)
+    return rule_sets, actions

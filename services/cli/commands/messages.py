@@ -19,6 +19,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import Connections, connected
+from services.cli.paging import entries_of
 from services.vocabulary import wire
 from services.vocabulary.words import Channel, RefusalReason
 
@@ -185,16 +186,8 @@ async def pages(
     connections: Connections, request: channel_pb2.ListMessagesRequest, limit: int | None
 ) -> AsyncIterator[channel_pb2.Message]:
     """Messages, page after page, until there are no more or `limit` are given."""
-    given = 0
-    while limit is None or given < limit:
-        request.page_size = 1000 if limit is None else min(1000, limit - given)
-        answer = await connections.channel.ListMessages(request)
-        for message in answer.messages:
-            yield message
-            given += 1
-        if not answer.next_page_token:
-            return
-        request.page_token = answer.next_page_token
+    async for message in entries_of(connections.channel.ListMessages, request, "messages", limit=limit):
+        yield message
 
 
 async def _customer(connections: Connections, subject: str) -> int:

@@ -21,6 +21,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import Connections, connected
+from services.cli.paging import entries_of
 from services.cli.privacy.gather import gather
 from services.cli.privacy.page import render_page
 from services.cli.stack.errors import StackError
@@ -175,17 +176,11 @@ async def receipt(
             )
             _show(found.erasure, as_json=as_json)
             return
-        listed: list[erasure_pb2.Erasure] = []
-        token = ""
-        while every or len(listed) < limit:
-            page = await connections.erasures.ListErasures(
-                erasure_pb2.ListErasuresRequest(page_size=_PAGE, page_token=token, open_only=open_only)
-            )
-            listed += page.erasures
-            token = page.next_page_token
-            if not token:
-                break
-    for erasure in listed if every else listed[:limit]:
+        request = erasure_pb2.ListErasuresRequest(open_only=open_only)
+        most = None if every else limit
+        pages = entries_of(connections.erasures.ListErasures, request, "erasures", limit=most, page=_PAGE)
+        listed: list[erasure_pb2.Erasure] = [erasure async for erasure in pages]
+    for erasure in listed:
         if as_json:
             print_json(_told(erasure))
         else:

@@ -17,8 +17,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import SERVICES, connected
-
-_PAGE = 1_000
+from services.cli.paging import entries_of
 
 
 @click.group()
@@ -61,25 +60,18 @@ async def readers(subject: str, limit: int, folder: Path, *, as_json: bool) -> N
 
 async def _of(stub: Any, service: str, customers: list[int], limit: int) -> list[tuple[int, dict[str, Any]]]:
     """What one service has on record, at most so much, each with its time in nanoseconds."""
-    found: list[tuple[int, dict[str, Any]]] = []
     request = readers_pb2.ListReadersRequest(customers=customers)
-    while True:
-        request.page_size = min(_PAGE, limit - len(found))
-        answer = await stub.ListReaders(request)
-        found += [
-            (
-                entry.time.ToNanoseconds(),
-                {
-                    "time": iso(entry.time),
-                    "caller": entry.caller,
-                    "method": entry.method,
-                    "service": service,
-                    "customer": entry.customer,
-                    "reason": entry.reason,
-                },
-            )
-            for entry in answer.entries
-        ]
-        request.page_token = answer.next_page_token
-        if not request.page_token or len(found) >= limit:
-            return found
+    return [
+        (
+            entry.time.ToNanoseconds(),
+            {
+                "time": iso(entry.time),
+                "caller": entry.caller,
+                "method": entry.method,
+                "service": service,
+                "customer": entry.customer,
+                "reason": entry.reason,
+            },
+        )
+        async for entry in entries_of(stub.ListReaders, request, "entries", limit=limit)
+    ]

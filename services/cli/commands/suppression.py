@@ -22,6 +22,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import Connections, connected
+from services.cli.paging import entries_of
 from services.vocabulary import wire
 from services.vocabulary.words import Channel
 
@@ -71,20 +72,14 @@ async def list_entries(
     )
     rows: list[tuple[object, ...]] = []
     async with connected(folder) as connections:
-        left = None if everything else limit
-        while left is None or left > 0:
-            request.page_size = 1000 if left is None else min(1000, left)
-            answer = await connections.suppressions.ListSuppressions(request)
-            for entry in answer.suppressions:
-                told = _entry(entry)
-                if as_json:
-                    print_json(told)
-                else:
-                    rows.append(tuple(told.values()))
-            left = None if left is None else left - len(answer.suppressions)
-            request.page_token = answer.next_page_token
-            if not request.page_token:
-                break
+        call = connections.suppressions.ListSuppressions
+        most = None if everything else limit
+        async for entry in entries_of(call, request, "suppressions", limit=most):
+            told = _entry(entry)
+            if as_json:
+                print_json(told)
+            else:
+                rows.append(tuple(told.values()))
     if not as_json:
         print_table(
             ("customer", "channel", "reason", "time", "evidence", "message"),

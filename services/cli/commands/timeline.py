@@ -23,6 +23,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import Connections, connected
+from services.cli.paging import entries_of
 from services.vocabulary.wire import timestamp
 
 _TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%fZ"]
@@ -151,19 +152,14 @@ async def _decisions(
     start = request.from_time.ToMicroseconds() if request.HasField("from_time") else 0
     end = request.until_time.ToMicroseconds() if request.HasField("until_time") else 1 << 62
     for customer in customers:
-        wanted = decision_pb2.ListDecisionsRequest(subject=f"customer:{customer}", page_size=_PAGE)
-        while True:
-            answer = await connections.decision.ListDecisions(wanted)
-            for decision in answer.decisions:
-                time = decision.decided_time.ToMicroseconds()
-                number = UUID(decision.decision_id).int >> 66  # so that places are whole numbers of 62 bits
-                place = (time, _DECISION_RANK, decision.customer, number)
-                seen = behind is not None and (place <= behind if request.oldest_first else place >= behind)
-                if start <= time < end and not seen:
-                    found[decision.decision_id] = _Shown(place, _decision_json(decision, place))
-            wanted.page_token = answer.next_page_token
-            if not wanted.page_token:
-                break
+        wanted = decision_pb2.ListDecisionsRequest(subject=f"customer:{customer}")
+        async for decision in entries_of(connections.decision.ListDecisions, wanted, "decisions", page=_PAGE):
+            time = decision.decided_time.ToMicroseconds()
+            number = UUID(decision.decision_id).int >> 66  # so that places are whole numbers of 62 bits
+            place = (time, _DECISION_RANK, decision.customer, number)
+            seen = behind is not None and (place <= behind if request.oldest_first else place >= behind)
+            if start <= time < end and not seen:
+                found[decision.decision_id] = _Shown(place, _decision_json(decision, place))
     return list(found.values())
 
 

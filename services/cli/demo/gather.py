@@ -15,6 +15,7 @@ from rapport.types.v1 import vocabulary_pb2
 from services.cli.connections import Connections
 from services.cli.demo.findings import Findings
 from services.cli.demo.town import Town
+from services.cli.paging import entries_of
 from services.cli.providers.record import read_record
 from services.cli.quiet import Look
 from services.vocabulary import wire
@@ -35,28 +36,16 @@ class Listings:
 
 async def all_decisions(connections: Connections) -> AsyncIterator[decision_pb2.Decision]:
     """Every decision, newest first, page by page."""
-    token = ""
-    while True:
-        request = decision_pb2.ListDecisionsRequest(page_size=PAGE, page_token=token)
-        answer = await connections.decision.ListDecisions(request)
-        for decision in answer.decisions:
-            yield decision
-        token = answer.next_page_token
-        if not token:
-            return
+    request = decision_pb2.ListDecisionsRequest()
+    async for decision in entries_of(connections.decision.ListDecisions, request, "decisions", page=PAGE):
+        yield decision
 
 
 async def all_messages(connections: Connections) -> AsyncIterator[channel_pb2.Message]:
     """Every message, newest first, page by page."""
-    token = ""
-    while True:
-        request = channel_pb2.ListMessagesRequest(page_size=PAGE, page_token=token)
-        answer = await connections.channel.ListMessages(request)
-        for message in answer.messages:
-            yield message
-        token = answer.next_page_token
-        if not token:
-            return
+    request = channel_pb2.ListMessagesRequest()
+    async for message in entries_of(connections.channel.ListMessages, request, "messages", page=PAGE):
+        yield message
 
 
 async def read_listings(connections: Connections) -> Listings:

@@ -1,5 +1,6 @@
 """`rapport import`: take files of other systems, as a mapping reads them."""
 
+import atexit
 import gc
 import hashlib
 import os
@@ -33,6 +34,7 @@ from services.cli.stack.errors import StackError
 from services.cli.stack.layout import CHECKOUT
 from services.cli.stack.state import Stack, find_stack
 from services.runtime.clock import WallClock
+from services.runtime.garbage import collect_seldom
 from services.vocabulary.catalogue import Catalogue, CatalogueErrors, load_catalogue
 
 SHOWN = 40
@@ -176,8 +178,8 @@ async def _import(asked: Asked, report: IO[str] | None, folder: Path, *, dry_run
         TimeElapsedColumn(),
     )
     done: list[Done] = []
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # what a row makes is gone by counting; cycles are rare
+    collect_seldom()
+    atexit.register(gc.unfreeze)  # DuckDB prints what is not collected by the end
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         # everything is looked at before anything is sent
         done += [Done(_checked(asked, file, Report(report), progress)) for file in asked.files]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import mmap
 import os
 import pickle
@@ -17,6 +16,7 @@ from services.decision.adapters.engine_wire import HEADER, ITEM, PING
 from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
+from services.runtime.garbage import collect_seldom
 from services.vocabulary.catalogue import load_catalogue
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def serve(descriptor: int, make_jobs: Callable[[Progress], Mapping[str, Callable
     answers: BinaryIO = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     jobs = {PING: lambda: None, **make_jobs(Progress(descriptor))}
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # what a job makes is gone by counting; cycles are rare
+    collect_seldom()
     while header := questions.read(HEADER.size):
         job, arguments = pickle.loads(questions.read(*HEADER.unpack(header)))  # noqa: S301  our own parent wrote it
         answer: tuple[bool, Any]

@@ -1,5 +1,6 @@
 """What of the profile's database holds sealed values, for sealing it anew and for what stood open before."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
@@ -136,7 +137,7 @@ class _PlainConflicts:
         return Page("more" if len(rows) == PAGE else None, len(rows))
 
 
-class _Rows:
+class _Rows(ABC):
     """Rows by customer whose bytes are looked into; those that need it are locked, read again, rewritten."""
 
     table = ""
@@ -171,16 +172,17 @@ class _Rows:
             await self.also(transaction, [customer for customer, _ in found])
         return Page(str(rows[-1][0]) if len(rows) == PAGE else None, len(stale))
 
+    @abstractmethod
     def needs(self, packed: bytes) -> bool:
         """Whether something stands open, or is sealed by an older data key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def anew(self, customer: int, packed: bytes) -> bytes:
         """The row's bytes with all of it sealed by the current data key."""
-        raise NotImplementedError
 
     async def also(self, transaction: Transaction, customers: Sequence[int]) -> None:
-        """What follows from these rows elsewhere."""
+        """What follows from these rows elsewhere; of most nothing does."""
+        del transaction, customers
 
 
 class _Profiles(_Rows):

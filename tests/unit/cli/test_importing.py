@@ -1,6 +1,8 @@
 """Files of other systems: what a row says, what is wrong with it, and that the same row is the same event."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -13,6 +15,7 @@ from services.cli.importing.mapping_reader import read_mapping
 from services.cli.importing.reading import opened
 from services.cli.importing.rows import RowReader
 from services.cli.stack.errors import StackError
+from services.cli.stack.programs import python_environment
 from services.vocabulary.catalogue import load_catalogue
 
 ROOT = Path(__file__).parents[3]
@@ -256,3 +259,23 @@ def test_a_dry_run_needs_no_stack_and_its_exit_code_says_whether_all_fits(tmp_pa
 def test_shipped_mappings_fit_the_catalogue(mapping):
     for _, said in read_mapping(mapping, CATALOGUE.default_zone).by_name:
         RowReader(said, sorted(said.columns()), CATALOGUE)
+
+
+def test_a_process_that_took_files_says_nothing_more_at_its_end(tmp_path):
+    file, rules = tmp_path / "people.csv", tmp_path / "mapping.yaml"
+    file.write_text(HEAD + ANNA)
+    rules.write_text(PEOPLE)
+    command = [
+        sys.executable,
+        "-m",
+        "services.cli.main",
+        "import",
+        str(file),
+        "--mapping",
+        str(rules),
+        "--dry-run",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, env=python_environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

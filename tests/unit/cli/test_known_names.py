@@ -24,7 +24,7 @@ rules:
 def stored(*, away: bool = False):
     """Two rule sets on two pages, one template."""
 
-    async def rule_sets(request):
+    async def rule_sets(request, **_call):
         if away:
             raise grpc.RpcError
         if not request.page_token:
@@ -35,7 +35,7 @@ def stored(*, away: bool = False):
             rule_sets=[rule_set_pb2.RuleSet(name="drops", source=SOURCE)]
         )
 
-    async def templates(_):
+    async def templates(_, **_call):
         return templates_pb2.ListTemplatesResponse(texts=[templates_pb2.TemplateText(name="opt-in-link")])
 
     return SimpleNamespace(

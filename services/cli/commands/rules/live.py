@@ -18,6 +18,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import Connections, connected
+from services.cli.paging import entries_of
 from services.cli.stack.errors import StackError
 
 
@@ -38,15 +39,10 @@ async def activate(files: tuple[Path, ...], folder: Path) -> None:
 @runs
 async def list_rule_sets(folder: Path, *, all_versions: bool, as_json: bool) -> None:
     """List the rule sets that are stored."""
-    found: list[rule_set_pb2.RuleSet] = []
     async with connected(folder) as connections:
-        request = rule_set_pb2.ListRuleSetsRequest(page_size=1000, all_versions=all_versions)
-        while True:
-            answer = await connections.rule_sets.ListRuleSets(request)
-            found.extend(answer.rule_sets)
-            if not answer.next_page_token:
-                break
-            request.page_token = answer.next_page_token
+        request = rule_set_pb2.ListRuleSetsRequest(all_versions=all_versions)
+        pages = entries_of(connections.rule_sets.ListRuleSets, request, "rule_sets")
+        found: list[rule_set_pb2.RuleSet] = [rule_set async for rule_set in pages]
     told = [
         {
             "name": rule_set.name,

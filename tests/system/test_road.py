@@ -28,6 +28,7 @@ ACTION_FIELDS = {
     "outcome",
     "reason",
     "score",
+    "factors",
 }
 MESSAGE_FIELDS = {
     "message_id",

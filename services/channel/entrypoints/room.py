@@ -44,17 +44,17 @@ class RoomCalls:
 
 
 def _actions(request: controls_pb2.GetCampaignRoomRequest) -> list[Action]:
-    if not 0 < len(request.rule_set) <= _LONGEST_NAME:
-        raise InvalidArgumentError(
-            "the rule set has no name, or a long one",
-            field="rule_set",
-            suggestion=f"1 to {_LONGEST_NAME} characters",
-        )
     if len(request.actions) > _MOST_ACTIONS:
         raise InvalidArgumentError(
             f"{len(request.actions)} actions are given",
             field="actions",
             suggestion=f"at most {_MOST_ACTIONS}",
+        )
+    if not 0 < len(request.rule_set) <= _LONGEST_NAME:
+        raise InvalidArgumentError(
+            "the rule set has no name, or a long one",
+            field="rule_set",
+            suggestion=f"1 to {_LONGEST_NAME} characters",
         )
     found = []
     for place, told in enumerate(request.actions):

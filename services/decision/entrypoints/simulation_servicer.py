@@ -125,6 +125,12 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         return answer
 
     def _wanted(self, request: simulation_pb2.SimulateRequest) -> Wanted:
+        if len(request.groups) > MOST_GROUPS:
+            raise InvalidArgumentError(
+                f"{len(request.groups)} traits were given",
+                field="groups",
+                suggestion=f"compare by at most {MOST_GROUPS}",
+            )
         if not 1 <= len(request.drafts) <= MOST_DRAFTS:
             raise InvalidArgumentError(
                 f"{len(request.drafts)} drafts were given",
@@ -168,12 +174,6 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
         )
 
     def _groups(self, request: simulation_pb2.SimulateRequest) -> tuple[str, ...]:
-        if len(request.groups) > MOST_GROUPS:
-            raise InvalidArgumentError(
-                f"{len(request.groups)} traits were given",
-                field="groups",
-                suggestion=f"compare by at most {MOST_GROUPS}",
-            )
         for place, name in enumerate(request.groups):
             known = self._catalogue.traits.get(name)
             if known is None or known.direct:

@@ -17,7 +17,7 @@ from services.runtime.server import Served
 from services.vocabulary.wire import micros, timestamp
 
 _NAME: Final = "rapport.profile.v1.HistoryService"
-_MOST_SHARDS, _MOST_CUSTOMERS, _WHOLE = 4096, 1000, 10_000
+_MOST_SHARDS, _MOST_CUSTOMERS, _MOST_TYPES, _WHOLE = 4096, 1000, 500, 10_000
 _RESPONSE_BYTES: Final = 1_000_000
 """A response is ended when it has grown to this; one more message of EVENTS may still be in it."""
 _REASONS = {
@@ -119,6 +119,16 @@ class HistoryServicer(history_pb2_grpc.HistoryServiceServicer):
 
 
 def _wanted(request: history_pb2.ReplayHistoryRequest) -> Wanted:
+    for field in ("types", "bare_types", "customers"):
+        most = _MOST_CUSTOMERS if field == "customers" else _MOST_TYPES
+        given = len(getattr(request, field))
+        if given > most:
+            raise InvalidRequestError(
+                f"{given} {field.replace('bare_', '')} were given",
+                field=field,
+                suggestion=f"name at most {most}"
+                + (", or none for everybody" if field == "customers" else ""),
+            )
     if not request.HasField("since"):
         raise InvalidRequestError(
             "since is missing", field="since", suggestion="say from when on: 2026-11-02T00:00:00Z"
@@ -162,12 +172,6 @@ def _share(request: history_pb2.ReplayHistoryRequest) -> Share:
 
 
 def _check_customers(request: history_pb2.ReplayHistoryRequest, shards: int) -> None:
-    if len(request.customers) > _MOST_CUSTOMERS:
-        raise InvalidRequestError(
-            f"{len(request.customers)} customers were given",
-            field="customers",
-            suggestion=f"send at most {_MOST_CUSTOMERS}, or none for everybody",
-        )
     if shards > 1 or request.sample or request.position:
         raise InvalidRequestError(
             "customers are named, and a part of them asked for",

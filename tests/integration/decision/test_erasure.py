@@ -7,6 +7,9 @@ from services.decision.adapters.personal import PERSONAL
 from tests.integration.decision.conftest import NOON, event, exhausted, snapshot
 from tests.integration.decision.test_worker import TREATED
 
+BY_ACTION = {"limit_use", "run_action", "household_holder"}
+"""Whose rows know the person by an action alone."""
+
 
 def erased(customer, *others, event_id="x"):
     one = event("customer.erased", event_id=event_id, customer=customer, source="rapport.profile")
@@ -22,7 +25,7 @@ async def kept(worker, customer):
     found = {}
     async with worker.database.transaction() as transaction:
         for table in PERSONAL:
-            if table.erase and table.name not in {"limit_use", "household_holder"}:
+            if table.erase and table.name not in BY_ACTION:
                 row = await transaction.row(
                     f"SELECT count(*) FROM {table.name} WHERE customer = %s", (customer,)
                 )

@@ -27,6 +27,7 @@ UNNOTED = {
             "RevertPolicies",
             "ListPolicyVersions",
             "GetPolicies",
+            "GetCampaignRoom",
         ),
         NOBODY,
     ),
@@ -39,6 +40,16 @@ UNNOTED = {
         NOBODY,
     )
     | dict.fromkeys(("SendTest", "GetTest"), "goes to addresses of staff"),
+    "decision.v1.CampaignService": dict.fromkeys(
+        ("StartRun", "GetRun", "PauseRun", "ResumeRun", "CancelRun"), NOBODY
+    ),
+    "decision.v1.ExplanationService": {"VerifyDecisions": NUMBERS},
+    "decision.v1.OutcomeService": dict.fromkeys(("RecordOutcome", "CancelPlanned"), CHANGED)
+    | {"RemoveOutcomeConsumer": NOBODY}
+    | dict.fromkeys(
+        ("StreamOutcomes", "ListOutcomeConsumers"),
+        "who hears of everybody stands in the list of consumers, once and not for each customer",
+    ),
     "decision.v1.ReleaseService": dict.fromkeys(
         (
             "GetRuleSet",
@@ -54,6 +65,10 @@ UNNOTED = {
     "decision.v1.RuleSetService": dict.fromkeys(
         ("PutRuleSet", "ValidateRuleSet", "ActivateRuleSet", "ListRuleSets", "ListRuns"), NOBODY
     ),
+    "decision.v1.SimulationService": {
+        "Simulate": "tells what would have been; who asked stands beside the result that is kept",
+    }
+    | dict.fromkeys(("GetSimulation", "ListSimulations"), NOBODY),
     "operations.v1.OperationsService": dict.fromkeys(("GetProgress", "PreviewPrune", "Prune"), NOBODY)
     | dict.fromkeys(("ListDeadLetters", "ResendDeadLetter", "ListAuditEntries"), NUMBERS),
     "operations.v1.ReadersService": {"ListReaders": "tells of who looked, not of the customer"},

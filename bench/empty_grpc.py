@@ -7,12 +7,13 @@ import asyncio
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 import uvloop
 from google.protobuf.empty_pb2 import Empty
 
+from bench.cost import TICKS, read_process
 from services.cli.stack.programs import python_command, python_environment
 
 METHOD = "/bench.Reference/Empty"
@@ -25,6 +26,9 @@ class EmptyCalls:
 
     calls_per_s: float
     callers: int
+    calls: int = 0
+    server_cpu_us: float = 0.0
+    """Processor time that the server spent on one."""
 
 
 async def _answer(_request: Empty, _context: object) -> Empty:
@@ -66,7 +70,7 @@ async def call_for(port: int, seconds: float, callers: int = CALLERS) -> EmptyCa
         before, began = sum(counts), time.perf_counter()
         await asyncio.gather(*tasks)
         took = time.perf_counter() - began
-    return EmptyCalls((sum(counts) - before) / took, callers)
+    return EmptyCalls((sum(counts) - before) / took, callers, sum(counts))
 
 
 def measure_empty_grpc(seconds: float) -> EmptyCalls:
@@ -82,9 +86,17 @@ def measure_empty_grpc(seconds: float) -> EmptyCalls:
         assert server.stdin is not None
         port = int(server.stdout.readline())
         try:
-            return uvloop.run(call_for(port, seconds))
+            before = _cpu_seconds(server.pid)
+            found = uvloop.run(call_for(port, seconds))
+            spent = _cpu_seconds(server.pid) - before
+            return replace(found, server_cpu_us=spent / found.calls * 1e6)
         finally:
             server.stdin.close()
+
+
+def _cpu_seconds(pid: int) -> float:
+    found = read_process(pid)
+    return 0.0 if found is None else found.own_ticks / TICKS
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def measure_evaluate(events: int) -> Evaluating:
     for _ in range(ROUNDS):
         for name, batches in kinds.items():
             found[name] = min(found[name], _micros(partial(workbench.evaluate, batches), events))
-        engine = min(engine, _engine_micros(catalogue, events))
+        engine = min(engine, engine_micros(catalogue, events))
     return Evaluating(found["quiet"], found["deciding"], found["mixed"], found["withheld"], engine)
 
 
@@ -210,7 +210,8 @@ def one_in(number: int) -> bool:
     return number % ONE_IN == 0
 
 
-def _engine_micros(catalogue: Catalogue, runs: int) -> float:
+def engine_micros(catalogue: Catalogue, runs: int) -> float:
+    """Microseconds of a run of the bare engine, on the 50 rules and one customer's properties."""
     texts = [RuleSetText(source.file, source.text, source.version) for source in rule_sets()]
     program = compile_program(texts, catalogue, read_yaml).program
     if program is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -57,6 +57,8 @@ caps:
     limits: [retention, sales, survey]
     counts: [mandatory, service, retention, sales, survey]
 """
+_NO_RATE = "  subjects: {operator: {calls_per_second: 1000000}}\n"
+"""Under `tokens`, the last of the file: what is measured is not how much a caller may ask."""
 _QUIET = "quiet: {}\nclosed: []\n"
 
 
@@ -137,8 +139,11 @@ def _rule_set(name: str, title: str, trigger: str, windows: str, conditions: lis
     )
 
 
-def write_rules(folder: Path) -> list[Path]:
-    """The checkout's catalogue and one template more, wide caps, no quiet hours; gives the rule sets."""
+def write_rules(folder: Path, texts: Mapping[str, str] | None = None) -> list[Path]:
+    """The checkout's catalogue and one template more, wide caps, no quiet hours; gives the rule sets.
+
+    ``texts``: rule sets by file name in place of the 50 rules.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(CHECKOUT / "rules" / "catalogue", folder / "catalogue")
     shutil.copytree(CHECKOUT / "rules" / "templates", folder / "templates")
@@ -149,22 +154,28 @@ def write_rules(folder: Path) -> list[Path]:
         file = folder / "templates" / TEMPLATE / f"{locale}.sms.j2"
         file.write_text(TEXT + "{{ note }}\n", encoding="utf-8")
     (folder / "policies").mkdir()
-    shutil.copy(CHECKOUT / "rules" / "policies" / "access.yaml", folder / "policies")
+    access = (CHECKOUT / "rules" / "policies" / "access.yaml").read_text(encoding="utf-8")
+    (folder / "policies" / "access.yaml").write_text(access + _NO_RATE, encoding="utf-8")
     (folder / "policies" / "caps.yaml").write_text(_CAPS.format(most=100_000), encoding="utf-8")
     (folder / "policies" / "quiet_hours.yaml").write_text(_QUIET, encoding="utf-8")
     files = []
-    for name, text in rule_sets().items():
+    for name, text in (rule_sets() if texts is None else texts).items():
         files.append(folder / name)
         files[-1].write_text(text, encoding="utf-8")
     return files
 
 
 @asynccontextmanager
-async def bench_stack(folder: Path) -> AsyncIterator[tuple[Connections, list[Path]]]:
-    """A fresh stack in this folder, stopped afterwards, and the rule sets to make live in it."""
+async def bench_stack(
+    folder: Path, texts: Mapping[str, str] | None = None
+) -> AsyncIterator[tuple[Connections, list[Path]]]:
+    """A fresh stack in this folder, stopped afterwards, and the rule sets to make live in it.
+
+    ``texts``: rule sets by file name in place of the 50 rules.
+    """
     _forget(folder)
     rules = folder / "rules"
-    files = write_rules(rules)
+    files = write_rules(rules, texts)
     await asyncio.to_thread(start_stack, StackOptions(folder=folder, rules=rules, clock="wall"))
     try:
         async with connected(folder) as connections:

@@ -7,34 +7,33 @@ from pathlib import Path
 import click
 from rapport.decision.v1 import explanation_pb2
 
+from services.cli.commands.options import Moment
 from services.cli.commands.support import folder_option, json_option, print_json, runs
 from services.cli.connections import connected
 from services.vocabulary import wire
-from services.vocabulary.values import ValueMistake, parse_time
 
 _SHOWN = 20
 
 
 @click.command("verify")
-@click.option("--since", default="", metavar="TIME", help="Only those decided at this time or later.")
-@click.option("--until", default="", metavar="TIME", help="Only those decided before.")
+@click.option("--since", type=Moment(), help="Only those decided at this time or later.")
+@click.option("--until", type=Moment(), help="Only those decided before.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="So many at once.")
 @json_option
 @folder_option
 @runs
-async def verify(since: str, until: str, processes: int, folder: Path, *, as_json: bool) -> None:
+async def verify(
+    since: int | None, until: int | None, processes: int, folder: Path, *, as_json: bool
+) -> None:
     """Run recorded decisions again, and count those that come out the same.
 
     Ends with 1 when one comes out otherwise.
     """
     request = explanation_pb2.VerifyDecisionsRequest(processes=processes)
-    try:
-        if since:
-            request.since_time.CopyFrom(wire.timestamp(parse_time(since)))
-        if until:
-            request.until_time.CopyFrom(wire.timestamp(parse_time(until)))
-    except ValueMistake as mistake:
-        raise click.UsageError(f"{mistake.message}; {mistake.suggestion}") from None
+    if since is not None:
+        request.since_time.CopyFrom(wire.timestamp(since))
+    if until is not None:
+        request.until_time.CopyFrom(wire.timestamp(until))
     began, differences = time.monotonic(), list[explanation_pb2.DecisionDifference]()
     answer = explanation_pb2.VerifyDecisionsResponse()
     async with connected(folder) as connections:

@@ -6,23 +6,26 @@ import click
 from rapport.decision.v1 import explanation_pb2
 
 from services.cli.commands.decision_trees import node_json, tree_lines
+from services.cli.commands.options import Moment
 from services.cli.commands.support import folder_option, iso, json_option, print_json, runs
 from services.cli.connections import connected
 from services.vocabulary import wire
-from services.vocabulary.values import SECOND, ValueMistake, parse_duration, parse_time
+from services.vocabulary.values import SECOND, ValueMistake, parse_duration
 
 
 @click.command("why-not")
 @click.argument("subject")
 @click.argument("action")
-@click.option("--at", "time", default="", metavar="TIME", help="Around this time.  [default: now]")
+@click.option("--at", "time", type=Moment(), help="Around this time.  [default: now]")
 @click.option(
     "--within", default="1d", show_default=True, metavar="LENGTH", help="So long before and after count."
 )
 @json_option
 @folder_option
 @runs
-async def why_not(subject: str, action: str, time: str, within: str, folder: Path, *, as_json: bool) -> None:
+async def why_not(
+    subject: str, action: str, time: int | None, within: str, folder: Path, *, as_json: bool
+) -> None:
     """Say why ACTION did not happen for SUBJECT, and what would have had to be different.
 
     SUBJECT is any identity, or customer:7. ACTION is an offer, a message, a survey or a task by name; or a
@@ -31,10 +34,10 @@ async def why_not(subject: str, action: str, time: str, within: str, folder: Pat
     request = explanation_pb2.WhyNotRequest(subject=subject, action=action)
     try:
         request.within_seconds = parse_duration(within) // SECOND
-        if time:
-            request.time.CopyFrom(wire.timestamp(parse_time(time)))
     except ValueMistake as mistake:
         raise click.UsageError(f"{mistake.message}; {mistake.suggestion}") from None
+    if time is not None:
+        request.time.CopyFrom(wire.timestamp(time))
     async with connected(folder) as connections:
         answer = await connections.explanations.WhyNot(request)
     cause = explanation_pb2.WhyNotCause.Name(answer.cause).removeprefix("WHY_NOT_CAUSE_").lower()

@@ -11,60 +11,28 @@ import click
 import orjson
 from rapport.decision.v1 import simulation_pb2
 
+from services.cli.commands.options import WHOLE, Moment, Share
 from services.cli.commands.rules.sources import files_argument, text_of
 from services.cli.commands.support import folder_option, iso, json_option, print_json, print_table, runs
 from services.cli.connections import connected
 from services.cli.simulating.page import render_page
 from services.cli.simulating.telling import STAGES, deltas, stage
 from services.cli.stack.trust_files import OPERATOR
-from services.vocabulary.values import ValueMistake, parse_time
 from services.vocabulary.wire import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import IO
 
-_WHOLE = 10_000
 _MOST_ROWS = 15
-
-
-class _Moment(click.ParamType[Any]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A day or a moment with its zone, in micros; a day begins at midnight UTC."""
-        if isinstance(value, int):
-            return value
-        text = str(value)
-        try:
-            return parse_time(text if "T" in text else f"{text}T00:00:00Z")
-        except ValueMistake as error:
-            self.fail(f"{value!r} {error.message}; {error.suggestion}", param, ctx)
-
-
-class _Sample(click.ParamType[Any]):
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """`10%` or `0.1`, in ten-thousandths."""
-        if isinstance(value, int):
-            return value
-        text = str(value)
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = 0.0
-        if not 1 / _WHOLE <= share <= 1:
-            self.fail(f"{text!r} is no share of the customers; write 10% or 0.1", param, ctx)
-        return round(share * _WHOLE)
 
 
 @click.command()
 @files_argument
-@click.option("--since", required=True, type=_Moment(), help="Events from then on: 2026-11-01.")
-@click.option("--until", type=_Moment(), help="Events before that; left out: up to now.")
+@click.option("--since", required=True, type=Moment(), help="Events from then on: 2026-11-01.")
+@click.option("--until", type=Moment(), help="Events before that; left out: up to now.")
 @click.option("--groups", multiple=True, metavar="TRAIT", help="Compare offers between its values.")
-@click.option("--sample", type=_Sample(), default=_WHOLE, metavar="SHARE", help="Only 10% of the customers.")
+@click.option("--sample", type=Share(), default=WHOLE, metavar="SHARE", help="Only 10% of the customers.")
 @click.option("--processes", type=click.IntRange(0, 64), default=0, metavar="N", help="Share the work.")
 @click.option("--alone", is_flag=True, help="The drafts alone, without what is live beside them.")
 @click.option(
@@ -100,7 +68,7 @@ async def simulate(
         drafts=[simulation_pb2.Draft(source=text_of(file), file=str(file)) for file in files],
         since=timestamp(since),
         until=None if until is None else timestamp(until),
-        sample=sample % _WHOLE,
+        sample=sample % WHOLE,
         groups=groups,
         processes=processes,
         alone=alone,

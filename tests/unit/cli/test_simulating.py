@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 from rapport.decision.v1 import simulation_pb2
 
-from services.cli.simulating.command import _Moment, _Sample, _tell, simulate
+from services.cli.commands.options import Moment, Share
+from services.cli.simulating.command import _tell, simulate
 from services.cli.simulating.page import render_page
 from services.cli.simulating.telling import deltas
 from services.cli.stack.errors import StackError
@@ -84,13 +85,13 @@ def test_the_terminal_is_told_the_same(result, capsys):
 
 
 def test_times_and_shares_are_read_and_mistakes_told():
-    assert _Moment().convert("2026-12-10", None, None) == parse_time("2026-12-10T00:00:00Z")
-    assert [_Sample().convert(share, None, None) for share in ("10%", "0.1", "100%")] == [1000, 1000, 10_000]
+    assert Moment().convert("2026-12-10", None, None) == parse_time("2026-12-10T00:00:00Z")
+    assert [Share().convert(share, None, None) for share in ("10%", "0.1", "100%")] == [1000, 1000, 10_000]
     for kind, wrong in (
-        (_Moment(), "yesterday"),
-        (_Sample(), "0%"),
-        (_Sample(), "200%"),
-        (_Sample(), "some"),
+        (Moment(), "yesterday"),
+        (Share(), "0%"),
+        (Share(), "200%"),
+        (Share(), "some"),
     ):
         with pytest.raises(click.BadParameter):
             kind.convert(wrong, None, None)

@@ -8,6 +8,7 @@ from uuid import uuid4
 import click
 from rapport.decision.v1 import release_pb2, rule_set_pb2
 
+from services.cli.commands.options import WHOLE, Moment, Share
 from services.cli.commands.rules.live import sentence
 from services.cli.commands.rules.sources import files_argument
 from services.cli.commands.support import (
@@ -22,43 +23,12 @@ from services.cli.commands.support import (
 from services.cli.connections import connected
 from services.cli.stack.errors import StackError
 from services.cli.stack.trust_files import OPERATOR
-from services.vocabulary.values import ValueMistake, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _STATE = "RULE_SET_STATE_"
-
-
-class _Share(click.ParamType[Any]):
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """`5%` or `0.05`."""
-        if isinstance(value, float):
-            return value
-        text = str(value)
-        try:
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = 0.0
-        if not 0 < share <= 1:
-            self.fail(f"{text!r} is no share; write 5% or 0.05", param, ctx)
-        return share
-
-
-class _Moment(click.ParamType[Any]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """A moment with its zone, in micros."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_time(str(value))
-        except ValueMistake as error:
-            self.fail(f"{value!r} {error.message}; {error.suggestion}", param, ctx)
 
 
 def _of_version(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -187,13 +157,15 @@ async def reject(name: str, version: int, subject: str, reason: str, folder: Pat
 
 @click.command()
 @_newest
-@click.option("--share", type=_Share(), required=True, help="Of the customers: 5% or 0.05.")
+@click.option("--share", type=Share(), required=True, help="Of the customers: 5% or 0.05.")
 @runs
-async def canary(name: str, version: int, subject: str, share: float, folder: Path) -> None:
+async def canary(name: str, version: int, subject: str, share: int, folder: Path) -> None:
     """Let a share of the customers meet a version, or another share of them."""
     async with connected(folder, subject) as connections:
         answer = await connections.releases.StartCanary(
-            release_pb2.StartCanaryRequest(request_id=str(uuid4()), name=name, version=version, share=share)
+            release_pb2.StartCanaryRequest(
+                request_id=str(uuid4()), name=name, version=version, share=share / WHOLE
+            )
         )
     _refuse(answer, answer.problems)
     _tell(answer.rule_set)
@@ -216,7 +188,7 @@ async def go_live(name: str, version: int, subject: str, folder: Path) -> None:
 
 @click.command()
 @_newest
-@click.option("--at", type=_Moment(), help="When, for example 2026-12-01T08:00:00+01:00.")
+@click.option("--at", type=Moment(), help="When, for example 2026-12-01T08:00:00+01:00.")
 @click.option("--never", is_flag=True, help="No longer.")
 @runs
 async def schedule(

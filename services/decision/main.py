@@ -386,7 +386,7 @@ async def build_server_role(role: Role) -> None:
     releasing = ReleaseServicer(
         parts.database,
         release,
-        ReviewVersions(parts.rule_sets, checker, parts.clock),
+        ReviewVersions(parts.rule_sets, checker, SimulationStore(parts.database), parts.clock),
         ERRORS,
         refresh=parts.follow.refresh,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from services.decision.app.jobs import Source
 from services.decision.app.ports import LiveProgram, RuleSetRow
 from services.decision.app.release_ports import Step, StepTaken
+from services.decision.app.versions import digest_of
 from services.runtime.audit import Change, write_audit
 from services.runtime.caller import current_caller
 from services.runtime.errors import NotFoundError
@@ -45,8 +45,8 @@ class RuleSetStore:
         """The same inside a transaction."""
         row = await transaction.row(
             """
-            SELECT version, names, versions, listened, absences, catalogue, canary_names, canary_versions,
-                canary_shares
+            SELECT version, names, versions, listened, absences, schedules, catalogue, canary_names,
+                canary_versions, canary_shares
             FROM program
             WHERE %(version)s::bigint IS NULL OR version = %(version)s ORDER BY version DESC LIMIT 1
             """,
@@ -54,7 +54,7 @@ class RuleSetStore:
         )
         if row is None:
             return LiveProgram(0, (), ())
-        number, names, versions, listened, absences, catalogue, *canaries = row
+        number, names, versions, listened, absences, schedules, catalogue, *canaries = row
         sources = await _sources(transaction, names, versions, [0] * len(names))
         return LiveProgram(
             number,
@@ -63,6 +63,7 @@ class RuleSetStore:
             tuple(absences),
             await _sources(transaction, *canaries) if canaries[0] else (),
             catalogue,
+            schedules,
         )
 
     async def before(self, version: int) -> LiveProgram:
@@ -388,7 +389,7 @@ def state_of(row: RuleSetRow) -> dict[str, Any]:
     return {
         "version": row.version,
         "state": row.state,
-        "sha256": sha256(row.source.encode()).hexdigest()[:32],
+        "sha256": digest_of(row.source),
     }
 
 

@@ -11,6 +11,7 @@ from services.decision.adapters.simulation_walk import MissingMomentsError, Past
 from services.decision.adapters.situations import LazyTraits
 from services.decision.adapters.workbench import FREES_WHAT_IT_USED
 from services.decision.app.simulation_jobs import DRAFT, LIVE, Prepared, Walked, World
+from services.decision.app.versions import digest_of
 from services.decision.domain.contacts import SENT
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.problems import Problem, Severity
@@ -109,6 +110,9 @@ class SimulationBench:
                 for one in programs[DRAFT].occasions
                 if one.name in drafted and not _calls_alike(one.name, programs)
             ),
+            digests={
+                name: digest_of(draft.text) for draft, name in zip(drafts, drafted, strict=True) if name
+            },
         )
 
     def walk(self, pasts: Sequence[CustomerPast], span: Span, moments: Mapping[Moment, bytes]) -> Walked:

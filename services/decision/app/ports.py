@@ -167,7 +167,8 @@ class LiveProgram:
     """The rule sets that are live together; ``version`` 0: none yet.
 
     ``sources``: what is live; ``canaries``: versions that a share of the customers meets instead.
-    ``catalogue``: the one with which they went live.
+    ``catalogue``: the one with which they went live; ``schedules``: how many of them something else than
+    events calls for.
     """
 
     version: int
@@ -176,6 +177,7 @@ class LiveProgram:
     absences: tuple[str, ...] = ()
     canaries: tuple[Source, ...] = ()
     catalogue: str = ""
+    schedules: int = 0
 
     @property
     def whole(self) -> tuple[Source, ...]:

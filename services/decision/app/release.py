@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.decision.app.release_ports import NewProgram, Step, program_with
 from services.decision.app.versions import (
+    FAILED_TEST,
     any_error,
     failed_tests,
     find_version,
@@ -99,6 +100,11 @@ class ReleaseVersions:
     async def live_version(self, transaction: Transaction, name: str) -> RuleSetRow | None:
         """The version of a rule set that is live for everybody; None: none is."""
         return await self._lives.in_state(transaction, name, State.LIVE)
+
+    async def live_now(self, name: str) -> int:
+        """The number of the version that is live for everybody; 0: none is."""
+        sources = (await self._lives.live()).sources
+        return next((source.version for source in sources if source.name == name), 0)
 
     async def history(self, row: RuleSetRow) -> list[StepTaken]:
         """What became of a version, oldest first."""
@@ -324,7 +330,8 @@ class ReleaseVersions:
         source = next((each for each in live.sources if each.name == row.name), None)
         program = program_with(live, row.name, source, None)
         # what only the canary listens to goes with the next activation
-        return Withdrawal(row, replace(program, listened=live.listened, absences=live.absences), step)
+        program = replace(program, listened=live.listened, absences=live.absences, schedules=live.schedules)
+        return Withdrawal(row, program, step)
 
     async def _sound(
         self, row: RuleSetRow, live: LiveProgram
@@ -342,17 +349,23 @@ class ReleaseVersions:
         return program.called_by(compiled), problems
 
     async def _offering(self, row: RuleSetRow, live: LiveProgram, problems: Sequence[Problem]) -> Refused:
-        why = next((problem.message for problem in problems if problem.severity is Severity.ERROR), "")
-        detail = f"the catalogue has changed since {row.name} version {row.version} was live: {why}"
+        first = next(problem for problem in problems if problem.severity is Severity.ERROR)
+        what = "its tests no longer pass" if first.check == FAILED_TEST else "it no longer compiles"
+        detail = (
+            f"the catalogue, or what runs beside it, has changed since {row.name} version {row.version} was "
+            f"live: {what}: {first.message}"
+        )
         for other in await self._lives.good_before(row.name):
             if other.version == row.version:
                 continue
             program, _ = await self._sound(other, live)
             if program is not None:
-                suggestion = f"roll back to version {other.version}, the newest that compiles today"
+                suggestion = f"roll back to version {other.version}, the newest that is sound today"
                 return Refused(Refusing.NO_LONGER_COMPILES, detail, suggestion, other.version)
         return Refused(
-            Refusing.NO_LONGER_COMPILES, detail, "what is live stays; put a version that compiles today"
+            Refusing.NO_LONGER_COMPILES,
+            detail,
+            "what is live stays; no version before would do, so put one that does",
         )
 
     async def _listen(self, live: LiveProgram, program: NewProgram, row: RuleSetRow) -> None:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from uuid import UUID
+
+import orjson
 
 from services.decision.app.release_ports import Step
-from services.decision.app.versions import any_error, failed_tests, find_version, source_of, standing_of
+from services.decision.app.versions import (
+    any_error,
+    digest_of,
+    failed_tests,
+    find_version,
+    source_of,
+    standing_of,
+)
 from services.decision.domain.release import Refused, Refusing, State, may_review, may_submit
 from services.runtime.caller import current_caller
 
 if TYPE_CHECKING:
     from services.decision.app.ports import RuleSetRow
     from services.decision.app.release_ports import Compiling, Lives
+    from services.decision.app.simulation_ports import Simulations
     from services.decision.domain.problems import Problem
     from services.decision.domain.trial import TestResult
     from services.runtime.clock import Clock
@@ -36,9 +47,10 @@ class Submission:
 class ReviewVersions:
     """The use cases about review. What takes long comes before the transaction."""
 
-    def __init__(self, lives: Lives, compiling: Compiling, clock: Clock) -> None:
+    def __init__(self, lives: Lives, compiling: Compiling, simulations: Simulations, clock: Clock) -> None:
         self._lives = lives
         self._compiling = compiling
+        self._simulations = simulations
         self._clock = clock
 
     async def prepare_review(
@@ -47,6 +59,8 @@ class ReviewVersions:
         """Runs a version's tests again, and says what it changes of what is live."""
         row = await find_version(self._lives, name, version)
         refused = may_submit(standing_of(row))
+        if refused is None and simulation_id:
+            refused = await self._unlike(row, simulation_id)
         if refused is not None:
             return Submission(row, refused)
         live = await self._lives.live()
@@ -107,7 +121,32 @@ class ReviewVersions:
             transaction, row, replace(row, state=State.DRAFT, approver=""), Step("reject", comment)
         )
 
+    async def _unlike(self, row: RuleSetRow, simulation_id: str) -> Refused | None:
+        """Why a simulation says nothing about a version; None: it is of its very text."""
+        told = f"simulation {simulation_id}"
+        again = f"simulate {row.name} version {row.version}, and submit it with the id that comes out"
+        kept = await self._simulations.find(simulation_id) if _is_id(simulation_id) else None
+        if kept is None:
+            detail = f"there is no {told}, or it did not come to its end"
+            return Refused(Refusing.WRONG_SIMULATION, detail, again)
+        if row.name not in kept.rule_sets:
+            detail = f"{told} is of {', '.join(kept.rule_sets)}, not of {row.name}"
+            return Refused(Refusing.WRONG_SIMULATION, detail, again)
+        digests = orjson.loads(kept.result).get("digests", {})
+        if digests.get(row.name) != digest_of(row.source):
+            detail = f"{told} is of another text of {row.name} than version {row.version}"
+            return Refused(Refusing.WRONG_SIMULATION, detail, again)
+        return None
+
     async def _move(
         self, transaction: Transaction, row: RuleSetRow, after: RuleSetRow, step: Step
     ) -> RuleSetRow:
         return await self._lives.move(transaction, row, after, step, self._clock.now_micros())
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

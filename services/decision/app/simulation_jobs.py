@@ -45,7 +45,8 @@ class Prepared:
     """What compiling the two programs came to. All but the problems is empty when there are errors.
 
     ``types``: event types wanted with snapshots, ``bare`` those wanted without. ``limits``: by world and rule
-    set. ``called``: drafts called for by something whose calls the past need not have.
+    set. ``called``: drafts called for by something whose calls the past need not have. ``digests``: of the
+    drafts' texts, by name.
     """
 
     problems: tuple[Problem, ...]
@@ -54,6 +55,7 @@ class Prepared:
     drafts: tuple[str, ...] = ()
     limits: Mapping[str, Mapping[str, Limits]] = field(default_factory=dict)
     called: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -72,6 +72,7 @@ def result_text(
     """The result as JSON; docs/simulation.md is its description."""
     told: dict[str, Any] = {
         "drafts": list(prepared.drafts),
+        "digests": dict(sorted(prepared.digests.items())),
         "since": format_time(wanted.since_micros),
         "until": format_time(wanted.until_micros),
         "sample": (wanted.sample or _WHOLE) / _WHOLE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from services.decision.app.jobs import Source
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from services.decision.app.ports import RuleSetRow
     from services.decision.app.release_ports import Lives
     from services.decision.domain.trial import TestResult
+
+FAILED_TEST = "test-failed"
+"""The check of a problem that is a test of the rule set itself."""
 
 
 async def find_version(lives: Lives, name: str, version: int) -> RuleSetRow:
@@ -38,10 +42,15 @@ def source_of(row: RuleSetRow, share: int = 0) -> Source:
     return Source(row.name, row.version, row.file, row.source, share)
 
 
+def digest_of(text: str) -> str:
+    """What tells one text from another, in the audit log and in simulations."""
+    return sha256(text.encode()).hexdigest()[:32]
+
+
 def failed_tests(row: RuleSetRow, tests: Sequence[TestResult]) -> list[Problem]:
     """Its tests that did not pass, as problems."""
     return [
-        problem_of(row, f"test {test.name!r} failed: {test.message}", "test-failed")
+        problem_of(row, f"test {test.name!r} failed: {test.message}", FAILED_TEST)
         for test in tests
         if not test.passed
     ]

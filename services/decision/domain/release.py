@@ -32,6 +32,7 @@ class Refusing(StrEnum):
     NOTHING_BEFORE = "nothing_before"
     NO_LONGER_COMPILES = "no_longer_compiles"
     STILL_NEEDED = "still_needed"
+    WRONG_SIMULATION = "wrong_simulation"
 
 
 @dataclass(frozen=True, slots=True)

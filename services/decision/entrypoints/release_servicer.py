@@ -83,6 +83,7 @@ class ReleaseServicer(release_pb2_grpc.ReleaseServiceServicer):
             differences=row.differences,
             compared_version=row.compared_version,
             simulation_id=row.simulation_id,
+            live_version=await self._release.live_now(row.name),
         )
         for step in await self._release.history(row):
             answer.steps.add(

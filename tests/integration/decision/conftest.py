@@ -9,6 +9,7 @@ import pytest
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters import engine_child
+from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.catalogue_store import CatalogueStore
 from services.decision.adapters.checker import ProcessChecker
 from services.decision.adapters.checking import check_text
@@ -20,7 +21,9 @@ from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneySt
 from services.decision.adapters.personal import ErasingStore
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import RunStore
+from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.standings import StandingStore
+from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.app.decisions import LookBack
 from services.decision.app.erasure import ErasePersons
@@ -54,6 +57,7 @@ NOON = parse_time("2026-12-10T12:00:00Z")
 HOUR = 3_600_000_000
 
 
+CATALOGUE = load_catalogue(RULES)
 _CHECKED = {}
 
 
@@ -66,16 +70,38 @@ def checked_once(catalogue, texts):
     return _CHECKED[key]
 
 
+class Still:
+    def at(self, item):
+        pass
+
+
+class EngineHere:
+    """The jobs of the engine's process in this one: no child is started."""
+
+    def __init__(self):
+        policy = ArbitrationFile(RULES, CATALOGUE).current
+        self._jobs = Workbench(SievingEngine(), CATALOGUE, read_yaml, Still(), policy).jobs()
+
+    async def call(self, job, *arguments):
+        return self._jobs[job](*arguments)
+
+    async def set_up(self, job, *arguments, **_more):
+        return await self.call(job, *arguments)
+
+    async def close(self):
+        pass
+
+
 class Worker:
     """All that a decision worker is made of, without the stream."""
 
-    def __init__(self, database, command):
+    def __init__(self, database, command, process=None):
         self.database = database
         self.clock = EventClock(NOON)
-        self.catalogue = load_catalogue(RULES)
+        self.catalogue = CATALOGUE
         self.outbox = Outbox(database)
         self.dead_letters = DeadLetters("decision", self.outbox, hand_again(self.outbox, 64))
-        self.process = EngineProcess(command, deadline=20)
+        self.process = process or EngineProcess(command, deadline=20)
         self.evaluator = ProcessEvaluator(self.process)
         self.rule_sets = RuleSetStore(database)
         self.decisions = DecisionStore(database)
@@ -284,15 +310,21 @@ def exhausted(**more):
 async def make_worker(make_database):
     workers = []
 
-    def make(command=None, url=None):
+    def make(command=None, url=None, process=None):
         database = Database(url or make_database(MIGRATIONS), 4)
-        worker = Worker(database, command or engine_child.command(RULES))
+        worker = Worker(database, command or engine_child.command(RULES), process)
         workers.append(worker)
         return worker
 
     yield make
     for worker in workers:
         await worker.close()
+
+
+@pytest.fixture
+def make_worker_here(make_worker):
+    """Makes workers whose engine is in this process."""
+    return lambda: make_worker(process=EngineHere())
 
 
 @pytest.fixture

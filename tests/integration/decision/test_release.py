@@ -2,7 +2,9 @@
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID, uuid4
 
+import orjson
 import pytest
 
 from services.decision.adapters.checking import check_text
@@ -13,6 +15,8 @@ from services.decision.app.keep_schedule import KeepSchedule
 from services.decision.app.release import ReleaseVersions, Withdrawal
 from services.decision.app.replace_broken import BlameKillers, ReplaceBroken
 from services.decision.app.review import ReviewVersions
+from services.decision.app.simulation_ports import KeptSimulation
+from services.decision.app.versions import digest_of
 from services.decision.domain.canary import meets
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.release import Refused, Refusing, ReleaseRules
@@ -50,6 +54,24 @@ class Compiling:
         return differences_of(context, old, new, self.catalogue, read_yaml)
 
 
+class KeptSimulations:
+    """What was simulated, by id: the names of the drafts, and the texts of some."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def keep(self, *names, **texts):
+        simulation_id = str(uuid4())
+        result = {"digests": {name: digest_of(text) for name, text in texts.items()}}
+        self.kept[simulation_id] = KeptSimulation(
+            simulation_id, "ann", NOON, names or tuple(texts), 0, NOON, orjson.dumps(result).decode()
+        )
+        return simulation_id
+
+    async def find(self, simulation_id):
+        return self.kept.get(str(UUID(simulation_id)))
+
+
 class Releasing:
     """A worker's rule sets in the hands of several people."""
 
@@ -59,7 +81,8 @@ class Releasing:
         self.versions = ReleaseVersions(
             worker.rule_sets, self.compiling, worker.listening, worker.clock, "c-1", rules
         )
-        self.reviews = ReviewVersions(worker.rule_sets, self.compiling, worker.clock)
+        self.simulations = KeptSimulations()
+        self.reviews = ReviewVersions(worker.rule_sets, self.compiling, self.simulations, worker.clock)
         self.replacing = ReplaceBroken(
             worker.database, worker.rule_sets, self.compiling, worker.listening, worker.clock, "c-2"
         )
@@ -137,8 +160,8 @@ class Releasing:
 
 
 @pytest.fixture
-def releasing(make_worker):
-    return Releasing(make_worker())
+def releasing(make_worker_here):
+    return Releasing(make_worker_here())
 
 
 def reason(done):
@@ -153,8 +176,9 @@ async def test_from_draft_to_everybody_by_several_people(releasing):
     await releasing.release(ONCE)
     await releasing.as_("ann").put(SECOND)
     assert reason(await releasing.run(2, HALF)) is Refusing.NOT_APPROVED
-    row = await releasing.as_("amy").submit(2, simulation_id="s-1", comment="second queue")
-    assert (row.state, row.compared_version, row.simulation_id) == ("in_review", 1, "s-1")
+    simulated = releasing.simulations.keep(small=SECOND)
+    row = await releasing.as_("amy").submit(2, simulation_id=simulated, comment="second queue")
+    assert (row.state, row.compared_version, row.simulation_id) == ("in_review", 1, simulated)
     assert row.differences == (
         "the rule call: parameters of task call-back: queue “care” became queue “second”",
     )
@@ -195,9 +219,39 @@ async def test_from_draft_to_everybody_by_several_people(releasing):
     assert {f"rules.{word}" for word in ("put", "submit", "approve", "canary", "activate", "retire")} == {
         entry.action for entry in entries
     }
+    assert {entry.actor for entry in entries} == {"ann", "amy", "ben", won.approver, "olga"}
     for one in await releasing.worker.decided():
         found = await releasing.worker.look_back.explain(one.decision_id, "")
         assert found.reproduced, one.event_id
+
+
+async def test_a_simulation_is_attached_only_to_the_very_text_that_was_simulated(releasing):
+    keep = releasing.simulations.keep
+    await releasing.as_("ann").put(ONCE)
+    for simulation_id, words in (
+        ("nonsense", "there is no simulation nonsense"),
+        (str(UUID(int=7)), "there is no simulation 00000000"),
+        (keep(other=ONCE), "is of other, not of small"),
+        (keep(small=SECOND), "another text of small than version 1"),
+        (keep("small"), "another text of small than version 1"),
+    ):
+        refused = await releasing.submit(1, simulation_id=simulation_id)
+        assert reason(refused) is Refusing.WRONG_SIMULATION
+        assert words in refused.detail
+        assert "simulate small version 1" in refused.suggestion
+    assert await releasing.states() == {1: "tested"}
+    both = keep(other=SECOND, small=ONCE)
+    assert (await releasing.submit(1, simulation_id=both)).simulation_id == both
+
+
+async def test_who_approves_approves_what_was_read(releasing):
+    await releasing.as_("ann").put(ONCE)
+    await releasing.submit(1)
+    await releasing.put(SECOND)
+    assert reason(await releasing.as_("ben").review(2)) is Refusing.WRONG_STATE
+    assert (await releasing.review(1)).state == "approved"
+    assert (await releasing.worker.rule_sets.find("small", 2)).state == "tested"
+    assert reason(await releasing.as_("olga").run(2, HALF)) is Refusing.NOT_APPROVED
 
 
 async def test_a_rejected_version_is_a_draft_and_may_come_again(releasing):
@@ -269,6 +323,19 @@ async def test_a_rollback_to_what_no_longer_compiles_says_why_and_offers_what_do
     assert reason(await releasing.rollback(2)) is Refusing.NO_LONGER_COMPILES
 
 
+async def test_a_rollback_to_what_fails_its_tests_today_is_refused_with_the_test(releasing):
+    await releasing.release(ONCE)
+    await releasing.release(SECOND)
+    failing = ONCE.replace("fires: [call]", "fires: []")
+    async with releasing.worker.database.transaction() as transaction:
+        # as if what is looked at beside it had changed
+        await transaction.execute("UPDATE rule_set SET source = %s WHERE version = 1", (failing,))
+    refused = await releasing.rollback()
+    assert (reason(refused), refused.offered) == (Refusing.NO_LONGER_COMPILES, 0)
+    assert "version 1 was live: its tests no longer pass: test 'it calls' failed" in refused.detail
+    assert await releasing.live() == [("small", 2)]
+
+
 async def test_what_no_longer_compiles_is_replaced_by_the_last_good_one_with_an_alert(releasing):
     worker = releasing.worker
     await releasing.release(OTHER)
@@ -276,6 +343,12 @@ async def test_what_no_longer_compiles_is_replaced_by_the_last_good_one_with_an_
     releasing.compiling.catalogue = without_call_back(worker.catalogue)
     assert await releasing.replacing.mend(await worker.rule_sets.live())
     assert await releasing.live() == [("small", 1)]
+    async with worker.database.transaction() as transaction:
+        entries = await list_audit(transaction, AuditFilter(action="rules.replace"))
+    assert sorted((entry.after["version"], entry.after["state"], entry.actor) for entry in entries) == [
+        (1, "live", "system"),
+        (2, "retired", "system"),
+    ]
     assert await worker.rule_sets.trouble() == {"replace": 1, "refused": 0}
     assert (await releasing.steps(2))[-1] == ("replace", "system")
     assert (await releasing.steps(1))[-1] == ("replace", "system")
@@ -385,9 +458,9 @@ async def install_canary(worker, text, share):
     await worker.follow.refresh()
 
 
-async def test_who_meets_a_canary_is_called_at_its_times_and_nobody_twice(make_worker):
+async def test_who_meets_a_canary_is_called_at_its_times_and_nobody_twice(make_worker_here):
     customers = range(1, 12)
-    it = await calling(make_worker, SCHEDULE, audiences=AudiencesFake(dict.fromkeys(customers, 0)))
+    it = await calling(make_worker_here, SCHEDULE, audiences=AudiencesFake(dict.fromkeys(customers, 0)))
     await install_canary(it.worker, SCHEDULE.replace("09:00", "10:00"), HALF)
     met = [customer for customer in customers if meets("morning", HALF, customer)]
     others = [customer for customer in customers if customer not in met]
@@ -406,11 +479,16 @@ async def test_who_meets_a_canary_is_called_at_its_times_and_nobody_twice(make_w
     await releasing._do(await releasing.versions.trial("morning", 2))
     await it.at("2026-12-12T10:00:00Z")
     assert await it.finish() == [("morning", "2026-12-12T10:00", customer) for customer in customers]
+    await install_canary(it.worker, SCHEDULE.replace("09:00", "11:00"), HALF)
+    await it.opening.look()
+    assert await it.pending() == (0, 0)
+    await releasing._do(await releasing.versions.prepare_rollback("morning", 0, ""))
+    assert await it.pending() == (1, 0)  # nobody has looked at the times of what runs now
 
 
-async def test_a_thing_calls_for_both_versions_each_for_its_own_customers(make_worker):
+async def test_a_thing_calls_for_both_versions_each_for_its_own_customers(make_worker_here):
     customers = range(1, 8)
-    it = await calling(make_worker, THING, audiences=AudiencesFake(dict.fromkeys(customers, 0)))
+    it = await calling(make_worker_here, THING, audiences=AudiencesFake(dict.fromkeys(customers, 0)))
     other = "[profile.last_cell is event.cell, profile.plan is s-5gb]"
     await install_canary(it.worker, THING.replace("[profile.last_cell is event.cell]", other), HALF)
     happened = event(

@@ -10,10 +10,13 @@ from click.testing import CliRunner
 from rapport.decision.v1 import simulation_pb2
 
 from services.cli.commands.options import Moment, Share
+from services.cli.commands.rules.life import approve, reject
+from services.cli.commands.rules.reviewing import key_numbers, tell_simulation
 from services.cli.simulating.command import _tell, simulate
 from services.cli.simulating.page import render_page
 from services.cli.simulating.telling import deltas
 from services.cli.stack.errors import StackError
+from services.decision.app.versions import digest_of
 from services.decision.entrypoints.simulation_servicer import SimulationServicer
 from services.runtime.errors import InvalidArgumentError, NotFoundError, TooLargeError
 from services.vocabulary.values import DAY, parse_time
@@ -21,13 +24,14 @@ from services.vocabulary.wire import timestamp
 from tests.fakes.hand_clock import HandClock
 from tests.unit.decision.test_simulation import CATALOGUE, NOON, Bench, batch, event, rule, text
 
+OFFER = "{offer: goodwill-1gb, category: retention, value: 6.00, cost: 1.20, expires: 7d}"
+STRICT = text(rule(when="profile.tenure_months >= 12"), rule("make-good", do=OFFER))
+
 
 @pytest.fixture(scope="module")
 def result():
-    offer = "{offer: goodwill-1gb, category: retention, value: 6.00, cost: 1.20, expires: 7d}"
-    strict = text(rule(when="profile.tenure_months >= 12"), rule("make-good", do=offer))
     pasts = [(n, batch(event(n, at=NOON + n * DAY // 4), tenure_months=n)) for n in range(1, 31)]
-    bench = Bench([strict], pasts, live=[text(rule())], kept_since_micros=NOON - DAY)
+    bench = Bench([STRICT], pasts, live=[text(rule())], kept_since_micros=NOON - DAY)
     return bench.run(groups=("tenure_months",))
 
 
@@ -59,6 +63,50 @@ def test_the_page_of_drafts_alone_says_nothing_of_what_is_live(result):
     html = render_page({**result, "live": None, "displaced": None}, "some-id")
     assert "live today" not in html
     assert "no longer" not in re.sub("kept no more", "", html)
+
+
+def test_a_reviewer_is_told_the_numbers_that_matter_beside_what_is_live(result, capsys):
+    assert result["digests"] == {"calls": digest_of(STRICT)}
+    numbers = key_numbers(result)
+    draft, live = numbers["draft"], numbers["live"]
+    assert (draft["sent"], live["sent"]) == (
+        result["draft"]["funnel"]["sent"],
+        result["live"]["funnel"]["sent"],
+    )
+    assert numbers["no_longer_sent"] - numbers["newly_sent"] == live["sent"] - draft["sent"]
+    kept = simulation_pb2.GetSimulationResponse(
+        result=simulation_pb2.SimulationResult(simulation_id="some-id", json=orjson.dumps(result).decode()),
+        caller="ann",
+    )
+    tell_simulation(kept)
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "simulation some-id, by ann",
+        f"! {result['notices'][0]}",
+        f"would be sent {draft['sent']} {live['sent']} {draft['sent'] - live['sent']:+d}",
+        f"{numbers['no_longer_sent']} are no longer sent that are today",
+        "calls/make-good goodwill-1gb",
+    ):
+        assert words in said
+    alone = key_numbers({**result, "live": None, "displaced": None})
+    assert "live" not in alone
+    assert alone["draft"] == draft
+
+
+def test_a_group_that_is_offered_less_than_chance_explains_is_named(result):
+    def group(name, low, high):
+        return {"group": name, "ratio": {"value": 0.5, "low": low, "high": high}}
+
+    groups = [{"trait": "brand", "groups": [group("a", 0.3, 0.8), group("b", 0.8, 1.2)]}]
+    (uneven,) = key_numbers({**result, "groups": groups})["uneven"]
+    assert (uneven["trait"], uneven["group"], uneven["high"]) == ("brand", "a", 0.8)
+
+
+@pytest.mark.parametrize(("command", "more"), [(approve, ()), (reject, ("--reason", "why"))])
+def test_who_reviews_says_which_version_was_read(command, more):
+    found = CliRunner().invoke(command, ["bill-shock", *more])
+    assert found.exit_code == 2
+    assert "--version" in found.output
 
 
 def test_nothing_written_by_a_rule_author_becomes_markup(result):

@@ -27,7 +27,7 @@ from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access
 from rapport.decision.v1 import rule_set_pb2 as rapport_dot_decision_dot_v1_dot_rule__set__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rapport/decision/v1/release.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a\"rapport/decision/v1/rule_set.proto\"2\n\x11GetRuleSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\xe4\x01\n\x0bReleaseStep\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\nfrom_state\x18\x04 \x01(\x0e\x32!.rapport.decision.v1.RuleSetState\x12\x33\n\x08to_state\x18\x05 \x01(\x0e\x32!.rapport.decision.v1.RuleSetState\x12\x0f\n\x07\x63omment\x18\x06 \x01(\t\x12\x0f\n\x07program\x18\x07 \x01(\x03\"\xbb\x01\n\x12GetRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12/\n\x05steps\x18\x02 \x03(\x0b\x32 .rapport.decision.v1.ReleaseStep\x12\x13\n\x0b\x64ifferences\x18\x03 \x03(\t\x12\x18\n\x10\x63ompared_version\x18\x04 \x01(\x05\x12\x15\n\rsimulation_id\x18\x05 \x01(\t\"s\n\x16SubmitForReviewRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x15\n\rsimulation_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\"\xed\x01\n\x17SubmitForReviewResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x04 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\x12\x13\n\x0b\x64ifferences\x18\x05 \x03(\t\"\x89\x01\n\x14ReviewRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12-\n\x07verdict\x18\x04 \x01(\x0e\x32\x1c.rapport.decision.v1.Verdict\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\"v\n\x15ReviewRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\"V\n\x12StartCanaryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\r\n\x05share\x18\x04 \x01(\x01\"\xd4\x01\n\x13StartCanaryResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x04 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\"\x81\x01\n\x19ScheduleActivationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x31\n\ractivate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x1aScheduleActivationResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\"[\n\x16RollbackRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa8\x01\n\x17RollbackRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\"Y\n\x14RetireRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa6\x01\n\x15RetireRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem*K\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_APPROVE\x10\x01\x12\x12\n\x0eVERDICT_REJECT\x10\x02\x32\xfa\x06\n\x0eReleaseService\x12m\n\nGetRuleSet\x12&.rapport.decision.v1.GetRuleSetRequest\x1a\'.rapport.decision.v1.GetRuleSetResponse\"\x0e\xaa\xbb\x18\nrules.read\x12}\n\x0fSubmitForReview\x12+.rapport.decision.v1.SubmitForReviewRequest\x1a,.rapport.decision.v1.SubmitForReviewResponse\"\x0f\xaa\xbb\x18\x0brules.write\x12y\n\rReviewRuleSet\x12).rapport.decision.v1.ReviewRuleSetRequest\x1a*.rapport.decision.v1.ReviewRuleSetResponse\"\x11\xaa\xbb\x18\rrules.approve\x12t\n\x0bStartCanary\x12\'.rapport.decision.v1.StartCanaryRequest\x1a(.rapport.decision.v1.StartCanaryResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12\x89\x01\n\x12ScheduleActivation\x12..rapport.decision.v1.ScheduleActivationRequest\x1a/.rapport.decision.v1.ScheduleActivationResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12\x80\x01\n\x0fRollbackRuleSet\x12+.rapport.decision.v1.RollbackRuleSetRequest\x1a,.rapport.decision.v1.RollbackRuleSetResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12z\n\rRetireRuleSet\x12).rapport.decision.v1.RetireRuleSetRequest\x1a*.rapport.decision.v1.RetireRuleSetResponse\"\x12\xaa\xbb\x18\x0erules.activateb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!rapport/decision/v1/release.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a\"rapport/decision/v1/rule_set.proto\"2\n\x11GetRuleSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"\xe4\x01\n\x0bReleaseStep\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\nfrom_state\x18\x04 \x01(\x0e\x32!.rapport.decision.v1.RuleSetState\x12\x33\n\x08to_state\x18\x05 \x01(\x0e\x32!.rapport.decision.v1.RuleSetState\x12\x0f\n\x07\x63omment\x18\x06 \x01(\t\x12\x0f\n\x07program\x18\x07 \x01(\x03\"\xd1\x01\n\x12GetRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12/\n\x05steps\x18\x02 \x03(\x0b\x32 .rapport.decision.v1.ReleaseStep\x12\x13\n\x0b\x64ifferences\x18\x03 \x03(\t\x12\x18\n\x10\x63ompared_version\x18\x04 \x01(\x05\x12\x15\n\rsimulation_id\x18\x05 \x01(\t\x12\x14\n\x0clive_version\x18\x06 \x01(\x05\"s\n\x16SubmitForReviewRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x15\n\rsimulation_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\"\xed\x01\n\x17SubmitForReviewResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x04 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\x12\x13\n\x0b\x64ifferences\x18\x05 \x03(\t\"\x89\x01\n\x14ReviewRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12-\n\x07verdict\x18\x04 \x01(\x0e\x32\x1c.rapport.decision.v1.Verdict\x12\x0f\n\x07\x63omment\x18\x05 \x01(\t\"v\n\x15ReviewRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\"V\n\x12StartCanaryRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\r\n\x05share\x18\x04 \x01(\x01\"\xd4\x01\n\x13StartCanaryResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\x12.\n\x05tests\x18\x04 \x03(\x0b\x32\x1f.rapport.decision.v1.TestResult\"\x81\x01\n\x19ScheduleActivationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x31\n\ractivate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"{\n\x1aScheduleActivationResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\"[\n\x16RollbackRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa8\x01\n\x17RollbackRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem\"Y\n\x14RetireRuleSetRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa6\x01\n\x15RetireRuleSetResponse\x12.\n\x08rule_set\x18\x01 \x01(\x0b\x32\x1c.rapport.decision.v1.RuleSet\x12-\n\x07refusal\x18\x02 \x01(\x0b\x32\x1c.rapport.decision.v1.Refusal\x12.\n\x08problems\x18\x03 \x03(\x0b\x32\x1c.rapport.decision.v1.Problem*K\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n\x0fVERDICT_APPROVE\x10\x01\x12\x12\n\x0eVERDICT_REJECT\x10\x02\x32\xfa\x06\n\x0eReleaseService\x12m\n\nGetRuleSet\x12&.rapport.decision.v1.GetRuleSetRequest\x1a\'.rapport.decision.v1.GetRuleSetResponse\"\x0e\xaa\xbb\x18\nrules.read\x12}\n\x0fSubmitForReview\x12+.rapport.decision.v1.SubmitForReviewRequest\x1a,.rapport.decision.v1.SubmitForReviewResponse\"\x0f\xaa\xbb\x18\x0brules.write\x12y\n\rReviewRuleSet\x12).rapport.decision.v1.ReviewRuleSetRequest\x1a*.rapport.decision.v1.ReviewRuleSetResponse\"\x11\xaa\xbb\x18\rrules.approve\x12t\n\x0bStartCanary\x12\'.rapport.decision.v1.StartCanaryRequest\x1a(.rapport.decision.v1.StartCanaryResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12\x89\x01\n\x12ScheduleActivation\x12..rapport.decision.v1.ScheduleActivationRequest\x1a/.rapport.decision.v1.ScheduleActivationResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12\x80\x01\n\x0fRollbackRuleSet\x12+.rapport.decision.v1.RollbackRuleSetRequest\x1a,.rapport.decision.v1.RollbackRuleSetResponse\"\x12\xaa\xbb\x18\x0erules.activate\x12z\n\rRetireRuleSet\x12).rapport.decision.v1.RetireRuleSetRequest\x1a*.rapport.decision.v1.RetireRuleSetResponse\"\x12\xaa\xbb\x18\x0erules.activateb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,38 +48,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASESERVICE'].methods_by_name['RollbackRuleSet']._serialized_options = b'\252\273\030\016rules.activate'
   _globals['_RELEASESERVICE'].methods_by_name['RetireRuleSet']._loaded_options = None
   _globals['_RELEASESERVICE'].methods_by_name['RetireRuleSet']._serialized_options = b'\252\273\030\016rules.activate'
-  _globals['_VERDICT']._serialized_start=2333
-  _globals['_VERDICT']._serialized_end=2408
+  _globals['_VERDICT']._serialized_start=2355
+  _globals['_VERDICT']._serialized_end=2430
   _globals['_GETRULESETREQUEST']._serialized_start=159
   _globals['_GETRULESETREQUEST']._serialized_end=209
   _globals['_RELEASESTEP']._serialized_start=212
   _globals['_RELEASESTEP']._serialized_end=440
   _globals['_GETRULESETRESPONSE']._serialized_start=443
-  _globals['_GETRULESETRESPONSE']._serialized_end=630
-  _globals['_SUBMITFORREVIEWREQUEST']._serialized_start=632
-  _globals['_SUBMITFORREVIEWREQUEST']._serialized_end=747
-  _globals['_SUBMITFORREVIEWRESPONSE']._serialized_start=750
-  _globals['_SUBMITFORREVIEWRESPONSE']._serialized_end=987
-  _globals['_REVIEWRULESETREQUEST']._serialized_start=990
-  _globals['_REVIEWRULESETREQUEST']._serialized_end=1127
-  _globals['_REVIEWRULESETRESPONSE']._serialized_start=1129
-  _globals['_REVIEWRULESETRESPONSE']._serialized_end=1247
-  _globals['_STARTCANARYREQUEST']._serialized_start=1249
-  _globals['_STARTCANARYREQUEST']._serialized_end=1335
-  _globals['_STARTCANARYRESPONSE']._serialized_start=1338
-  _globals['_STARTCANARYRESPONSE']._serialized_end=1550
-  _globals['_SCHEDULEACTIVATIONREQUEST']._serialized_start=1553
-  _globals['_SCHEDULEACTIVATIONREQUEST']._serialized_end=1682
-  _globals['_SCHEDULEACTIVATIONRESPONSE']._serialized_start=1684
-  _globals['_SCHEDULEACTIVATIONRESPONSE']._serialized_end=1807
-  _globals['_ROLLBACKRULESETREQUEST']._serialized_start=1809
-  _globals['_ROLLBACKRULESETREQUEST']._serialized_end=1900
-  _globals['_ROLLBACKRULESETRESPONSE']._serialized_start=1903
-  _globals['_ROLLBACKRULESETRESPONSE']._serialized_end=2071
-  _globals['_RETIRERULESETREQUEST']._serialized_start=2073
-  _globals['_RETIRERULESETREQUEST']._serialized_end=2162
-  _globals['_RETIRERULESETRESPONSE']._serialized_start=2165
-  _globals['_RETIRERULESETRESPONSE']._serialized_end=2331
-  _globals['_RELEASESERVICE']._serialized_start=2411
-  _globals['_RELEASESERVICE']._serialized_end=3301
+  _globals['_GETRULESETRESPONSE']._serialized_end=652
+  _globals['_SUBMITFORREVIEWREQUEST']._serialized_start=654
+  _globals['_SUBMITFORREVIEWREQUEST']._serialized_end=769
+  _globals['_SUBMITFORREVIEWRESPONSE']._serialized_start=772
+  _globals['_SUBMITFORREVIEWRESPONSE']._serialized_end=1009
+  _globals['_REVIEWRULESETREQUEST']._serialized_start=1012
+  _globals['_REVIEWRULESETREQUEST']._serialized_end=1149
+  _globals['_REVIEWRULESETRESPONSE']._serialized_start=1151
+  _globals['_REVIEWRULESETRESPONSE']._serialized_end=1269
+  _globals['_STARTCANARYREQUEST']._serialized_start=1271
+  _globals['_STARTCANARYREQUEST']._serialized_end=1357
+  _globals['_STARTCANARYRESPONSE']._serialized_start=1360
+  _globals['_STARTCANARYRESPONSE']._serialized_end=1572
+  _globals['_SCHEDULEACTIVATIONREQUEST']._serialized_start=1575
+  _globals['_SCHEDULEACTIVATIONREQUEST']._serialized_end=1704
+  _globals['_SCHEDULEACTIVATIONRESPONSE']._serialized_start=1706
+  _globals['_SCHEDULEACTIVATIONRESPONSE']._serialized_end=1829
+  _globals['_ROLLBACKRULESETREQUEST']._serialized_start=1831
+  _globals['_ROLLBACKRULESETREQUEST']._serialized_end=1922
+  _globals['_ROLLBACKRULESETRESPONSE']._serialized_start=1925
+  _globals['_ROLLBACKRULESETRESPONSE']._serialized_end=2093
+  _globals['_RETIRERULESETREQUEST']._serialized_start=2095
+  _globals['_RETIRERULESETREQUEST']._serialized_end=2184
+  _globals['_RETIRERULESETRESPONSE']._serialized_start=2187
+  _globals['_RETIRERULESETRESPONSE']._serialized_end=2353
+  _globals['_RELEASESERVICE']._serialized_start=2433
+  _globals['_RELEASESERVICE']._serialized_end=3323
 # @@protoc_insertion_point(module_scope)

@@ -132,10 +132,13 @@ class GetRuleSetResponse(_message.Message):
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     COMPARED_VERSION_FIELD_NUMBER: _builtins.int
     SIMULATION_ID_FIELD_NUMBER: _builtins.int
+    LIVE_VERSION_FIELD_NUMBER: _builtins.int
     compared_version: _builtins.int
     """That version; 0: none was live."""
     simulation_id: _builtins.str
     """The simulation attached to it; empty: none."""
+    live_version: _builtins.int
+    """The version that is live for everybody now; 0: none is."""
     @_builtins.property
     def rule_set(self) -> _rule_set_pb2.RuleSet:
         """With its text."""
@@ -156,10 +159,11 @@ class GetRuleSetResponse(_message.Message):
         differences: _abc.Iterable[_builtins.str] | None = ...,
         compared_version: _builtins.int = ...,
         simulation_id: _builtins.str = ...,
+        live_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule_set", b"rule_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared_version", b"compared_version", "differences", b"differences", "rule_set", b"rule_set", "simulation_id", b"simulation_id", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared_version", b"compared_version", "differences", b"differences", "live_version", b"live_version", "rule_set", b"rule_set", "simulation_id", b"simulation_id", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,7 +187,7 @@ class SubmitForReviewRequest(_message.Message):
     version: _builtins.int
     """Version; 0: the newest."""
     simulation_id: _builtins.str
-    """A simulation of it; empty: none."""
+    """A finished simulation of this very text; empty: none."""
     comment: _builtins.str
     """What the reviewer should know."""
     def __init__(

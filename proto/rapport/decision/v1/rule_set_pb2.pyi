@@ -113,9 +113,11 @@ class _RefusalOfStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     REFUSAL_OF_STEP_NOTHING_BEFORE: _RefusalOfStep.ValueType  # 8
     """There is no version to go back to."""
     REFUSAL_OF_STEP_NO_LONGER_COMPILES: _RefusalOfStep.ValueType  # 9
-    """The catalogue has changed since it was live, so that it no longer compiles."""
+    """The catalogue, or what runs beside it, has changed since it was live: it no longer compiles, or fails its tests."""
     REFUSAL_OF_STEP_STILL_NEEDED: _RefusalOfStep.ValueType  # 10
     """Other rule sets look at what it infers."""
+    REFUSAL_OF_STEP_WRONG_SIMULATION: _RefusalOfStep.ValueType  # 11
+    """The simulation named is not known, or is of another text."""
 
 class RefusalOfStep(_RefusalOfStep, metaclass=_RefusalOfStepEnumTypeWrapper):
     """Why a step in a version's life was refused."""
@@ -139,9 +141,11 @@ REFUSAL_OF_STEP_ANOTHER_CANARY: RefusalOfStep.ValueType  # 7
 REFUSAL_OF_STEP_NOTHING_BEFORE: RefusalOfStep.ValueType  # 8
 """There is no version to go back to."""
 REFUSAL_OF_STEP_NO_LONGER_COMPILES: RefusalOfStep.ValueType  # 9
-"""The catalogue has changed since it was live, so that it no longer compiles."""
+"""The catalogue, or what runs beside it, has changed since it was live: it no longer compiles, or fails its tests."""
 REFUSAL_OF_STEP_STILL_NEEDED: RefusalOfStep.ValueType  # 10
 """Other rule sets look at what it infers."""
+REFUSAL_OF_STEP_WRONG_SIMULATION: RefusalOfStep.ValueType  # 11
+"""The simulation named is not known, or is of another text."""
 Global___RefusalOfStep: _TypeAlias = RefusalOfStep  # noqa: Y015
 
 class _RunState:

@@ -10,16 +10,9 @@ from rapport.decision.v1 import release_pb2, rule_set_pb2
 
 from services.cli.commands.options import WHOLE, Moment, Share
 from services.cli.commands.rules.live import sentence
+from services.cli.commands.rules.reviewing import review, show, tell
 from services.cli.commands.rules.sources import files_argument
-from services.cli.commands.support import (
-    enum_word,
-    folder_option,
-    iso,
-    json_option,
-    print_json,
-    print_table,
-    runs,
-)
+from services.cli.commands.support import folder_option, runs
 from services.cli.connections import connected
 from services.cli.stack.errors import StackError
 from services.cli.stack.trust_files import OPERATOR
@@ -28,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-_STATE = "RULE_SET_STATE_"
 
-
-def _of_version(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _of_version(
+    help_text: str, *, needed: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """NAME, --version, --as and the folder."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -45,7 +38,13 @@ def _of_version(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., 
                 metavar="WHO",
                 help="Whose token to use: operator, marketer, approver, or one in DIRECTORY/secrets.",
             ),
-            click.option("--version", type=click.IntRange(0), default=0, metavar="N", help=help_text),
+            click.option(
+                "--version",
+                type=click.IntRange(1 if needed else 0),
+                metavar="N",
+                help=help_text,
+                **({"required": True} if needed else {"default": 0}),
+            ),
             click.argument("name"),
         ):
             function = option(function)
@@ -55,6 +54,7 @@ def _of_version(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 _newest = _of_version("Version; left out: the newest.")
+_read = _of_version("The version that was read.", needed=True)
 _live = _of_version("Version; left out: the one that is live.")
 
 
@@ -74,44 +74,7 @@ async def put(files: tuple[Path, ...], subject: str, folder: Path) -> None:
             )
             if not answer.HasField("rule_set"):
                 raise StackError(f"{file.name} was refused:{_lines(answer.problems)}")
-            _tell(answer.rule_set)
-
-
-@click.command()
-@click.argument("name")
-@click.option("--version", type=click.IntRange(0), default=0, help="Version; left out: the newest.")
-@click.option("--source", is_flag=True, help="Its text too.")
-@json_option
-@folder_option
-@runs
-async def show(name: str, version: int, folder: Path, *, source: bool, as_json: bool) -> None:
-    """Show a version: where it stands, what it changes, and each step that it took."""
-    async with connected(folder) as connections:
-        answer = await connections.releases.GetRuleSet(
-            release_pb2.GetRuleSetRequest(name=name, version=version)
-        )
-    told = _json(answer, source=source)
-    if as_json:
-        print_json(told)
-        return
-    _tell(answer.rule_set)
-    for label in ("author", "submitter", "approver", "simulation_id", "schedule_time"):
-        if told[label]:
-            click.echo(f"  {label.replace('_', ' ')}: {told[label]}")
-    if answer.differences:
-        click.echo(f"  beside version {answer.compared_version}, live when it was submitted:")
-        for difference in answer.differences:
-            click.echo(f"    {difference}")
-    print_table(
-        ("time", "step", "who", "state", "program", "why"),
-        [
-            (step["time"], step["action"], step["actor"], step["to"], step["program"] or "", step["comment"])
-            for step in told["steps"]
-        ],
-        empty="no steps: it was stored before they were written down",
-    )
-    if source:
-        click.echo(answer.rule_set.source)
+            tell(answer.rule_set)
 
 
 @click.command()
@@ -132,13 +95,14 @@ async def submit(name: str, version: int, subject: str, simulation: str, comment
             )
         )
     _refuse(answer, answer.problems)
-    _tell(answer.rule_set)
+    tell(answer.rule_set)
     for difference in answer.differences:
-        click.echo(f"  {difference}")
+        click.echo(f"  - {difference}")
+    click.echo(f"A second person reads it with: rapport rules review {name}")
 
 
 @click.command()
-@_newest
+@_read
 @click.option("--comment", default="", help="What is to be remembered of it.")
 @runs
 async def approve(name: str, version: int, subject: str, comment: str, folder: Path) -> None:
@@ -147,7 +111,7 @@ async def approve(name: str, version: int, subject: str, comment: str, folder: P
 
 
 @click.command()
-@_newest
+@_read
 @click.option("--reason", required=True, help="What is to be changed.")
 @runs
 async def reject(name: str, version: int, subject: str, reason: str, folder: Path) -> None:
@@ -168,7 +132,7 @@ async def canary(name: str, version: int, subject: str, share: int, folder: Path
             )
         )
     _refuse(answer, answer.problems)
-    _tell(answer.rule_set)
+    tell(answer.rule_set)
 
 
 @click.command("go-live")
@@ -183,7 +147,7 @@ async def go_live(name: str, version: int, subject: str, folder: Path) -> None:
     _refuse(answer, answer.problems)
     if not answer.HasField("rule_set"):
         raise StackError(f"{name} is not live:{_lines(answer.problems)}")
-    _tell(answer.rule_set)
+    tell(answer.rule_set)
 
 
 @click.command()
@@ -203,7 +167,7 @@ async def schedule(
     async with connected(folder, subject) as connections:
         answer = await connections.releases.ScheduleActivation(request)
     _refuse(answer)
-    _tell(answer.rule_set)
+    tell(answer.rule_set)
 
 
 @click.command()
@@ -223,7 +187,7 @@ async def rollback(name: str, version: int, subject: str, reason: str, folder: P
         )
     _refuse(answer, answer.problems)
     if answer.HasField("rule_set"):
-        _tell(answer.rule_set)
+        tell(answer.rule_set)
     else:
         click.echo(f"{name}: no version is live for everybody")
 
@@ -241,7 +205,7 @@ async def retire(name: str, version: int, subject: str, reason: str, folder: Pat
             )
         )
     _refuse(answer, answer.problems)
-    _tell(answer.rule_set)
+    tell(answer.rule_set)
 
 
 async def _review(
@@ -253,16 +217,13 @@ async def _review(
     comment: str,
 ) -> None:
     async with connected(folder, subject) as connections:
-        if not version:
-            newest = await connections.releases.GetRuleSet(release_pb2.GetRuleSetRequest(name=name))
-            version = newest.rule_set.version
         answer = await connections.releases.ReviewRuleSet(
             release_pb2.ReviewRuleSetRequest(
                 request_id=str(uuid4()), name=name, version=version, verdict=verdict, comment=comment
             )
         )
     _refuse(answer)
-    _tell(answer.rule_set)
+    tell(answer.rule_set)
 
 
 def _refuse(answer: Any, problems: Sequence[rule_set_pb2.Problem] = ()) -> None:
@@ -279,54 +240,5 @@ def _lines(problems: Sequence[rule_set_pb2.Problem]) -> str:
     )
 
 
-def _state(state: rule_set_pb2.RuleSetState.ValueType) -> str:
-    return enum_word(rule_set_pb2.RuleSetState.Name(state), _STATE).replace("_", " ")
-
-
-def _tell(rule_set: rule_set_pb2.RuleSet) -> None:
-    share = f" for {rule_set.canary_share:.4%} of the customers" if rule_set.canary_share else ""
-    share = share.replace(".0000%", "%")
-    back = ", taken back" if rule_set.taken_back else ""
-    click.echo(f"{rule_set.name} version {rule_set.version} is {_state(rule_set.state)}{share}{back}")
-
-
-def _json(answer: release_pb2.GetRuleSetResponse, *, source: bool) -> dict[str, Any]:
-    rule_set = answer.rule_set
-    return {
-        "name": rule_set.name,
-        "version": rule_set.version,
-        "state": enum_word(rule_set_pb2.RuleSetState.Name(rule_set.state), _STATE),
-        "title": rule_set.title,
-        "author": rule_set.author,
-        "submitter": rule_set.submitter,
-        "approver": rule_set.approver,
-        "canary_share": rule_set.canary_share,
-        "taken_back": rule_set.taken_back,
-        "create_time": iso(rule_set.create_time),
-        "activate_time": iso(rule_set.activate_time),
-        "schedule_time": iso(rule_set.schedule_time),
-        "simulation_id": answer.simulation_id,
-        "compared_version": answer.compared_version,
-        "differences": list(answer.differences),
-        "steps": [
-            {
-                "action": step.action,
-                "actor": step.actor,
-                "time": iso(step.time),
-                "from": _word(step.from_state),
-                "to": _word(step.to_state),
-                "comment": step.comment,
-                "program": step.program,
-            }
-            for step in answer.steps
-        ],
-        **({"source": rule_set.source} if source else {}),
-    }
-
-
-def _word(state: rule_set_pb2.RuleSetState.ValueType) -> str:
-    return enum_word(rule_set_pb2.RuleSetState.Name(state), _STATE) if state else ""
-
-
-COMMANDS = (put, show, submit, approve, reject, canary, go_live, schedule, rollback, retire)
+COMMANDS = (put, show, submit, review, approve, reject, canary, go_live, schedule, rollback, retire)
 """In the order in which a version goes through them."""

@@ -317,7 +317,7 @@ async def build_worker_role(role: Role) -> None:
     erasing = PostgresErasing(Outbox(parts.database, partitions=partitions), partitions)
     erasures = ErasePersons(parts.store, parts.store.within, erasing, parts.clock)
     handler = ActionsHandler(
-        parts.database, parts.store.within, parts.admission, erasures, parts.dead_letters
+        parts.database, parts.store.within, parts.admission, erasures, parts.dead_letters, parts.clock
     )
     consumer = StreamConsumer(parts.bus, ACTIONS, handler, partitions=partitions)
     loops: list[SenderLoop] = []

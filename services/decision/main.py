@@ -25,6 +25,7 @@ from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, 
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
 from services.decision.adapters.outcome_feed import OutcomeFeed
 from services.decision.adapters.outcome_store import OutcomeStore
+from services.decision.adapters.outcome_watch import OutcomeWatch
 from services.decision.adapters.past_peers import HistoryPeer, MessagesPeer
 from services.decision.adapters.peers import ChannelPeer, ProfilePeer
 from services.decision.adapters.personal import PERSONAL, ErasingStore
@@ -57,6 +58,7 @@ from services.decision.app.review import ReviewVersions
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.simulate import SimulateRules
 from services.decision.app.take_events import TakeEvents
+from services.decision.app.take_replies import TakeReplies
 from services.decision.app.verify import VerifyDecisions
 from services.decision.app.why_not import WhyNot
 from services.decision.domain.errors import EngineDiedError
@@ -158,6 +160,9 @@ class Parts:
         self.outcomes = OutcomeStore()
         self.campaigns = CampaignStore(self.database, self.runs)
         self.hand_over = OutboxHandOver(self.outbox, settings.partitions)
+        self.close_loop = CloseLoop(
+            clock, self.catalogue, self.standings, self.outcomes, self.outcomes, self.hand_over
+        )
         self.follow = FollowProgram(self.database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
         connection = connect(settings.profile_target, CertificateFiles.of(settings))
         role.on_close(connection.close)
@@ -245,6 +250,7 @@ async def build_worker(role: Role) -> None:
         ErasePersons(ErasingStore(), parts.hand_over, parts.clock),
         parts.catalogue.conversation_micros,
         blame.note,
+        TakeReplies(parts.decisions, parts.catalogue, parts.close_loop),
     )
     role.supervise("blame", blame.run)
     consumer = StreamConsumer(parts.bus, EVENTS, EventsHandler(take_events), partitions=settings.partitions)
@@ -258,6 +264,8 @@ async def build_worker(role: Role) -> None:
         parts.database, parts.clock, parts.journeys, parts.hand_over.steps_fell_due, channel=JOURNEYS_CHANNEL
     )
     role.supervise("journeys", steps.run)
+    feed = OutcomeFeed(parts.database, parts.clock)
+    role.supervise("outcomes-seen", OutcomeWatch(feed, parts.clock).run)
     relay = Relay(SERVICE, parts.database, parts.bus.jetstream, partitions=settings.partitions)
     role.supervise("relay", relay.run)
     role.supervise("replay", Replay(parts.database, DecisionsReplay(parts.hand_over, parts.journeys)).run)
@@ -339,9 +347,7 @@ async def build_server_role(role: Role) -> None:
         profile,
         parts.decisions,
         parts.outcomes,
-        CloseLoop(
-            parts.clock, parts.catalogue, parts.standings, parts.outcomes, parts.outcomes, parts.hand_over
-        ),
+        parts.close_loop,
         OutcomeFeed(parts.database, parts.clock),
         ERRORS,
     )

@@ -131,6 +131,12 @@ RUNS_BEHIND = Gauge(
     "Business time since the next page of an audience was to be asked, for the one most behind; 0: none is.",
     registry=_families,
 )
+OUTCOMES_OLDEST = Gauge(
+    "rapport_outcomes_oldest_seconds",
+    "Business time since the oldest outcome that a consumer has not acknowledged; 0: it has all.",
+    ("consumer",),
+    registry=_families,
+)
 CALLED = Counter(
     "rapport_called",
     "Customers called for a rule set by no event of theirs: schedule, absence, thing, pair.",

@@ -106,14 +106,16 @@ def understand(
     """What a text wants and which message it answers; `sent`: what the person got, newest first.
 
     Answered is the newest, but an offer whose own words the text says (`accepted`, by offer) goes before what
-    came after it: between an offer and its YES there may be a notice. STOP, START and HELP mean the same
-    wherever they are said.
+    came after it: between an offer and its YES there may be a notice. Not so a survey, to which a YES may be
+    the answer as well. STOP, START and HELP mean the same wherever they are said.
     """
     heard = replies.keywords.hear(text)
     newest = sent[0] if sent else None
     if heard.intent in ANSWERS:
         return heard, newest
     for message in sent:
+        if message.kind is ActionKind.SURVEY and heard.intent is Intent.YES:
+            break
         words = accepted.get(message.name, ()) if message.kind is ActionKind.OFFER else ()
         if replies.keywords.says_one_of(text, words):
             return Heard(Intent.YES, heard.languages), message

@@ -56,6 +56,8 @@ FOLLOWED = -1
 CONFIRMED = frozenset({Channel.SMS, Channel.APP})
 """Channels that tell what was delivered; on the others what was sent counts as delivered until it fails."""
 
+GIVEN_BACK = "given back: the caller presented it to nobody"
+
 LONGEST_HAND_OVER_MICROS = 72 * 3_600_000_000
 """After so long, in business time, a message that never expires is not handed over any more."""
 
@@ -177,6 +179,11 @@ class Message:
         return (self.person, self.message_id)
 
     @property
+    def is_reserved(self) -> bool:
+        """A caller presents it: it went to no provider and into no agent's list."""
+        return self.state is MessageState.SENT and not self.attempts and not self.is_task
+
+    @property
     def was_sent(self) -> bool:
         """A provider took it."""
         return self.sent_micros > 0
@@ -238,6 +245,11 @@ class Message:
         self.due_micros = now_micros
         self.sent_micros = now_micros
         self._to(MessageState.SENT, now_micros, detail=detail)
+
+    def give_back(self, now_micros: int) -> None:
+        """The caller who had reserved it presented it to nobody, and will not."""
+        self.sent_micros = 0
+        self._to(MessageState.EXPIRED, now_micros, detail=GIVEN_BACK)
 
     def wait(
         self,

@@ -7,14 +7,18 @@ from rapport.types.v1 import stream_pb2
 
 from services.channel.app.admit import Admission, Prepared
 from services.channel.app.erasure import ErasePersons
-from services.channel.app.store import MessageTransaction
+from services.channel.app.reservations import give_back
+from services.channel.app.store import MessageKey, MessageTransaction
 from services.channel.domain.errors import InvalidActionError, StaleWriteError
 from services.channel.entrypoints import translate
+from services.runtime.audit import Change, write_audit
+from services.runtime.clock import Clock
 from services.runtime.consumer import Delivery, take_messages
 from services.runtime.database import Database, Transaction, is_transient
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.outbox import Outbox
 from services.runtime.streams import ACTIONS
+from services.vocabulary.ids import message_id
 
 ACTION_LETTER = "action"
 _MESSAGE_LETTER = "action_batch"
@@ -35,18 +39,20 @@ class ActionsHandler:
         admission: Admission,
         erasures: ErasePersons,
         dead_letters: DeadLetters,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._within = within
         self._admission = admission
         self._erasures = erasures
         self._dead_letters = dead_letters
+        self._clock = clock
 
     def count(self, payload: bytes) -> int:
         """How many actions a message holds."""
         try:
             batch = stream_pb2.ActionBatch.FromString(payload)
-            return max(1, len(batch.actions) + len(batch.erasures))
+            return max(1, len(batch.actions) + len(batch.erasures) + len(batch.given_back))
         except DecodeError:
             return 1
 
@@ -64,6 +70,9 @@ class ActionsHandler:
             wanted = [one for (key, _), one in zip(read, prepared, strict=True) if key in new]
             if wanted:
                 await self._admission.take(self._within(raw), wanted)
+            await self._give_back(
+                raw, [one for key, batch in batches if key in new for one in batch.given_back]
+            )
             for key, erasure in erasures:  # after all that came before them
                 if key in new:
                     await self._erasures.erase(raw, erasure)
@@ -87,8 +96,26 @@ class ActionsHandler:
                 )
                 if failure is not None:
                     await self._set_aside(raw, wired, failure)
+            await self._give_back(raw, batch.given_back)
             for erasure in erasures:  # one that fails is tried until it does not: nobody may set it aside
                 await self._erasures.erase(raw, erasure)
+
+    async def _give_back(self, raw: Transaction, wired: Sequence[stream_pb2.GivenBack]) -> None:
+        keys: list[MessageKey] = [(one.customer, message_id(one.action_id)) for one in wired]
+        if keys:
+            ended = await give_back(self._within(raw), self._clock, keys)
+            await write_audit(
+                raw,
+                *(
+                    Change(
+                        "reservation.give_back",
+                        f"customer/{message.customer}/message/{message.message_id}",
+                        {"state": "sent"},
+                        {"state": message.state.value},
+                    )
+                    for message in ended
+                ),
+            )
 
     async def _try_to_prepare(self, wired: stream_pb2.Action) -> Prepared | Exception:
         try:

@@ -1,6 +1,6 @@
 """`rapport ask`: a question about one customer, answered at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,10 @@ from services.cli.commands.support import folder_option, iso, json_option, print
 from services.cli.connections import connected
 from services.vocabulary import wire
 from services.vocabulary.values import to_json
-from services.vocabulary.words import Channel
+from services.vocabulary.words import ActionKind, ActionOutcome, Channel
+
+_TOLD_BELOW = frozenset({ActionKind.SAY, ActionKind.AVOID})
+"""They are no actions to an agent, but sentences under the table."""
 
 
 def parameters_of(written: Sequence[str]) -> dict[str, vocabulary_pb2.Value]:
@@ -99,18 +102,21 @@ async def ask(
         print_json(decided)
         return
     print_table(
-        ("action", "what", "outcome", "because"),
+        ("action", "what", "what becomes of it", "because"),
         [
             (
                 f"{one['kind']} {one['name']}".strip(),
                 ", ".join(f"{name}: {value}" for name, value in one["parameters"].items()),
-                f"{one['outcome']} {one['reason'] or ''}".strip(),
+                _becomes(one, present=present),
                 "; ".join(one["because"]),
             )
             for one in actions
+            if one["kind"] not in _TOLD_BELOW
         ],
-        empty="nothing to say",
+        empty="no action",
     )
+    if present and not answer.reserved:
+        click.echo("The gates could not be asked: present nothing but what is mandatory or service.")
     for saying in answer.say:
         click.echo(f"Say: {saying.text}")
     for avoidance in answer.avoid:
@@ -120,6 +126,28 @@ async def ask(
         )
     for action in answer.waiting:
         click.echo(f"Waits until {iso(action.planned_time)}: {action.name} of {action.rule_set}")
+    for one in actions if present else ():
+        if one["outcome"] == ActionOutcome.DISPATCHED and one["kind"] == ActionKind.OFFER:
+            click.echo(
+                f"What came of {one['name']}: rapport outcomes record {one['action_id']} "
+                "presented|accepted|declined|not-now"
+            )
+
+
+def _becomes(action: Mapping[str, Any], *, present: bool) -> str:
+    """For the agent, what an action's outcome means here."""
+    match ActionOutcome(action["outcome"]):
+        case ActionOutcome.REFUSED:
+            detail = action.get("detail")
+            return f"not now: {action['reason']}" + (f" ({detail})" if detail else "")
+        case ActionOutcome.DISPATCHED if action["kind"] == ActionKind.TASK:
+            return "goes to its queue" if present else "would go to its queue"
+        case ActionOutcome.DISPATCHED:
+            return "yours to present" if present else "may be presented"
+        case outcome if present:
+            return outcome.value
+        case outcome:
+            return f"would be {outcome.value}"
 
 
 def _shown(action: decision_pb2.DecidedAction) -> dict[str, Any]:

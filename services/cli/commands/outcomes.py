@@ -22,6 +22,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import connected
+from services.cli.paging import entries_of
 from services.cli.stack.errors import StackError
 
 _ANSWERS = {
@@ -156,15 +157,10 @@ async def follow(
 @runs
 async def consumers(folder: Path, *, as_json: bool) -> None:
     """Show who takes outcomes, and how far behind they are."""
-    found: list[outcomes_pb2.OutcomeConsumer] = []
-    request = outcomes_pb2.ListOutcomeConsumersRequest(page_size=1000)
     async with connected(folder) as connections:
-        while True:
-            answer = await connections.outcomes.ListOutcomeConsumers(request)
-            found += answer.consumers
-            request.page_token = answer.next_page_token
-            if not request.page_token:
-                break
+        call = connections.outcomes.ListOutcomeConsumers
+        entries = entries_of(call, outcomes_pb2.ListOutcomeConsumersRequest(), "consumers")
+        found = [one async for one in entries]
     rows = [
         {
             "consumer": one.consumer,

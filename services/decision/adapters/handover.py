@@ -110,6 +110,21 @@ class OutboxHandOver:
             ],
         )
 
+    async def give_back(self, transaction: Transaction, actions: Sequence[tuple[int, str]]) -> None:
+        """Reservations given back, on the way that actions take."""
+        given_back = [
+            (
+                partition_of(customer, self._partitions),
+                stream_pb2.GivenBack(customer=customer, action_id=action_id),
+            )
+            for customer, action_id in actions
+        ]
+        await self._outbox.put(
+            transaction,
+            ACTIONS,
+            list(_messages(given_back, lambda items: stream_pb2.ActionBatch(given_back=items))),
+        )
+
     async def called(self, transaction: Transaction, calls: Sequence[Call]) -> None:
         """`trigger.due` for each customer called; the same call again is the same event."""
         await self._put_own(

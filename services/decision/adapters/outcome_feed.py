@@ -6,6 +6,12 @@ when a higher one was read before. Therefore nothing is read beyond the *horizon
 known that every transaction that took that or a lower one has ended. A transaction has its id before it takes
 a number. So: look at the last number taken, then at the ids that exist; once all of those have ended, that
 number is the horizon.
+
+Ids are those of the whole PostgreSQL server, whichever database a transaction writes in. So the longest of
+them holds up what is told, and nothing else: what was decided meanwhile comes when it has ended. Our own
+services' transactions are ended when they do nothing for 15 s (`idle_in_transaction_session_timeout`), and
+read-only ones, such as a backup's, have no id. How long it has been so shows in the gauge
+`rapport_outcomes_oldest_seconds`.
 """
 
 from __future__ import annotations
@@ -25,6 +31,13 @@ if TYPE_CHECKING:
 
 _MOST_COUNTED = 1_000_000
 _NOTES = ", ".join(f"note.{name}" for name in NOTE_COLUMNS.split(", "))
+_OLDEST = f"""
+        least(
+            (SELECT decided_micros FROM decision WHERE number > acknowledged / {PLACES}
+                ORDER BY number LIMIT 1),
+            (SELECT recorded_micros FROM action_outcome WHERE number > acknowledged / {PLACES}
+                ORDER BY number LIMIT 1))
+"""  # noqa: S608  numbers are our own
 _CONSUMERS = f"""
     SELECT name, acknowledged, coalesce(acknowledged_micros, 0), stream_micros, caller,
         (SELECT count(*) FROM (
@@ -33,11 +46,7 @@ _CONSUMERS = f"""
         + (SELECT count(*) FROM (
             SELECT FROM action_outcome WHERE number > acknowledged / {PLACES}
             LIMIT {_MOST_COUNTED}) AS noted),
-        least(
-            (SELECT decided_micros FROM decision WHERE number > acknowledged / {PLACES}
-                ORDER BY number LIMIT 1),
-            (SELECT recorded_micros FROM action_outcome WHERE number > acknowledged / {PLACES}
-                ORDER BY number LIMIT 1))
+        {_OLDEST}
     FROM outcome_consumer WHERE name > %(after)s ORDER BY name LIMIT %(most)s
 """  # noqa: S608  numbers are our own
 
@@ -149,6 +158,12 @@ class OutcomeFeed:
             Consumer(name, acknowledged, told, began, caller, min(behind, _MOST_COUNTED), oldest or 0, kept)
             for name, acknowledged, told, began, caller, behind, oldest in rows
         ]
+
+    async def oldest(self) -> dict[str, int]:
+        """By consumer, when the oldest came about that it has not acknowledged; 0: it has all."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(f"SELECT name, {_OLDEST} FROM outcome_consumer")  # noqa: S608
+        return {name: oldest or 0 for name, oldest in rows}
 
     async def remove(self, transaction: Transaction, name: str) -> bool:
         """Forgets a consumer."""

@@ -37,7 +37,11 @@ _DECISIONS = """
     FROM decision WHERE number >= %s ORDER BY number LIMIT %s
 """
 _NOTED = f"""
-    SELECT {NOTE_COLUMNS} FROM action_outcome
+    SELECT {NOTE_COLUMNS}, outcome IN ('declined', 'not_now') AND NOT EXISTS (
+        SELECT FROM action_outcome AS before
+        WHERE before.customer = action_outcome.customer AND before.action_id = action_outcome.action_id
+            AND before.number < action_outcome.number)
+    FROM action_outcome
     WHERE number > %s AND recorded_micros >= %s ORDER BY number LIMIT %s
 """  # noqa: S608  columns are our own
 _ASKED = """
@@ -87,8 +91,11 @@ class DecisionsReplay:
 
     async def _answers(self, transaction: Transaction, gap: Gap, after: int) -> Step:
         rows = await transaction.rows(_NOTED, (after, gap.replay_start_micros, _ROWS))
-        notes = [note_of(row) for row in rows]
+        notes = [note_of(row[:-1]) for row in rows]
         await self._hand_over.answered(transaction, notes)
+        # a no that came first: the channel frees what was reserved, and leaves alone what it said itself
+        freed = [(note.customer, note.action_id) for note, row in zip(notes, rows, strict=True) if row[-1]]
+        await self._hand_over.give_back(transaction, freed)
         following = f"{_ANSWERS} {notes[-1].number}" if len(notes) == _ROWS else f"{_PLANS} 0 {_NO_ID}"
         return Step(following, {"answers": len(notes)})
 

@@ -26,6 +26,7 @@ from services.decision.app.jobs import (
     Left,
     Loaded,
     PairOpened,
+    Replied,
     SetAside,
     ThingHappened,
     Told,
@@ -57,6 +58,8 @@ FREES_WHAT_IT_USED = frozenset({"action.refused", "action.expired"})
 """Own events after which an action was certainly not said."""
 TELLS_OUTCOME = FREES_WHAT_IT_USED | {"action.sent", "action.failed"}
 """Own events of the channel's that runs over audiences count."""
+REPLIED = "message.replied"
+"""What customers write, told by the channel service with what they want and which action they answer."""
 
 UNKNOWN_HANDOVER = "HANDOVER_UNKNOWN"
 """A reason after which one was perhaps said."""
@@ -145,6 +148,8 @@ class Workbench:
                         items.extend(self._called(item, event))
                     if event.type == TRIGGER_DUE or event.type in TELLS_OUTCOME:
                         items.extend(_for_runs(item, event))
+                    if event.type == REPLIED:
+                        items.extend(_replied(item, event, batch))
                     found = self._one(item, event, batch, snapshots, stored_arms or {})
                 except Exception as error:  # noqa: BLE001  one event's fault must not cost the others
                     found = set_aside(item, event, batch, f"{type(error).__name__}: {error}")
@@ -431,6 +436,22 @@ def _for_runs(item: int, event: stream_pb2.TakenEvent) -> Iterator[Item]:
     elif event.source == "channel":
         told = orjson.loads(event.data)
         yield Told(item, event.customer, told["action"], event.type, told.get("reason", ""))
+
+
+def _replied(item: int, event: stream_pb2.TakenEvent, batch: stream_pb2.EventBatch) -> Iterator[Replied]:
+    """A yes or no to what an action said; only the channel service knows what was answered."""
+    if event.history or not event.customer or event.source != "channel":
+        return
+    told = orjson.loads(event.data)
+    if told.get("action") and told["intent"] in {"yes", "no"}:
+        yield Replied(
+            item,
+            event.customer,
+            told["action"],
+            told["intent"] == "yes",
+            event.time_micros,
+            set_aside(item, event, batch, ""),
+        )
 
 
 def _run_of(event: stream_pb2.TakenEvent) -> int:

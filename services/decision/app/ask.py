@@ -22,7 +22,7 @@ from services.vocabulary.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from services.decision.app.jobs import Answered
     from services.decision.app.outcome_ports import Plans, Waiting
@@ -51,13 +51,15 @@ _UNREACHABLE = (RefusalReason.CONSENT_UNKNOWN, "the channel service could not be
 class Answer:
     """What was decided, why, and whether the gates were asked and let it through.
 
-    ``waiting``: what was planned earlier for the customer.
+    ``waiting``: what was planned earlier for the customer. ``held``: ids of the actions that the gates let
+    through, whose slots are taken.
     """
 
     decided: Decided
     because: Mapping[str, tuple[str, ...]]
     reserved: bool
     waiting: tuple[Waiting, ...] = ()
+    held: frozenset[str] = frozenset()
 
 
 class Ask:
@@ -121,14 +123,14 @@ class Ask:
                     if candidate.kind in DISPATCHED_KINDS and candidate.category not in _WITHOUT_CONTACT
                 }
                 decided = self._decide(answered, ledger, refusals)
-                return Answer(decided, answered.because, reserved=False, waiting=plans)
+                return Answer(decided, answered.because, False, plans, frozenset(passed))
             passed |= waiting - refused.keys()
             refusals |= refused
         else:
             rest = to_present(decided) - passed
             refusals |= dict.fromkeys(rest, (RefusalReason.CAPPED, "no further action was tried"))
         decided = self._decide(answered, ledger, refusals)
-        return Answer(decided, answered.because, reserved=True, waiting=plans)
+        return Answer(decided, answered.because, True, plans, frozenset(passed))
 
     async def record(self, transaction: Transaction, answer: Answer, snapshot: FreshSnapshot) -> Answer:
         """Writes the answer, decided again under the customer's lock.
@@ -159,12 +161,28 @@ class Ask:
         ledger.move(snapshot.people, arbitration.moves, before.line, before.hops)
         decided = replace(before, standing=standing, arbitration=arbitration, presented=True)
         await self._standings.write(transaction, ledger, self._clock.now_micros())
+        await self._free(transaction, answer, answer.held - to_present(decided))
         if decided.arbitration.actions:
             await self._decisions.write(transaction, [decided])
             await self._hand_over.hand_on(transaction, [decided])
             await add_totals(transaction, counted([decided]))
             measure(transaction, [decided])
         return replace(answer, decided=decided)
+
+    async def give_up(self, answer: Answer) -> None:
+        """Gives back what was reserved for an answer that could not be recorded, and was shown to nobody.
+
+        Only for a decision that nobody else can make: its event has an id of this request alone.
+        """
+        if answer.held:
+            async with self._database.transaction() as transaction:
+                if not await self._decisions.known(transaction, [answer.decided.decision_id]):
+                    await self._free(transaction, answer, answer.held)
+
+    async def _free(self, transaction: Transaction, answer: Answer, actions: Collection[str]) -> None:
+        if actions:
+            customer = answer.decided.customer
+            await self._hand_over.give_back(transaction, [(customer, one) for one in sorted(actions)])
 
     async def _ledger(self, transaction: Transaction, snapshot: FreshSnapshot, *, lock: bool) -> Ledger:
         now = self._clock.now_micros()

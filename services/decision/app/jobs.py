@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from services.decision.app.ports import Recorded
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.explain import Step
     from services.decision.domain.journeys import StepDue
@@ -106,6 +107,23 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Replied:
+    """A customer wrote yes or no in answer to what an action said. Times in micros.
+
+    ``aside``: the event, should it be impossible to take. ``recorded``: the action's decision, once it was
+    looked up; None: none is kept.
+    """
+
+    item: int
+    customer: int
+    action_id: str
+    yes: bool
+    said_micros: int
+    aside: SetAside
+    recorded: Recorded | None = None
+
+
+@dataclass(frozen=True)
 class SetAside:
     """An event that could not be evaluated, with its decision input (an EventBatch of one).
 
@@ -172,7 +190,17 @@ class Erased:
 
 
 Item = (
-    Evaluated | FellDue | GivenBack | Left | SetAside | ThingHappened | PairOpened | Erased | CameBack | Told
+    Evaluated
+    | FellDue
+    | GivenBack
+    | Left
+    | Replied
+    | SetAside
+    | ThingHappened
+    | PairOpened
+    | Erased
+    | CameBack
+    | Told
 )
 
 

@@ -61,6 +61,13 @@ class AnswersHandOver(Protocol):
         """Own events for each, and what an acceptance asks for."""
         ...
 
+    async def give_back(self, transaction: Transaction, actions: Sequence[tuple[int, str]]) -> None:
+        """Has the channel service free what it reserved for these (customer and action id).
+
+        What it said by itself stays said; to be told again does no harm.
+        """
+        ...
+
 
 class Looking(Protocol):
     """Decisions as they were recorded."""

@@ -37,12 +37,18 @@ _NEEDS_VALIDITY = frozenset({Answer.PRESENTED, Answer.ACCEPTED})
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What somebody says that a customer answered; ``agent`` empty: the caller talked to them."""
+    """What somebody says that a customer answered; ``agent`` empty: the caller talked to them.
+
+    ``said_micros``: when the customer said so, in business time; 0: now. ``seen``: they answered to what they
+    had read, so that it was presented whether or not somebody said so.
+    """
 
     action_id: str
     answer: Answer
     reason: str = ""
     agent: str = ""
+    said_micros: int = 0
+    seen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,9 @@ class CloseLoop:
         conflict = cannot_follow(earlier, told.answer)
         if conflict is not None:
             return Closed(*conflict)
-        expired = self._expired(action.candidate) if told.answer in _NEEDS_VALIDITY else ""
+        said_micros = told.said_micros or self._clock.now_micros()
+        needs = told.answer in _NEEDS_VALIDITY
+        expired = self._expired(action.candidate, said_micros) if needs else ""
         if expired:
             return Closed(NotRecorded.EXPIRED, expired, earlier[-1] if earlier else None)
         fulfilment = None
@@ -109,8 +117,9 @@ class CloseLoop:
             offer = self._catalogue.offers.get(action.candidate.name)
             fulfilment = fulfilment_of(action.candidate, offer, self._catalogue)
         note = self._note(recorded, action.candidate, told, fulfilment)
-        given_back = _never_presented(recorded, earlier, told.answer)
+        given_back = not told.seen and _never_presented(recorded, earlier, told.answer)
         if given_back:
+            await self._hand_over.give_back(transaction, [(recorded.customer, told.action_id)])
             ledger.give_back((recorded.customer,), told.action_id)
             await self._standings.write(transaction, ledger, self._clock.now_micros())
         await self._answers.add(transaction, [note])
@@ -210,15 +219,15 @@ class CloseLoop:
             data={} if fulfilment is None else fulfilment.data,
         )
 
-    def _expired(self, candidate: Candidate) -> str:
-        """Why the offer is not valid now, on the operator's day; empty: it is."""
-        now = self._clock.now_micros()
-        if candidate.expires_micros is not None and candidate.expires_micros <= now:
+    def _expired(self, candidate: Candidate, at_micros: int) -> str:
+        """Why the offer was not valid then, on the operator's day; empty: it was."""
+        if candidate.expires_micros is not None and candidate.expires_micros <= at_micros:
             return "its validity has ended"
         offer = self._catalogue.offers.get(candidate.name)
         if offer is None:
             return "the catalogue no longer has this offer"
-        day = (_EPOCH + timedelta(microseconds=now)).astimezone(ZoneInfo(self._catalogue.default_zone)).date()
+        zone = ZoneInfo(self._catalogue.default_zone)
+        day = (_EPOCH + timedelta(microseconds=at_micros)).astimezone(zone).date()
         return "" if offer.valid_on(day) else "the offer is not valid on this day"
 
 

@@ -532,6 +532,10 @@ class HandOver(Protocol):
         """`journey.due` for each step."""
         ...
 
+    async def give_back(self, transaction: Transaction, actions: Sequence[tuple[int, str]]) -> None:
+        """Has the channel service free what it reserved for these (customer and action id)."""
+        ...
+
 
 class SetAsides(Protocol):
     """The dead letters of this service."""

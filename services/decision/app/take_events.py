@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from services.decision.app.jobs import (
     Item,
     Left,
     PairOpened,
+    Replied,
     SetAside,
     ThingHappened,
     Told,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from services.decision.app.ports import Decisions, Evaluator, HandOver, Plan, SetAsides, Standings
     from services.decision.app.run_ports import RunsTaken
     from services.decision.app.run_progress import Counts
+    from services.decision.app.take_replies import TakeReplies
     from services.decision.domain.arbitration import Standing
     from services.decision.domain.ledger import Ledger
     from services.runtime.clock import Clock
@@ -75,8 +78,12 @@ class TakeEvents:
         erasures: ErasePersons,
         conversation_micros: int,
         killed: Callable[[SetAside], None] | None = None,
+        replies: TakeReplies | None = None,
     ) -> None:
-        """``killed`` is told of each event that was set aside because it ended the engine's process."""
+        """``killed`` is told of each event that was set aside because it ended the engine's process.
+
+        ``replies`` takes what customers write in answer to offers; None: nothing follows from it here.
+        """
         self._database = database
         self._clock = clock
         self._evaluator = evaluator
@@ -88,6 +95,7 @@ class TakeEvents:
         self._erasures = erasures
         self._conversation = conversation_micros
         self._killed = killed
+        self._replies = replies
 
     async def take(self, deliveries: Sequence[Delivery]) -> None:
         """Decides all events of these messages in one transaction; a message taken before changes nothing."""
@@ -103,6 +111,8 @@ class TakeEvents:
         while True:
             batch = await self._evaluator.evaluate(payloads, stored)
             items, plans = await self._with_due(batch, stored)
+            if self._replies is not None:
+                items = await self._replies.looked_up(items)
             try:
                 async with self._database.transaction() as transaction:
                     await self._write(transaction, deliveries, batch, items, plans, singly=singly)
@@ -190,12 +200,16 @@ class TakeEvents:
             raise
         except Exception as error:
             passes = is_transient(error) or transaction.driver.closed  # then it is not the event's fault
-            if passes or not isinstance(item, Evaluated):
+            if passes or not isinstance(item, (Evaluated, Replied)):
                 raise
+            reason = f"{type(error).__name__} while written"
+            if isinstance(item, Replied):
+                aside = replace(item.aside, reason=reason)
+                _log.warning("event_set_aside", event_type=aside.event_type, error=type(error).__name__)
+                await self._set_asides.set_aside(transaction, aside)
+                return Counter({"events.set_aside": 1})
             _log.warning("event_set_aside", event_type=item.event_type, error=type(error).__name__)
-            await self._set_asides.set_aside_evaluated(
-                transaction, item, f"{type(error).__name__} while written"
-            )
+            await self._set_asides.set_aside_evaluated(transaction, item, reason)
             return Counter({"events.set_aside": 1})
 
     async def _write_items(
@@ -246,6 +260,8 @@ class TakeEvents:
                         asked.append((item, one))
                         # nothing is left of what was asked for by journeys the customer is not in
                         decided += [one] if one.arbitration.actions else []
+                case Replied() if self._replies is not None:
+                    counts.update(await self._replies.take(transaction, item))
                 case Left():
                     ledger.leave(item.people, item.due)
                 case Erased():
@@ -307,6 +323,8 @@ class TakeEvents:
                 journeys = True
             elif isinstance(item, (Erased, GivenBack)):
                 people.update(item.people)
+            elif isinstance(item, Replied) and item.recorded is not None:
+                people.add(item.recorded.customer)
         limits = {name for item in items if isinstance(item, Evaluated) for name in item.evaluation.limits}
         actions = [item.action_id for item in items if isinstance(item, GivenBack)]
         actions += [item.planned for item in items if isinstance(item, Evaluated) and item.planned]

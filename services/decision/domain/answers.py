@@ -37,6 +37,8 @@ class NotRecorded(StrEnum):
     RECORDED_BEFORE = "recorded_before"
     CONTRADICTS = "contradicts"
     EXPIRED = "expired"
+    NOT_BY_REPLY = "not_by_reply"
+    """Nobody asked for a reply: the offer has no words that accept it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Fulfilment:
     lacking: str = ""
 
 
+REPLY_REASON = "reply"
+"""Reason of an answer that the customer wrote."""
 NOT_NOW_REASON = "not_now"
 """Reason of the `offer.declined` that tells of an answer NOT_NOW."""
 _EVENTS = {

@@ -17,7 +17,7 @@ from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
 from services.decision.entrypoints.trees import node_to_wire
 from services.runtime.access_log import note_answer, note_reads, reason_of
-from services.runtime.errors import InvalidArgumentError
+from services.runtime.errors import ConflictError, InvalidArgumentError, NotFoundError
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
 from services.vocabulary.values import FieldError, ValueMistake, to_json
@@ -103,7 +103,14 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
 
         reason = reason_of(context)
         rpc = f"{_NAME}/Decide"
-        return await answer_once(self._database, rpc, request, decision_pb2.DecideResponse, act, self._errors)
+        try:
+            return await answer_once(
+                self._database, rpc, request, decision_pb2.DecideResponse, act, self._errors
+            )
+        except (ConflictError, NotFoundError):
+            if not request.event.id:  # else another call may ask about the same event, and present the same
+                await self._ask.give_up(prepared)
+            raise
 
     async def ListDecisions(  # noqa: N802 - the proto's name
         self, request: decision_pb2.ListDecisionsRequest, context: Context

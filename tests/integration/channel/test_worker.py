@@ -14,12 +14,15 @@ from services.channel.adapters.storage.erasing import PostgresErasing
 from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.app.erasure import ErasePersons
 from services.channel.domain.caps import Cap
+from services.channel.domain.choice import Dropped
+from services.channel.domain.messages import GIVEN_BACK
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import QuietHours, QuietWindow, Week
 from services.channel.entrypoints.actions import ActionsHandler, resend_action
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
 from services.channel.entrypoints.loops import CareLoop, DueLoop, ReceiptLoop, SenderLoop, wake_senders
 from services.channel.entrypoints.servicer import ChannelServicer, InboxBell
+from services.runtime.audit import AuditFilter, list_audit
 from services.runtime.consumer import Delivery
 from services.runtime.dead_letters import DeadLetters
 from services.runtime.errors import UnavailableError
@@ -43,7 +46,9 @@ def erasures_of(road: Road) -> ErasePersons:
 
 def handler_of(road: Road) -> ActionsHandler:
     letters = DeadLetters("channel", road.outbox, resend_action(road.outbox, 64))
-    return ActionsHandler(road.database, road.store.within, road.admission, erasures_of(road), letters)
+    return ActionsHandler(
+        road.database, road.store.within, road.admission, erasures_of(road), letters, road.clock
+    )
 
 
 async def eventually(true) -> None:
@@ -81,6 +86,41 @@ async def test_an_action_that_cannot_be_taken_is_set_aside_alone(road: Road) -> 
     ]
 
 
+async def test_a_reservation_given_back_is_free_again_once(make_road: MakeRoad) -> None:
+    commercial = frozenset({Category.SALES})
+    road = make_road(Policies(caps=(Cap("one", 1, DAY, commercial, commercial),)))
+    road.profile.reaches[1] = reachable(1, channels=(Channel.APP, Channel.SMS))
+    shown, said = make_action(1, category=Category.SALES), make_action(2, 2, category=Category.SALES)
+    (one,) = await road.admission.prepare([shown])
+    async with road.store.transaction() as tx:
+        await road.admission.reserve(tx, [one], Channel.APP)
+    sent = await road.take_one(said)
+    await road.sender.turn()
+    handler = handler_of(road)
+    assert (await road.take_one(make_action(3, category=Category.SALES))).state is MessageState.REFUSED
+
+    back = [stream_pb2.GivenBack(action_id=each.action_id, customer=each.customer) for each in (shown, said)]
+    batch = stream_pb2.ActionBatch(given_back=back).SerializeToString()
+    assert handler.count(batch) == 2
+    for key in ("a", "a", "b"):
+        await handler.handle([Delivery(1, key, batch)])
+    await handler.handle_singly(Delivery(1, "c", batch))
+    ended = await road.stored(one.message_id)
+    assert (ended.state, ended.detail) == (MessageState.EXPIRED, GIVEN_BACK)
+    assert (await road.stored(sent)).state is MessageState.SENT  # a provider has it
+    assert [kind for kind, _ in await road.told()].count("action.expired") == 1
+    assert await road.rows("SELECT customer FROM contact") == [(2,)]
+    async with road.database.transaction() as raw:
+        (entry,) = await list_audit(raw, AuditFilter(action="reservation.give_back"))
+    assert entry.target == f"customer/1/message/{one.message_id}"
+    # the next takes it; who asks for the same again is told that it is over
+    assert (await road.take_one(make_action(4, category=Category.SALES))).state is MessageState.PLANNED
+    (one,) = await road.admission.prepare([shown])
+    async with road.store.transaction() as tx:
+        (choice,) = await road.admission.reserve(tx, [one], Channel.APP)
+    assert isinstance(choice, Dropped)
+
+
 class AwayOnce:
     """Admission whose database does not answer the first time it is asked."""
 
@@ -101,7 +141,7 @@ class AwayOnce:
 async def test_no_action_is_set_aside_for_a_database_that_was_away(road: Road) -> None:
     letters = DeadLetters("channel", road.outbox, resend_action(road.outbox, 64))
     handler = ActionsHandler(
-        road.database, road.store.within, AwayOnce(road.admission), erasures_of(road), letters
+        road.database, road.store.within, AwayOnce(road.admission), erasures_of(road), letters, road.clock
     )
     with pytest.raises(UnavailableError):
         await handler.handle_singly(delivery("a", wired(make_action(1))))

@@ -18,6 +18,7 @@ from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.evaluator import ProcessEvaluator
 from services.decision.adapters.handover import EventSetAsides, OutboxHandOver, hand_again
 from services.decision.adapters.journey_store import JOURNEYS_CHANNEL, JourneyStore
+from services.decision.adapters.outcome_store import OutcomeStore
 from services.decision.adapters.personal import ErasingStore
 from services.decision.adapters.rule_set_store import PROGRAM_CHANNEL, RuleSetStore
 from services.decision.adapters.run_store import RunStore
@@ -29,11 +30,13 @@ from services.decision.app.decisions import LookBack
 from services.decision.app.erasure import ErasePersons
 from services.decision.app.fall_due import FallDue
 from services.decision.app.follow_program import FollowProgram
+from services.decision.app.outcomes import CloseLoop
 from services.decision.app.ports import Wanted
 from services.decision.app.release import Ready, ReleaseVersions
 from services.decision.app.release_ports import Step, program_with
 from services.decision.app.rule_sets import ManageRuleSets
 from services.decision.app.take_events import TakeEvents
+from services.decision.app.take_replies import TakeReplies
 from services.decision.app.versions import source_of
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.release import ReleaseRules
@@ -120,17 +123,21 @@ class Worker:
             ReleaseRules(approval=False, canary=False),
         )
         self.follow = FollowProgram(database, self.rule_sets, self.evaluator, channel=PROGRAM_CHANNEL)
+        standings = StandingStore(self.journeys)
+        store = OutcomeStore()
+        self.close_loop = CloseLoop(self.clock, self.catalogue, standings, store, store, self.hand_over)
         self.take_events = TakeEvents(
             database,
             self.clock,
             self.evaluator,
-            StandingStore(self.journeys),
+            standings,
             self.decisions,
             self.hand_over,
             EventSetAsides(self.dead_letters),
             self.runs,
             ErasePersons(ErasingStore(), self.hand_over, self.clock),
             self.catalogue.conversation_micros,
+            replies=TakeReplies(self.decisions, self.catalogue, self.close_loop),
         )
         self.due = FallDue(
             database, self.clock, self.decisions, self.hand_over.fell_due, channel=PLANNED_CHANNEL

@@ -9,12 +9,14 @@ from rapport.types.v1 import vocabulary_pb2
 
 from services.decision.adapters.outcome_feed import OutcomeFeed
 from services.decision.adapters.outcome_store import OutcomeStore
+from services.decision.adapters.outcome_watch import OutcomeWatch
 from services.decision.app.tell_outcomes import AnotherStreamError
 from services.decision.entrypoints.errors import ERRORS
 from services.decision.entrypoints.outcome_servicer import OutcomeServicer
 from services.runtime.errors import InvalidArgumentError, NotFoundError
-from tests.integration.decision.conftest import snapshot
-from tests.integration.decision.test_outcomes import SHOP, A, P, loop_of, say, topup
+from services.runtime.metrics import OUTCOMES_OLDEST
+from tests.integration.decision.conftest import NOON, snapshot
+from tests.integration.decision.test_outcomes import SHOP, A, P, say, topup
 
 TELLS = """
 ruleset: tells
@@ -33,7 +35,7 @@ class Listener:
         self.feed = feed or OutcomeFeed(worker.database, worker.clock)
         store = OutcomeStore()
         self.servicer = OutcomeServicer(
-            worker.database, None, worker.decisions, store, loop_of(worker), self.feed, ERRORS
+            worker.database, None, worker.decisions, store, worker.close_loop, self.feed, ERRORS
         )
         self.requests = asyncio.Queue()
         self.requests.put_nowait(outcomes_pb2.StreamOutcomesRequest(consumer=name, **first))
@@ -77,6 +79,13 @@ async def decide(worker, *customers):
     await worker.take(*((topup(f"t-{one}", customer=one), snapshot(one)) for one in customers))
 
 
+async def seconds_behind(worker):
+    """What the gauge shows, by consumer."""
+    await OutcomeWatch(OutcomeFeed(worker.database, worker.clock), worker.clock).look()
+    (family,) = OUTCOMES_OLDEST.collect()
+    return {sample.labels["consumer"]: sample.value for sample in family.samples}
+
+
 def kinds(outcomes):
     return [outcomes_pb2.OutcomeKind.Name(one.kind).removeprefix("OUTCOME_KIND_") for one in outcomes]
 
@@ -101,28 +110,36 @@ async def test_actions_events_answers_and_what_is_to_be_delivered_come_in_order(
     assert orjson.loads(fulfilment.event.data)["order"] == sold.action_id
     assert found[3].answer.agent == "desk-7"
     assert found[4].action.category == vocabulary_pb2.CATEGORY_SALES
+    listener.acknowledge(found[-1].position)
     assert await listener.leave() == []
 
-
-async def test_who_comes_again_goes_on_after_what_was_acknowledged(shop):
-    await decide(shop, 1, 2, 3)
+    # who comes again goes on after what was acknowledged
+    await decide(shop, 11, 12, 13)
     first = Listener(shop)
-    await first.opened()
+    assert (await first.opened()).cursor == found[-1].position
     found = await first.take(6)
     first.acknowledge(found[2].position)
     await first.leave()
     behind = (await first.consumers())["bss"]
     assert (behind.acknowledged, behind.behind) == (found[2].position, 1)
+    assert await seconds_behind(shop) == {"bss": 0}
+    shop.clock.advance_to(NOON + 60_000_000)
+    assert await seconds_behind(shop) == {"bss": 60}
     again = Listener(shop)
     assert (await again.opened()).cursor == found[2].position
     assert await again.take(3) == found[3:]
-    await decide(shop, 4)
+    await decide(shop, 14)
     more = await again.take(2)
-    assert {one.customer for one in more} == {4}
+    assert {one.customer for one in more} == {14}
     again.acknowledge(more[-1].position)
     await again.leave()
     last = (await again.consumers())["bss"]
     assert (last.behind, last.HasField("oldest_time")) == (0, False)
+    shop.clock.advance_to(NOON + 120_000_000)
+    assert await seconds_behind(shop) == {"bss": 0}
+    async with shop.database.transaction() as transaction:
+        await again.feed.remove(transaction, "bss")
+    assert await seconds_behind(shop) == {}
 
 
 async def test_nothing_is_passed_over_that_is_committed_later_than_what_came_after_it(shop):
@@ -142,16 +159,13 @@ async def test_nothing_is_passed_over_that_is_committed_later_than_what_came_aft
     finally:
         await slow.close()
 
-
-async def test_however_transactions_overlap_everything_comes_once_and_in_order(shop):
-    listener = Listener(shop)
-    await listener.opened()
+    # however transactions overlap, everything comes once and in order
     taking = asyncio.create_task(listener.take(40))
-    await asyncio.gather(*(decide(shop, customer) for customer in range(1, 21)))
+    await asyncio.gather(*(decide(shop, customer) for customer in range(11, 31)))
     found = await taking
     positions = [one.position for one in found]
     assert positions == sorted(set(positions))
-    assert sorted(one.customer for one in found) == sorted([*range(1, 21)] * 2)
+    assert sorted(one.customer for one in found) == sorted([*range(11, 31)] * 2)
 
 
 async def test_no_more_is_sent_than_may_be_unacknowledged(shop):
@@ -165,49 +179,47 @@ async def test_no_more_is_sent_than_may_be_unacknowledged(shop):
     listener.acknowledge(found[0].position)
     assert len((await more).outcomes) == 1
 
-
-async def test_a_newer_stream_of_the_same_consumer_ends_the_older_one(shop):
+    # a newer stream of the same consumer ends the older one
     older, newer = Listener(shop), Listener(shop)
     await older.opened()
+    assert len(await older.take(5)) == 5
     await newer.opened()
     with pytest.raises(AnotherStreamError):
         await anext(older.answers)
     other = Listener(shop, "crm")
     await other.opened()
     assert set(await newer.consumers()) == {"bss", "crm"}
-    await decide(shop, 1)
-    assert len(await newer.take(2)) == len(await other.take(2)) == 2
+    assert len(await newer.take(5)) == 5
+    assert len(await other.take(6)) == 6
 
-
-async def test_a_new_consumer_may_begin_now_and_any_may_go_back(shop):
-    await decide(shop, 1)
-    late = Listener(shop, from_now=True)
+    # a new consumer may begin now, and any may go back
+    late = Listener(shop, "late", from_now=True)
     await late.opened()
-    await decide(shop, 2)
+    await decide(shop, 4)
     found = await late.take(2)
-    assert {one.customer for one in found} == {2}
-    back = Listener(shop, cursor=1)
+    assert {one.customer for one in found} == {4}
+    back = Listener(shop, "late", cursor=1)
     assert (await back.opened()).kept_after < found[0].position
-    assert {one.customer for one in await back.take(4)} == {1, 2}
+    assert {one.customer for one in await back.take(8)} == {1, 2, 3, 4}
 
 
-@pytest.mark.parametrize(
-    ("first", "field"),
-    [
+async def test_a_bad_beginning_is_told_which_field(make_worker):
+    worker = make_worker()
+    beginnings = [
         ({"name": "Bss!"}, "consumer"),
+        ({"name": "a" * 65}, "consumer"),
         ({"cursor": 1 << 60}, "cursor"),
         ({"cursor": -1}, "cursor"),
         ({"most_unacknowledged": 10_001}, "most_unacknowledged"),
-    ],
-)
-async def test_a_bad_beginning_is_told_which_field(shop, first, field):
-    with pytest.raises(InvalidArgumentError) as told:
-        await Listener(shop, **first).opened()
-    assert told.value.field == field
+        ({"most_unacknowledged": -1}, "most_unacknowledged"),
+    ]
+    for first, field in beginnings:
+        with pytest.raises(InvalidArgumentError) as told:
+            await Listener(worker, **first).opened()
+        assert told.value.field == field
 
-
-async def test_acknowledging_what_was_not_sent_is_told_and_a_consumer_can_be_forgotten(shop):
-    listener = Listener(shop)
+    # acknowledging what was not sent is told too, and a consumer can be forgotten
+    listener = Listener(worker)
     await listener.opened()
     listener.acknowledge(1 << 40)
     with pytest.raises(InvalidArgumentError) as told:

@@ -184,3 +184,6 @@ def test_a_yes_answers_the_offer_although_a_notice_came_after_it() -> None:
     assert told("stop") == (Intent.STOP, "m-2")
     assert understand(replies, "yes", [notice], accepted)[1] is notice
     assert understand(replies, "yes", [], accepted)[1] is None
+    survey = accept(make_action(3, kind=ActionKind.SURVEY, name="how-was-it"), "m-3", 0)
+    assert understand(replies, "yes", [notice, survey, offer], accepted)[1] is notice  # it may answer either
+    assert understand(replies, "je prends", [notice, survey, offer], accepted)[1] is offer

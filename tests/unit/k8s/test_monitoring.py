@@ -194,6 +194,12 @@ CASES = {
         "40m",
         {"stream": "EVENTS", "partition": "7"},
     ),
+    "RapportOutcomesNotTaken": (
+        {'rapport_outcomes_oldest_seconds{service="decision",role="worker",consumer="bss"}': "0+60x60"},
+        {'rapport_outcomes_oldest_seconds{service="decision",role="worker",consumer="bss"}': "600x60"},
+        "40m",
+        {"consumer": "bss"},
+    ),
     "RapportOutboxStuck": (
         {'rapport_outbox_oldest_seconds{service="profile",role="worker"}': "0+60x30"},
         {'rapport_outbox_oldest_seconds{service="profile",role="worker"}': "30x30"},

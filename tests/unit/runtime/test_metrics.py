@@ -25,6 +25,7 @@ PROMISED = {
     "rapport_release_trouble": {"kind"},
     "rapport_runs_open": set(),
     "rapport_runs_behind_seconds": set(),
+    "rapport_outcomes_oldest_seconds": {"consumer"},
     "rapport_called_total": {"kind"},
     "rapport_cap_seconds_bucket": {"le"},
     "rapport_dead_letters": set(),

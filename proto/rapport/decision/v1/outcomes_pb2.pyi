@@ -285,7 +285,9 @@ class RecordOutcomeResponse(_message.Message):
     detail: _builtins.str
     """The same in words, and what would be right; with a fulfilment whose event could not be made: what it lacks."""
     given_back: _builtins.bool
-    """It was never presented: what it took of `once` and of the conversation is free again."""
+    """It was never presented: what it took of `once`, of the conversation and of the frequency caps is free again; of
+    the caps a moment later, once the channel service has heard of it.
+    """
     @_builtins.property
     def earlier(self) -> Global___RecordedOutcome:
         """What was recorded before of this action; absent: nothing."""

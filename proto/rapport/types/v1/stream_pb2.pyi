@@ -876,6 +876,7 @@ class ActionBatch(_message.Message):
 
     ACTIONS_FIELD_NUMBER: _builtins.int
     ERASURES_FIELD_NUMBER: _builtins.int
+    GIVEN_BACK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Action]:
         """In order per customer."""
@@ -884,16 +885,47 @@ class ActionBatch(_message.Message):
     def erasures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Erasure]:
         """Persons who are erased, after the actions."""
 
+    @_builtins.property
+    def given_back(self) -> _containers.RepeatedCompositeFieldContainer[Global___GivenBack]:
+        """Reservations that are given back, after the actions."""
+
     def __init__(
         self,
         *,
         actions: _abc.Iterable[Global___Action] | None = ...,
         erasures: _abc.Iterable[Global___Erasure] | None = ...,
+        given_back: _abc.Iterable[Global___GivenBack] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "erasures", b"erasures"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "erasures", b"erasures", "given_back", b"given_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ActionBatch: _TypeAlias = ActionBatch  # noqa: Y015
+
+@_typing.final
+class GivenBack(_message.Message):
+    """An action that the caller had reserved and showed to nobody: its slots are free again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    action_id: _builtins.str
+    """UUID of the action."""
+    customer: _builtins.int
+    """The customer it was decided for."""
+    def __init__(
+        self,
+        *,
+        action_id: _builtins.str = ...,
+        customer: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "customer", b"customer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GivenBack: _TypeAlias = GivenBack  # noqa: Y015

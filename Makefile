@@ -107,6 +107,7 @@ bench: setup $(VENV)/.bench ## measure, beside references in the same run
 	$(BIN)/python -m bench.profile
 	$(BIN)/python -m bench.road
 	$(BIN)/python -m bench.decide
+	$(BIN)/python -m bench.verify
 
 $(VENV)/.bench: requirements-bench.lock $(VENV)/.ready
 	@echo "installing the rule engines to measure beside"

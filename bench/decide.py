@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from bench.empty_grpc import CALLERS, measure_empty_grpc
 from bench.measure import Measure, table, write_json
 from bench.open_loop import Latencies
 from bench.seed import seed_profiles
-from bench.stack import FOLDER, bench_stack, make_live
+from bench.stack import FOLDER, bench_stack, make_live, write_rules
 from services.cli.connections import Connections
 from services.cli.stack.programs import python_command, python_environment
 from services.runtime.clock import WallClock
@@ -70,7 +71,7 @@ class Deciding:
 
 async def measure_decide(folder: Path, profiles: int, seconds: float) -> Deciding:
     """Starts a stack, fills it, asks."""
-    async with bench_stack(folder, rule_sets()) as (connections, files):
+    async with bench_stack(folder, partial(write_rules, texts=rule_sets())) as (connections, files):
         _say(f"writing {profiles:,} profiles")
         stack = connections.stack
         await asyncio.to_thread(

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -167,15 +167,15 @@ def write_rules(folder: Path, texts: Mapping[str, str] | None = None) -> list[Pa
 
 @asynccontextmanager
 async def bench_stack(
-    folder: Path, texts: Mapping[str, str] | None = None
+    folder: Path, write: Callable[[Path], list[Path]] = write_rules
 ) -> AsyncIterator[tuple[Connections, list[Path]]]:
     """A fresh stack in this folder, stopped afterwards, and the rule sets to make live in it.
 
-    ``texts``: rule sets by file name in place of the 50 rules.
+    ``write`` makes the rules folder, and gives the rule sets.
     """
     _forget(folder)
     rules = folder / "rules"
-    files = write_rules(rules, texts)
+    files = write(rules)
     await asyncio.to_thread(start_stack, StackOptions(folder=folder, rules=rules, clock="wall"))
     try:
         async with connected(folder) as connections:

@@ -13,7 +13,8 @@ from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.domain.language.layout import Commented, Entries, Entry, Word, lay_out
 from services.decision.domain.language.nodes import Block, Listing, Mistake, Node, Scalar
 
-_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
+_HASH = re.compile(r"(?:^|(?<=\s))#")
+"""Begins a comment, unless it stands in a word."""
 
 
 class CannotLayOut(ValueError):  # noqa: N818 - says what cannot be done
@@ -163,11 +164,11 @@ class _Reader:
         starts = [start for start, _ in words]
         for number, line in enumerate(self._lines):
             offset = self._starts[number]
-            for match in _COMMENT.finditer(line):
+            for match in _HASH.finditer(line):
                 place = bisect_right(starts, offset + match.start()) - 1
                 if place < 0 or offset + match.start() >= words[place][1]:
                     own = not line[: match.start()].strip()
-                    yield _Comment(number, match.start(), match.group().rstrip(), own)
+                    yield _Comment(number, match.start(), line[match.start() :].rstrip(), own)
                     break
 
     def _attach(self) -> list[str]:

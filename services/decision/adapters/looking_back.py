@@ -9,7 +9,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.catalogue_files import open_catalogue
 from services.decision.adapters.material import unpack_material
-from services.decision.adapters.records import unpack_record
+from services.decision.adapters.records import Input, unpack_record
 from services.decision.adapters.running import Running, compile_sources
 from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key
 from services.decision.app.jobs import Replayed, Verified
@@ -19,13 +19,18 @@ from services.decision.domain.errors import NotReplayableError
 from services.decision.domain.explain import because_of, steps_of
 from services.decision.domain.problems import Severity
 from services.decision.domain.regulator import ConsentWord, Used, data_used, regulator_sentence
-from services.decision.domain.replaying import arbitration_differs, first_difference, run_again
+from services.decision.domain.replaying import (
+    arbitration_differs,
+    first_difference,
+    run_again,
+    run_by_todays_policy,
+)
 from services.decision.domain.tree import plan_node, tree_of
 from services.vocabulary.ids import decision_id
 from services.vocabulary.wire import CHANNELS, CONSENT_BY, CONSENT_STATES, PURPOSES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from services.decision.adapters.sieving_engine import SievingEngine
     from services.decision.app.jobs import ProgramThen
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from services.decision.domain.absent import Absence, Asking
     from services.decision.domain.decide import Evaluation
     from services.decision.domain.program import Program
-    from services.decision.domain.replaying import Again, Remembered
+    from services.decision.domain.replaying import Again, Difference
     from services.decision.domain.run import Outcome
     from services.decision.domain.situation import Situation
     from services.vocabulary.catalogue import Catalogue
@@ -69,7 +74,9 @@ class LookingBack:
             differs = arbitration_differs(remembered, self._catalogue.conversation_micros)
             alone = "comes out the same" if differs is None else f"does not: {differs.sentence}"
             return Replayed(problem=f"{error}; arbitration over the candidates as recorded {alone}")
-        program, situation, decision, snapshot = _situation(running, remembered.material, remembered)
+        program, situation, decision, snapshot = _situation(
+            running, remembered.material, remembered.evaluation.arms
+        )
         again = run_again(program, self._engine, eligibility, decision, situation, remembered)
         difference = first_difference(remembered, again)
         asked = [
@@ -102,19 +109,34 @@ class LookingBack:
         equal, different, failed = 0, [], dict[str, int]()
         for position, (material, packed) in enumerate(rows):
             try:
-                remembered = unpack_record(packed)
-                program, situation, decision, _ = _situation(running, material, remembered)
-                again = run_again(program, self._engine, eligibility, decision, situation, remembered)
+                difference = self._difference(running, eligibility, material, packed)
             except Exception as error:  # noqa: BLE001  one decision's fault must not hide the others
                 reason = f"it could not be run again: {type(error).__name__}"
                 failed[reason] = failed.get(reason, 0) + 1
                 continue
-            difference = first_difference(remembered, again)
             if difference is None:
                 equal += 1
             else:
                 different.append((position, difference.field))
         return Verified(equal, tuple(different), failed)
+
+    def _difference(
+        self, running: Running, eligibility: Eligibility, material: bytes, packed: bytes
+    ) -> Difference | None:
+        """The first field that came out otherwise; None: the decision is the same.
+
+        Nearly all come out letter for letter as they were written; only the others are looked at field by
+        field, with the policy of then.
+        """
+        given = Input(packed)
+        program, situation, decision, _ = _situation(running, material, given.arms)
+        again = run_by_todays_policy(program, self._engine, eligibility, decision, situation, given)
+        if given.came_to(again.evaluation, again.actions):
+            return None
+        remembered = unpack_record(packed)
+        program, situation, decision, _ = _situation(running, material, given.arms)
+        again = run_again(program, self._engine, eligibility, decision, situation, remembered)
+        return first_difference(remembered, again)
 
     def asking(self, then: ProgramThen, wanted: str) -> tuple[Asking, ...]:
         """The rules that ask for it, and what calls for them."""
@@ -184,14 +206,14 @@ class LookingBack:
 
 
 def _situation(
-    running: Running, material: bytes, remembered: Remembered
+    running: Running, material: bytes, arms: Mapping[str, str]
 ) -> tuple[Program, Situation, str, stream_pb2.Snapshot]:
     """What a decision looked at, and the program that decided for its customer."""
     packed_event, packed_snapshot = unpack_material(material)
     event = stream_pb2.TakenEvent.FromString(packed_event)
     snapshot = stream_pb2.Snapshot.FromString(packed_snapshot)
     program = running.of(event.customer)
-    situation = situation_of(event, snapshot, program.catalogue, arms=remembered.evaluation.arms)
+    situation = situation_of(event, snapshot, program.catalogue, arms=arms)
     decision = decision_id(event.source, event.id, event.via or event.customer)
     return program, situation, decision, snapshot
 

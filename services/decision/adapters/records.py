@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, fields, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -47,6 +48,7 @@ _CANDIDATE_DEFAULTS = {
 }
 _ORIGINS = ("propensity_from", "value_from", "cost_from")
 _FACTORS = ("propensity", "value", "cost", "urgency", "pressure")
+_CAME_OUT = frozenset({"facts", "arms", "circumstances", "actions"})
 _ALWAYS = ("time_micros", "service_first", "vulnerable", "pressure", "was_planned")
 _CIRCUMSTANCES = {known.name: known.default for known in fields(Circumstances) if known.name not in _ALWAYS}
 
@@ -92,10 +94,7 @@ class Record:
 
 def pack_record(record: Record) -> bytes:
     """The record as compressed JSON."""
-    body = {
-        "facts": record.evaluation.facts,
-        "arms": record.evaluation.arms,
-        "circumstances": _circumstances_to_json(record.evaluation.circumstances),
+    rested_on = {
         "standing": _standing_to_json(record.standing),
         "planned": None if record.planned is None else _planned_to_json(record.planned),
         "gates": record.gates,
@@ -103,15 +102,50 @@ def pack_record(record: Record) -> bytes:
         "hops": record.hops,
         "sequence": record.sequence,
         "presented": record.presented,
-        "actions": [_action_to_json(action) for action in record.actions],
     }
-    return _COMPRESSOR.compress(orjson.dumps(body))
+    return _COMPRESSOR.compress(_written(record.evaluation, record.actions, rested_on))
+
+
+def _written(
+    evaluation: Evaluation, actions: tuple[DecidedAction, ...], rested_on: Mapping[str, Any]
+) -> bytes:
+    """The JSON of a record: what came out, and between it what it rested on."""
+    body = {
+        "facts": evaluation.facts,
+        "arms": evaluation.arms,
+        "circumstances": _circumstances_to_json(evaluation.circumstances),
+        **rested_on,
+        "actions": [_action_to_json(action) for action in actions],
+    }
+    return orjson.dumps(body)
 
 
 def open_record(packed: bytes) -> dict[str, Any]:
     """The record's JSON."""
     body: dict[str, Any] = orjson.loads(_DECOMPRESSOR.decompress(packed, max_output_size=_MOST))
     return body
+
+
+class Input:
+    """What a record says of its decision's input, read without what came out of it, which takes longer."""
+
+    __slots__ = ("_rested_on", "_text", "arms", "gates", "planned", "standing")
+
+    def __init__(self, packed: bytes) -> None:
+        self._text = _DECOMPRESSOR.decompress(packed, max_output_size=_MOST)
+        body: dict[str, Any] = orjson.loads(self._text)
+        self.arms: Mapping[str, str] = body["arms"]
+        self.standing = _standing_from_json(body["standing"])
+        self.planned = None if body["planned"] is None else _planned_from_json(body["planned"])
+        self.gates = _gates_from_json(body["gates"])
+        self._rested_on = {name: value for name, value in body.items() if name not in _CAME_OUT}
+
+    def came_to(self, evaluation: Evaluation, actions: tuple[DecidedAction, ...]) -> bool:
+        """Whether the record, had this come out, would have been written letter for letter as it is.
+
+        If not, the same may still have come out: an older release wrote otherwise.
+        """
+        return _written(evaluation, actions, self._rested_on) == self._text
 
 
 def unpack_record(packed: bytes) -> Record:
@@ -131,12 +165,16 @@ def unpack_record(packed: bytes) -> Record:
         _standing_from_json(body["standing"]),
         actions,
         planned=None if body["planned"] is None else _planned_from_json(body["planned"]),
-        gates={action: (RefusalReason(reason), detail) for action, (reason, detail) in body["gates"].items()},
+        gates=_gates_from_json(body["gates"]),
         line=body["line"],
         hops=body["hops"],
         sequence=body["sequence"],
         presented=body.get("presented", False),
     )
+
+
+def _gates_from_json(body: Mapping[str, Any]) -> dict[str, tuple[RefusalReason, str]]:
+    return {action: (RefusalReason(reason), detail) for action, (reason, detail) in body.items()}
 
 
 def pack_candidate(candidate: Candidate) -> bytes:
@@ -154,8 +192,14 @@ def _circumstances_to_json(circumstances: Circumstances) -> dict[str, Any]:
     for name, default in _CIRCUMSTANCES.items():
         value = getattr(circumstances, name)
         if value != default:
-            body[name] = list(astuple(value)) if isinstance(value, Terms) else value
+            body[name] = _terms_to_json(value) if isinstance(value, Terms) else value
     return body
+
+
+@lru_cache(maxsize=16)
+def _terms_to_json(terms: Terms) -> list[Any]:
+    """The same for all decisions under one policy."""
+    return list(astuple(terms))
 
 
 def _circumstances_from_json(body: Mapping[str, Any]) -> Circumstances:

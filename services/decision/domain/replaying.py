@@ -24,22 +24,12 @@ if TYPE_CHECKING:
 _LONGEST = 120
 
 
-class Remembered(Protocol):
-    """What a record holds of a decision beside its event and snapshot: all that its replay needs."""
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """What the rules came to."""
-        ...
+class Given(Protocol):
+    """What a decision rested on beside its event and snapshot."""
 
     @property
     def standing(self) -> Standing:
         """What earlier decisions had left."""
-        ...
-
-    @property
-    def actions(self) -> tuple[DecidedAction, ...]:
-        """What became of each candidate."""
         ...
 
     @property
@@ -50,6 +40,20 @@ class Remembered(Protocol):
     @property
     def gates(self) -> Mapping[str, tuple[RefusalReason, str]]:
         """What the channel's gates had refused beforehand."""
+        ...
+
+
+class Remembered(Given, Protocol):
+    """What a record holds of a decision beside its event and snapshot: all that its replay needs."""
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What the rules came to."""
+        ...
+
+    @property
+    def actions(self) -> tuple[DecidedAction, ...]:
+        """What became of each candidate."""
         ...
 
 
@@ -88,10 +92,27 @@ def run_again(
     question = Question(decision_id, situation, remembered.planned)
     evaluation, outcome = evaluate(program, engine, eligibility, question)
     judged = as_judged_then(evaluation, remembered.evaluation)
-    arbitrated = decide(
-        with_gates(judged, remembered.gates), remembered.standing, program.catalogue.conversation_micros
+    return Again(judged, _arbitrated(program, judged, remembered), outcome)
+
+
+def run_by_todays_policy(
+    program: Program,
+    engine: RulesEngine,
+    eligibility: Eligibility,
+    decision_id: str,
+    situation: Situation,
+    given: Given,
+) -> Again:
+    """The same where nothing of what came out then is at hand: scores are by the policy as it is today."""
+    evaluation, outcome = evaluate(
+        program, engine, eligibility, Question(decision_id, situation, given.planned)
     )
-    return Again(judged, arbitrated.actions, outcome)
+    return Again(evaluation, _arbitrated(program, evaluation, given), outcome)
+
+
+def _arbitrated(program: Program, evaluation: Evaluation, given: Given) -> tuple[DecidedAction, ...]:
+    gated = with_gates(evaluation, given.gates)
+    return decide(gated, given.standing, program.catalogue.conversation_micros).actions
 
 
 def first_difference(remembered: Remembered, again: Again) -> Difference | None:

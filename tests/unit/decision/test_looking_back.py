@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import orjson
 import pytest
+import zstandard
 from rapport.types.v1 import stream_pb2, vocabulary_pb2
 
 from services.decision.adapters.catalogue_files import open_catalogue, pack_catalogue
 from services.decision.adapters.looking_back import LookingBack
 from services.decision.adapters.material import pack_material
-from services.decision.adapters.records import Record, pack_record
+from services.decision.adapters.records import Input, Record, open_record, pack_record
 from services.decision.adapters.situations import situation_of
 from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.app.jobs import ProgramThen, Source
@@ -20,6 +21,7 @@ from services.decision.domain.decide import Question, decide, evaluate
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.tree import action_node, with_actions
+from services.vocabulary.arbitration_policy import Terms
 from services.vocabulary.ids import decision_id
 from services.vocabulary.wire import value_to_wire
 from tests.unit.decision.generators import RULES, catalogue
@@ -232,6 +234,35 @@ def test_many_are_verified_at_once_and_each_that_differs_is_named(back):
     gone = back.verify(then(text_without_near(), 4, catalogue="0123"), rows)
     assert gone.equal == 0
     assert list(gone.failed) == ["the catalogue of that time (0123) was not kept; today's is another"]
+
+
+def test_what_an_older_release_or_another_policy_wrote_is_compared_field_by_field(back):
+    one = recorded(back, text_without_near(), seen(SORE))
+    body = open_record(packed(one))
+    del body["presented"]  # as before there was such a thing
+    older = zstandard.compress(orjson.dumps(body))
+    circumstances = replace(one.evaluation.circumstances, terms=Terms(pressure_weight=0.3), pressure=2)
+    evaluation = replace(one.evaluation, circumstances=circumstances)
+    heavier = replace(
+        one,
+        evaluation=evaluation,
+        actions=decide(evaluation, one.standing, catalogue().conversation_micros).actions,
+    )
+    assert heavier.actions[0].score != one.actions[0].score
+    found = back.verify(then(text_without_near()), [(one.material, older), (one.material, packed(heavier))])
+    assert (found.equal, found.different, found.failed) == (2, (), {})
+
+
+def test_a_letter_for_letter_comparison_sees_each_part_that_came_out(back):
+    one = recorded(back, text_without_near(), seen(SORE))
+    given = Input(packed(one))
+    assert given.came_to(one.evaluation, one.actions)
+    other = replace(one.evaluation, facts=())
+    assert not given.came_to(other, one.actions)
+    assert not given.came_to(replace(one.evaluation, arms={"x": "a"}), one.actions)
+    calm = replace(one.evaluation, circumstances=replace(one.evaluation.circumstances, contacts=9))
+    assert not given.came_to(calm, one.actions)
+    assert not given.came_to(one.evaluation, (replace(one.actions[0], detail="x"),))
 
 
 def test_a_catalogue_kept_reads_as_the_one_it_was():

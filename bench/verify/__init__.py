@@ -1,0 +1,1 @@
+"""Recorded decisions made by the real road, and run again."""

@@ -137,6 +137,19 @@ OUTCOMES_OLDEST = Gauge(
     ("consumer",),
     registry=_families,
 )
+RUNS_HELD = Gauge(
+    "rapport_runs_held",
+    "Audiences begun and asked no further: a person paused it (paused), or it waits for room (care, budget, "
+    "killed, unknown).",
+    ("why",),
+    registry=_families,
+)
+RUNS_HELD_SECONDS = Gauge(
+    "rapport_runs_held_seconds",
+    "Business time since the audience held longest so was paused, or began to wait.",
+    ("why",),
+    registry=_families,
+)
 CALLED = Counter(
     "rapport_called",
     "Customers called for a rule set by no event of theirs: schedule, absence, thing, pair.",

@@ -118,6 +118,9 @@ def test_each_occasion_reaches_the_phone_once_though_the_worker_is_killed(rappor
         assert told[number(subject)] == (3, 3, 4)[place % 3], ZONES[place % 3]
     (run,) = rapport.listing("runs", "--rule-set", "called-by-thing")
     assert (run["run"], run["kind"], run["state"], run["asked"]) == (outage["id"], "thing", "done", 12)
+    (came,) = rapport.listing("campaigns", "show", str(run["number"]))
+    counted = ("decided", "nothing", "dispatched", "on_their_way", "sent", "failed", "refused")
+    assert [came[word] for word in counted] == [12, 0, 12, 0, 12, 0, []]
     by_zone = Counter(run["zone"] for run in rapport.listing("runs", "--rule-set", "called-by-schedule"))
     assert [by_zone[zone] for zone in ZONES] == [3, 3, 4]
     assert rapport.listing("runs", "--state", "open") == []

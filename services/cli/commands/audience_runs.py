@@ -15,6 +15,7 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import connected
+from services.cli.paging import entries_of
 
 _STATES = ("open", "done", "missed", "stopped", "paused", "cancelled")
 
@@ -29,14 +30,14 @@ _STATES = ("open", "done", "missed", "stopped", "paused", "cancelled")
 async def list_runs(rule_set: str, state: str | None, limit: int, folder: Path, *, as_json: bool) -> None:
     """List runs over audiences, newest first: when each was due, how far it is, whom it asked."""
     request = rule_set_pb2.ListRunsRequest(
-        page_size=limit,
         rule_set=rule_set,
         state=rule_set_pb2.RunState.Value(f"RUN_STATE_{(state or 'unspecified').upper()}"),
     )
     async with connected(folder) as connections:
-        answer = await connections.rule_sets.ListRuns(request)
+        pages = entries_of(connections.rule_sets.ListRuns, request, "runs", limit=limit)
+        found = [run async for run in pages]
     rows: list[tuple[object, ...]] = []
-    for run in answer.runs:
+    for run in found:
         word = rule_set_pb2.RunState.Name(run.state).removeprefix("RUN_STATE_").lower()
         if as_json:
             print_json(

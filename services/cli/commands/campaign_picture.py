@@ -1,12 +1,13 @@
 """A campaign drawn in the terminal: how far it is, how fast it goes, and what came of those whom it asked."""
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from rapport.decision.v1 import campaign_pb2, rule_set_pb2
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.commands.support import enum_word, iso
+from services.cli.commands.support import enum_word
 
 _WIDE = 32
 _FULL, _PARTS = "█", " ▏▎▍▌▋▊▉"
@@ -28,10 +29,10 @@ def picture(found: campaign_pb2.RunProgress) -> RenderableType:
         by = "by the channel's gates" if one.by_channel else "by arbitration"
         bars.add_row(f"  {one.reason}", Text(f"{one.count:,}", justify="right"), Text(by, style="dim"))
     if run.waits:
-        lines.append(Text(f"waits since {iso(run.waits_time)}: {run.waits_for}", style="yellow"))
+        lines.append(Text(f"waits since {_time(run.waits_time)}: {run.waits_for}", style="yellow"))
     if found.actor:
         why = f": {found.reason}" if found.reason else ""
-        lines.append(Text(f"by {found.actor} at {iso(found.changed_time)}{why}", style="dim"))
+        lines.append(Text(f"by {found.actor} at {_time(found.changed_time)}{why}", style="dim"))
     return Group(*lines)
 
 
@@ -59,6 +60,7 @@ def _figures(found: campaign_pb2.RunProgress) -> list[tuple[str, int]]:
         ("nothing to say", found.nothing),
         ("handed on", found.dispatched),
         ("planned", found.planned),
+        ("on their way", found.on_their_way),
         ("sent", found.sent),
         ("failed", found.failed),
         ("refused", refused),
@@ -72,8 +74,13 @@ def _pace(found: campaign_pb2.RunProgress) -> str:
     if found.most_per_second:
         parts.append(f"at most {found.most_per_second:g} a second")
     if found.HasField("end_time"):
-        parts.append(f"ends about {iso(found.end_time)}")
+        parts.append(f"ends about {_time(found.end_time)}")
     return ", ".join(parts)
+
+
+def _time(stamp: Timestamp) -> str:
+    """To the second: nobody reads more."""
+    return f"{stamp.ToDatetime():%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _state(run: rule_set_pb2.Run) -> str:

@@ -23,15 +23,17 @@ from services.cli.commands.support import (
     runs,
 )
 from services.cli.connections import connected
+from services.cli.paging import entries_of
 from services.cli.stack.errors import StackError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
 _STATES = ("open", "paused", "done", "missed", "stopped", "cancelled")
 _GOING = frozenset({rule_set_pb2.RUN_STATE_OPEN, rule_set_pb2.RUN_STATE_PAUSED})
 _LOOK_SECONDS = 1.0
+_STILL_LOOKS = 10
 _Request = TypeVar(
     "_Request",
     campaign_pb2.PauseRunRequest,
@@ -59,14 +61,14 @@ async def list_campaigns(
 ) -> None:
     """List campaigns, newest first: how far each is, and what it waits for."""
     request = rule_set_pb2.ListRunsRequest(
-        page_size=limit,
         rule_set=rule_set,
         state=rule_set_pb2.RunState.Value(f"RUN_STATE_{(state or 'unspecified').upper()}"),
     )
     async with connected(folder) as connections:
-        answer = await connections.rule_sets.ListRuns(request)
+        pages = entries_of(connections.rule_sets.ListRuns, request, "runs", limit=limit)
+        found = [run async for run in pages]
     if as_json:
-        for run in answer.runs:
+        for run in found:
             print_json(_run(run))
         return
     rows = [
@@ -80,7 +82,7 @@ async def list_campaigns(
             run.asked,
             run.waits_for,
         )
-        for run in answer.runs
+        for run in found
     ]
     headings = ("run", "rule set", "called for", "zone", "state", "done", "asked", "waits for")
     print_table(headings, rows, empty="no campaign has run yet")
@@ -104,29 +106,61 @@ async def show(run: int, folder: Path, *, as_json: bool) -> None:
 @folder_option
 @runs
 async def watch(run: int, folder: Path, *, as_json: bool) -> None:
-    """Watch a RUN until it has ended; with --json, or into a file, a line whenever something changed."""
+    """Watch a RUN until everyone was asked and what came of it is known, or nothing more happens.
+
+    With --json, or into a file, a line whenever something changed.
+    """
     request = campaign_pb2.GetRunRequest(run=run)
     console = Console()
     async with connected(folder) as connections:
-        found = (await connections.campaigns.GetRun(request)).run
+
+        async def look() -> campaign_pb2.RunProgress:
+            return (await connections.campaigns.GetRun(request)).run
+
         if as_json or not console.is_terminal:
             told = None
-            while True:
-                if found != told:
-                    told = found
+            async for found in followed(look):
+                if (happened := what_happened(found)) != told:
+                    told = happened
                     if as_json:
                         print_json(_progress(found))
                     else:
                         click.echo(summary(found))
-                if found.run.state not in _GOING:
-                    return
-                await asyncio.sleep(_LOOK_SECONDS)
-                found = (await connections.campaigns.GetRun(request)).run
-        with Live(picture(found), console=console, auto_refresh=False) as live:
-            while found.run.state in _GOING:
-                await asyncio.sleep(_LOOK_SECONDS)
-                found = (await connections.campaigns.GetRun(request)).run
+            return
+        with Live(console=console, auto_refresh=False) as live:
+            async for found in followed(look):
                 live.update(picture(found), refresh=True)
+
+
+async def followed(
+    look: Callable[[], Awaitable[campaign_pb2.RunProgress]],
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[campaign_pb2.RunProgress]:
+    """A run as it is from look to look, until it has ended and what came of it is known.
+
+    What is not known (a message waits for the morning) is waited for as long as anything happens.
+    """
+    told, still = None, 0
+    while True:
+        found = await look()
+        yield found
+        if found.run.state not in _GOING:
+            happened = what_happened(found)
+            still = still + 1 if happened == told else 0
+            told = happened
+            known = found.decided >= found.run.asked and not found.on_their_way
+            if known or still >= _STILL_LOOKS:
+                return
+        await pause(_LOOK_SECONDS)
+
+
+def what_happened(found: campaign_pb2.RunProgress) -> campaign_pb2.RunProgress:
+    """The run without what changes by the passing of time."""
+    happened = campaign_pb2.RunProgress()
+    happened.CopyFrom(found)
+    happened.ClearField("per_second")
+    happened.ClearField("end_time")
+    return happened
 
 
 @campaigns.command("start")
@@ -244,6 +278,7 @@ def _progress(found: campaign_pb2.RunProgress) -> dict[str, Any]:
         "nothing": found.nothing,
         "dispatched": found.dispatched,
         "planned": found.planned,
+        "on_their_way": found.on_their_way,
         "sent": found.sent,
         "failed": found.failed,
         "refused": [

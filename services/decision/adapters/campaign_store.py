@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from services.decision.adapters.run_counts import RunCountStore
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from services.decision.adapters.run_store import RunStore
     from services.decision.domain.occasions import Called, Opening
     from services.runtime.database import Database, Transaction
+
+
+_COMES_BACK_WITHIN = dt.timedelta(minutes=1)
+"""Whoever was called longer ago may never come: merged, erased, set aside."""
 
 
 class CampaignStore(RunCountStore):
@@ -93,12 +98,14 @@ class CampaignStore(RunCountStore):
                 SELECT
                     coalesce((SELECT spent FROM rule_set_limit WHERE rule_set = %(name)s), 0),
                     coalesce((SELECT actions FROM rule_set_day
-                        WHERE rule_set = %(name)s AND day = %(day)s), 0)
+                        WHERE rule_set = %(name)s AND day = %(day)s), 0),
+                    (SELECT count(*) FROM run_call JOIN audience_run USING (number)
+                        WHERE rule_set = %(name)s AND called > clock_timestamp() - %(back)s)
                 """,
-                {"name": rule_set, "day": day},
+                {"name": rule_set, "day": day, "back": _COMES_BACK_WITHIN},
             )
-        assert row is not None, "a row of two numbers"
-        return Spent(row[0], row[1])
+        assert row is not None, "a row of three numbers"
+        return Spent(*row)
 
     def _told(self) -> None:
         self._database.notify(RUNS_CHANNEL)

@@ -133,7 +133,7 @@ class OutboxHandOver:
                 (
                     partition_of(call.customer, self._partitions),
                     stream_pb2.OwnEvent(
-                        id=own_event_id(TRIGGER_DUE, call.rule_set, call.run, call.customer),
+                        id=call.event_id,
                         source=SOURCE,
                         type=TRIGGER_DUE,
                         time_micros=call.time_micros,
@@ -311,8 +311,6 @@ def own_event_of(one: Decided, action: DecidedAction) -> stream_pb2.OwnEvent | N
 
 def _called_body(call: Call) -> bytes:
     body: dict[str, Any] = {"rule_set": call.rule_set, "run": call.run}
-    if call.number:
-        body["number"] = call.number
     if call.data:
         body["data"] = call.data
     if call.since_micros:

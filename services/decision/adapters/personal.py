@@ -84,6 +84,11 @@ PERSONAL: tuple[Personal, ...] = (
         erase=(_OF_ACTIONS.format("run_action", "action_id"),),
     ),
     Personal(
+        "run_call",
+        hidden="which run over an audience has called for the person and not heard yet, by bare ids",
+        erase=deleted("run_call"),
+    ),
+    Personal(
         "household_holder",
         hidden="which actions of the person took a slot of their household, by bare ids",
         erase=(_OF_ACTIONS.format("household_holder", "action_id"),),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from services.decision.app.run_ports import Call
     from services.runtime.database import Transaction
 
 _SHARDS = 8
@@ -14,6 +15,31 @@ _SHARDS = 8
 
 class RunCountStore:
     """The RunCounts port on PostgreSQL."""
+
+    async def note_calls(self, transaction: Transaction, number: int, calls: Sequence[Call]) -> None:
+        """Keeps that this run made these calls, until they come back."""
+        if calls:
+            await transaction.execute(
+                "INSERT INTO run_call (event_id, number, customer) "
+                "SELECT event_id, %(number)s, customer "
+                "FROM unnest(%(ids)s::text[], %(customers)s::bigint[]) AS made (event_id, customer) "
+                "ON CONFLICT DO NOTHING",
+                {
+                    "number": number,
+                    "ids": [call.event_id for call in calls],
+                    "customers": [call.customer for call in calls],
+                },
+            )
+
+    async def take_calls(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, int]:
+        """Of these calls those that a run made, with its number; they have come back now."""
+        if not event_ids:
+            return {}
+        rows = await transaction.rows(
+            "DELETE FROM run_call WHERE event_id = ANY(%(ids)s::text[]) RETURNING event_id, number",
+            {"ids": sorted(event_ids)},
+        )
+        return dict(rows)
 
     async def runs_of(self, transaction: Transaction, action_ids: Collection[str]) -> dict[str, int]:
         """Of these actions those that a run called for, with its number."""

@@ -330,6 +330,21 @@ class RunStore(RunCountStore):
         count, oldest = (0, None) if row is None else row
         return count, 0.0 if oldest is None else (now_micros - oldest) / 1_000_000
 
+    async def held(self) -> dict[str, tuple[int, int]]:
+        """Runs that were begun and are asked no further, by why: how many, and since when in micros."""
+        async with self._database.transaction() as transaction:
+            rows = await transaction.rows(
+                """
+                SELECT why, count(*), min(since) FROM (
+                    SELECT waits AS why, waits_micros AS since FROM audience_run
+                        WHERE state = 'open' AND waits <> ''
+                    UNION ALL
+                    SELECT state, changed_micros FROM audience_run WHERE state = 'paused'
+                ) AS held GROUP BY why
+                """
+            )
+        return {why: (count, since) for why, count, since in rows}
+
     def _runs_opened(self) -> None:
         self._database.notify(RUNS_CHANNEL)
 

@@ -6,8 +6,10 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from services.decision.domain.run_room import PAUSED, Wait
 from services.runtime.errors import UnavailableError
-from services.runtime.metrics import RUNS_BEHIND, RUNS_OPEN, show
+from services.runtime.metrics import RUNS_BEHIND, RUNS_HELD, RUNS_HELD_SECONDS, RUNS_OPEN, show
+from services.vocabulary.values import SECOND
 
 if TYPE_CHECKING:
     from services.decision.adapters.run_store import RunStore
@@ -24,7 +26,7 @@ class RunWatch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        show(RUNS_OPEN, RUNS_BEHIND)
+        show(RUNS_OPEN, RUNS_BEHIND, RUNS_HELD, RUNS_HELD_SECONDS)
         while True:
             with suppress(UnavailableError):
                 await self.look()
@@ -32,6 +34,12 @@ class RunWatch:
 
     async def look(self) -> None:
         """Look once."""
-        count, seconds = await self._runs.behind(self._clock.now_micros())
+        now = self._clock.now_micros()
+        count, seconds = await self._runs.behind(now)
+        held = await self._runs.held()
         RUNS_OPEN.set(count)
         RUNS_BEHIND.set(seconds)
+        for why in (PAUSED, *Wait):
+            many, since = held.get(why, (0, now))
+            RUNS_HELD.labels(why).set(many)
+            RUNS_HELD_SECONDS.labels(why).set(max(0, now - since) / SECOND)

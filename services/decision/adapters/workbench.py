@@ -298,8 +298,7 @@ class Workbench:
         evaluation = evaluation_of(program, self._eligibility, question, outcome)
         if not evaluation.candidates:
             return None
-        evaluated = self._as_item(item, event, question, evaluation, b"", raw, snapshot)
-        return replace(evaluated, run=_run_of(event)) if event.type == TRIGGER_DUE else evaluated
+        return self._as_item(item, event, question, evaluation, b"", raw, snapshot)
 
     def _step_due(
         self,
@@ -430,9 +429,8 @@ def _for_runs(item: int, event: stream_pb2.TakenEvent) -> Iterator[Item]:
     if not event.customer or event.history:
         return
     if event.type == TRIGGER_DUE:
-        run = _run_of(event)
-        if run:
-            yield CameBack(item, event.customer, run)
+        if event.source == "decision":
+            yield CameBack(item, event.customer, event.id)
     elif event.source == "channel":
         told = orjson.loads(event.data)
         yield Told(item, event.customer, told["action"], event.type, told.get("reason", ""))
@@ -452,13 +450,6 @@ def _replied(item: int, event: stream_pb2.TakenEvent, batch: stream_pb2.EventBat
             event.time_micros,
             set_aside(item, event, batch, ""),
         )
-
-
-def _run_of(event: stream_pb2.TakenEvent) -> int:
-    """The number of the run that called; 0: none did, or one of an earlier version, which told no number."""
-    if event.source != "decision":
-        return 0
-    return int(orjson.loads(event.data).get("number", 0))
 
 
 def _known_as(event: stream_pb2.TakenEvent) -> tuple[int, ...]:

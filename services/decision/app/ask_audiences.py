@@ -12,14 +12,14 @@ import structlog
 from services.decision.app.run_ports import AudienceRun, Call, Page
 from services.decision.domain.audience import Superset, superset_of
 from services.decision.domain.run_pace import marked
-from services.decision.domain.triggers import TRIGGER_DUE, Schedule, ThingEvent, unpack_happening
+from services.decision.domain.triggers import Schedule, ThingEvent, unpack_happening
 from services.runtime.metrics import CALLED
 from services.runtime.totals import add_totals
 from services.vocabulary.values import SECOND, FieldError, format_time
 
 if TYPE_CHECKING:
     from services.decision.app.follow_program import FollowProgram
-    from services.decision.app.run_ports import Audiences, CallHandOver, Lag, Rooms, Runs
+    from services.decision.app.run_ports import Audiences, CallHandOver, Lag, Rooms, RunsTaken
     from services.decision.domain.occasions import Called
     from services.decision.domain.run_room import Room
     from services.runtime.clock import Clock
@@ -41,7 +41,7 @@ class AskAudiences:
         self,
         database: Database,
         clock: Clock,
-        runs: Runs,
+        runs: RunsTaken,
         audiences: Audiences,
         hand_over: CallHandOver,
         follow: FollowProgram,
@@ -63,8 +63,6 @@ class AskAudiences:
         self._rooms = rooms
         self._catalogue = catalogue
         self._channel = channel
-        # an operator's own catalogue may be from before runs counted what comes of them
-        self._counts = "number" in catalogue.events[TRIGGER_DUE].fields
         self._most = most
         self._sweep_seconds = sweep_seconds
 
@@ -108,10 +106,7 @@ class AskAudiences:
             _log.warning("run_waits", rule_set=run.rule_set, run=run.name, zone=run.zone, why=room.detail)
 
     async def _call(self, run: AudienceRun, called: Called, room: Room, page: Page) -> None:
-        number = run.number if self._counts else 0
-        calls = [
-            _call_of(run, customer, last, number) for customer, last in page.members if called.calls(customer)
-        ]
+        calls = [_call_of(run, customer, last) for customer, last in page.members if called.calls(customer)]
         asked = run.asked + len(calls)
         after = replace(
             run,
@@ -127,6 +122,7 @@ class AskAudiences:
             if not await self._runs.move(transaction, run, after):
                 return
             await self._hand_over.called(transaction, calls)
+            await self._runs.note_calls(transaction, run.number, calls)
             done = int(after.state == "done")
             await add_totals(transaction, {"runs.asked": len(calls), "runs.done": done})
             if calls:
@@ -168,10 +164,9 @@ class AskAudiences:
         return superset_of(called.occasion.audience, event, run.next_micros, self._catalogue.currency)
 
     def _size(self, room: Room) -> int:
-        """What may be asked in a second, or all that fits a page."""
-        if room.per_second is None:
-            return self._most
-        return max(1, min(self._most, int(room.per_second)))
+        """What may be asked in a second, or all that fits a page; never more than there is room for."""
+        bounds = (room.most, None if room.per_second is None else int(room.per_second))
+        return max(1, min([self._most, *(bound for bound in bounds if bound is not None)]))
 
     async def run(self) -> None:
         """Works until cancelled; while events that happen now wait, audiences do."""
@@ -196,7 +191,7 @@ class AskAudiences:
             wake.set()
 
 
-def _call_of(run: AudienceRun, customer: int, last_micros: int, number: int) -> Call:
+def _call_of(run: AudienceRun, customer: int, last_micros: int) -> Call:
     # a silence is named by its beginning: whoever finds it again finds the same
     name = format_time(last_micros) if last_micros else run.name
     return Call(
@@ -207,7 +202,6 @@ def _call_of(run: AudienceRun, customer: int, last_micros: int, number: int) -> 
         since_micros=last_micros,
         data=run.data,
         hops=run.hops,
-        number=number,
     )
 
 

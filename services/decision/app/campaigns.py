@@ -13,7 +13,7 @@ from services.runtime.audit import Change, write_audit
 from services.runtime.caller import current_caller
 from services.runtime.errors import NotFoundError
 from services.vocabulary.ids import derived_id
-from services.vocabulary.values import format_time
+from services.vocabulary.values import SECOND, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,6 +58,7 @@ class Progress:
 
 Steps = list["AudienceRun"] | RunRefused
 _UNDER_WAY = frozenset({"open", "paused"})
+_KEEPS_UP_MICROS = 10 * SECOND
 
 
 class ControlRuns:
@@ -76,7 +77,7 @@ class ControlRuns:
         if not found:
             return RunRefused(
                 RunRefusing.NOT_LIVE,
-                f"no rule set {rule_set} that is called for by a schedule is live; activate it first",
+                f"no live rule set {rule_set} is called for by a schedule; see `rapport rules list`",
             )
         if not any(isinstance(each.occasion, Schedule) for each in found):
             return RunRefused(
@@ -95,7 +96,8 @@ class ControlRuns:
                 "wait for its end, or cancel it",
             )
         # whoever starts twice at one moment of business time starts two runs, each with its own name
-        name = f"{format_time(now)} by hand {derived_id('hand', rule_set, request_id)[:8]}"
+        moment = format_time(now - now % SECOND)
+        name = f"{moment} by hand {derived_id('hand', rule_set, request_id)[:8]}"
         done = []
         for each in active:
             run = await self._control.start(transaction, each, Opening(f"hand {name}", name, now))
@@ -221,7 +223,9 @@ class ControlRuns:
             return Progress(run, counts, most_per_second=most)
         now = self._clock.now_micros()
         per_second = rate(run.marks, now, run.asked)
-        return Progress(run, counts, per_second, most, end_of(run.asked, run.walked, per_second or most, now))
+        # until its rate is known, that of its pace; but a run that does not keep up has no end to be told
+        expected = per_second or (most if now - run.next_micros < _KEEPS_UP_MICROS else 0.0)
+        return Progress(run, counts, per_second, most, end_of(run.asked, run.walked, expected, now))
 
 
 _STEPS: dict[str, tuple[frozenset[str], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from services.decision.domain.calendar import local_day
@@ -29,7 +30,7 @@ class FindRoom:
 
     async def room(self, called: Called, now_micros: int) -> Room:
         """What a run of that rule set finds now."""
-        limits = called.limits
+        limits, own = called.limits, Room()
         if limits.any:
             own = own_room(
                 called, await self._control.spent(called.rule_set, local_day(now_micros, limits.zone))
@@ -37,5 +38,6 @@ class FindRoom:
             if own.waits is not None:
                 return own
         if not called.says:
-            return Room(per_second=called.per_second)
-        return (await self._channel.room(called)).paced(called.per_second)
+            return Room(per_second=called.per_second, most=own.most)
+        room = (await self._channel.room(called)).paced(called.per_second)
+        return replace(room, most=own.most)

@@ -88,11 +88,11 @@ class GivenBack:
 
 @dataclass(frozen=True)
 class CameBack:
-    """A customer whom a run over an audience had asked for comes with a fresh snapshot."""
+    """A customer whom we called comes with a fresh snapshot."""
 
     item: int
     customer: int
-    run: int
+    event_id: str
 
 
 @dataclass(frozen=True)

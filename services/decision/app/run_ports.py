@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from services.decision.domain.triggers import TRIGGER_DUE
+from services.vocabulary.ids import own_event_id
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -20,7 +23,6 @@ class Call:
     """A customer called for one rule set; `run` and customer name it, whatever crashes. Times in micros.
 
     `since_micros` 0: none. `data`: what happened, as `triggers.pack_happening` packs it; empty: nothing did.
-    `number`: of the run that called, for its progress; 0: no run did.
     """
 
     customer: int
@@ -31,7 +33,11 @@ class Call:
     data: str = ""
     hops: int = 0
     line: str = ""
-    number: int = 0
+
+    @property
+    def event_id(self) -> str:
+        """Of the event as which it comes back: the same call again is the same event."""
+        return own_event_id(TRIGGER_DUE, self.rule_set, self.run, self.customer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +184,14 @@ class Runs(Protocol):
 
 class RunCounts(Protocol):
     """What comes of those whom runs asked, as counted."""
+
+    async def note_calls(self, transaction: Transaction, number: int, calls: Sequence[Call]) -> None:
+        """Keeps that this run made these calls, until they come back."""
+        ...
+
+    async def take_calls(self, transaction: Transaction, event_ids: Collection[str]) -> Mapping[str, int]:
+        """Of these calls those that a run made, with its number; they have come back now."""
+        ...
 
     async def runs_of(self, transaction: Transaction, action_ids: Collection[str]) -> Mapping[str, int]:
         """Of these actions those that a run called for, with its number."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from services.decision.app.jobs import CameBack, Evaluated, SetAside
+from services.decision.domain.triggers import TRIGGER_DUE
 from services.vocabulary.words import ActionOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from services.decision.app.jobs import CameBack, Evaluated, Told
+    from services.decision.app.jobs import Item, Told
     from services.decision.app.ports import Decided
     from services.decision.app.run_ports import RunCounts
     from services.runtime.database import Transaction
@@ -19,15 +22,30 @@ CAME = "came"
 """Customers asked who came back with a fresh snapshot."""
 ACTED = "acted"
 """Of them those for whom a rule asked for something."""
-DISPATCHED, PLANNED, SENT, FAILED = "dispatched", "planned", "sent", "failed"
+DISPATCHED, DONE, PLANNED, SENT, FAILED = "dispatched", "done", "planned", "sent", "failed"
 REFUSED, STOPPED = "refused ", "stopped "
 """With the reason behind it: refused by arbitration, and at the channel's gates."""
 Counts = Counter[tuple[int, str]]
 
 
-def came_back(items: Iterable[CameBack]) -> Counts:
-    """Customers who were asked, and are decided about now."""
-    return Counter((item.run, CAME) for item in items)
+async def came_back(
+    transaction: Transaction, runs: RunCounts, items: Iterable[Item], counts: Counts
+) -> list[Item]:
+    """The items, each decision with the run that called for it; customers who were asked are counted.
+
+    One whose event is set aside has not come yet: it may come again.
+    """
+    given = list(items)
+    aside = {item.event_id for item in given if isinstance(item, SetAside)}
+    ids = {item.event_id for item in given if isinstance(item, CameBack)} - aside
+    numbers = await runs.take_calls(transaction, ids) if ids else {}
+    counts.update((number, CAME) for number in numbers.values())
+    return [
+        replace(item, run=numbers.get(item.event_id, 0))
+        if isinstance(item, Evaluated) and item.event_type == TRIGGER_DUE
+        else item
+        for item in given
+    ]
 
 
 async def outcomes_of(transaction: Transaction, runs: RunCounts, items: Sequence[Told]) -> Counts:
@@ -67,7 +85,7 @@ async def decisions_of(
 _HEARD_OF_LATER = frozenset({ActionOutcome.DISPATCHED, ActionOutcome.PLANNED})
 _WORDS = {
     ActionOutcome.DISPATCHED: DISPATCHED,
-    ActionOutcome.DONE: DISPATCHED,
+    ActionOutcome.DONE: DONE,
     ActionOutcome.PLANNED: PLANNED,
 }
 

@@ -160,7 +160,8 @@ class TakeEvents:
             first += count
         counts: Counter[str] = Counter({"events.seen": seen})
         await self._open(transaction, fresh, counts)
-        of_runs = came_back(item for item in fresh if isinstance(item, CameBack))
+        of_runs: Counts = Counter()
+        fresh = await came_back(transaction, self._runs, fresh, of_runs)
         told = [item for item in fresh if isinstance(item, Told)]
         of_runs.update(await outcomes_of(transaction, self._runs, told))
         fresh = [item for item in fresh if not isinstance(item, _NOT_OF_CUSTOMERS)]

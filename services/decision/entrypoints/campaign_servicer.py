@@ -12,6 +12,7 @@ from services.decision.app.run_progress import (
     ACTED,
     CAME,
     DISPATCHED,
+    DONE,
     FAILED,
     PLANNED,
     REFUSED,
@@ -150,14 +151,17 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
 def progress_to_wire(progress: Progress) -> campaign_pb2.RunProgress:
     """A run with what came of it."""
     run, counts = progress.run, progress.counts
+    handed, sent, failed = (counts.get(word, 0) for word in (DISPATCHED, SENT, FAILED))
+    stopped = sum(count for word, count in counts.items() if word.startswith(STOPPED))
     told = campaign_pb2.RunProgress(
         run=run_to_wire(run),
         decided=counts.get(CAME, 0),
         nothing=max(0, counts.get(CAME, 0) - counts.get(ACTED, 0)),
-        dispatched=counts.get(DISPATCHED, 0),
+        dispatched=handed + counts.get(DONE, 0),
         planned=max(0, counts.get(PLANNED, 0)),
-        sent=counts.get(SENT, 0),
-        failed=counts.get(FAILED, 0),
+        sent=sent,
+        failed=failed,
+        on_their_way=max(0, handed - sent - failed - stopped),
         per_second=progress.per_second,
         most_per_second=progress.most_per_second,
         actor=run.actor,

@@ -7,15 +7,18 @@ import sys
 
 import orjson
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from rapport.decision.v1 import campaign_pb2 as pb
 from rapport.decision.v1.rule_set_pb2 import RunState
 
 from services.decision.adapters.campaign_store import CampaignStore
+from services.decision.adapters.run_watch import RunWatch
 from services.decision.app.campaigns import ControlRuns, RunRefused, RunRefusing
 from services.decision.app.find_room import FindRoom
 from services.decision.domain.run_room import Room, Wait
 from services.decision.entrypoints.campaign_servicer import CampaignServicer
 from services.decision.entrypoints.errors import ERRORS
+from services.runtime import metrics
 from services.runtime.audit import AuditFilter, list_audit
 from services.runtime.errors import InvalidArgumentError, NotFoundError
 from services.vocabulary.values import HOUR, SECOND, parse_time
@@ -82,6 +85,18 @@ async def test_a_campaign_paused_after_its_worker_was_killed_stays_so_and_asks_e
     assert (await it.runs())[0].state == "done"
 
 
+async def held(it):
+    """What a scrape says of runs that do not go on, and since how many seconds, by why."""
+    await RunWatch(it.worker.runs, it.worker.clock).look()
+    scraped = text_string_to_metric_families(metrics.exposition("decision", "worker").decode())
+    found = {(one.name, one.labels.get("why")): one.value for family in scraped for one in family.samples}
+    return {
+        why: (found["rapport_runs_held", why], found["rapport_runs_held_seconds", why])
+        for why in ("paused", "care", "budget", "killed", "unknown")
+        if found["rapport_runs_held", why]
+    }
+
+
 async def test_a_page_in_flight_is_given_up_when_its_run_is_paused(make_worker):
     it, hands = await under_way(make_worker)
     page = it.audiences.page
@@ -95,6 +110,8 @@ async def test_a_page_in_flight_is_given_up_when_its_run_is_paused(make_worker):
     assert await it.calls() == []
     (run,) = await it.runs()
     assert (run.state, run.asked, run.pages) == ("paused", 0, 0)
+    it.worker.clock.advance_to(it.worker.clock.now_micros() + 5 * SECOND)
+    assert await held(it) == {"paused": (1, 5)}
     it.audiences.page = page
     await hands.do("resume", rule_set="morning")
     assert len(await it.finish()) == 10
@@ -117,6 +134,7 @@ async def test_a_campaign_waits_for_room_says_so_and_goes_on_at_its_pace(make_wo
     it.worker.clock.advance_to(since + HOUR)
     assert await it.asking.step()
     assert (await it.runs())[0].waits_micros == since
+    assert await held(it) == {"care": (1, 3600)}
     assert len(await it.calls()) == 3
     it.rooms.found = Room(per_second=2)
     it.worker.clock.advance_to(since + 2 * HOUR)
@@ -151,13 +169,25 @@ async def test_a_spent_budget_of_the_rule_set_itself_is_waited_for_without_askin
     rooms = FindRoom(hands.store, channel)
     (called,) = it.worker.follow.occasions
     now = it.worker.clock.now_micros()
-    assert await rooms.room(called, now) == Room()  # only a task: the channel has no word in it
-    await it.finish()
-    for customer in (1, 2):
-        await it.worker.take((came(it, customer), snapshot(customer, {"plan": "s-5gb"})))
-    found = await rooms.room(called, now)
-    assert (found.waits, channel.asked) == (Wait.BUDGET, 0)
-    assert "2 actions" in found.detail
+    assert await rooms.room(called, now) == Room(most=2)  # only a task: the channel has no word in it
+    it.rooms.room = rooms.room
+
+    async def asked_now():
+        await it.asking.step()
+        (run,) = await it.runs()
+        calls = [customer for _, _, customer in await it.calls()]
+        it.worker.clock.advance_to(it.worker.clock.now_micros() + 2 * SECOND)
+        return calls, run.waits_for
+
+    assert await asked_now() == ([1, 2], "")  # no more than its limit leaves
+    one, two = came(it, 1), came(it, 2)
+    calls, why = await asked_now()
+    assert (calls, "2 customers were asked" in why) == ([], True)
+    await it.worker.take((one, snapshot(1, {"plan": "s-5gb"})), (two, snapshot(2)))  # one gets nothing
+    assert await asked_now() == ([3], "")
+    await it.worker.take((came(it, 3), snapshot(3, {"plan": "s-5gb"})))
+    calls, why = await asked_now()
+    assert (calls, "2 actions" in why, channel.asked) == ([], True, 0)
 
 
 def came(it, customer):
@@ -190,7 +220,7 @@ async def test_what_comes_of_those_asked_is_counted_once(make_worker):
         (event("action.sent", event_id="o", source="channel", data=told | {"action": it.events[0].id}), None),
     )
     counts = await hands.counts()
-    assert (counts["sent"], counts["stopped CAPPED"]) == (1, 1)
+    assert (counts["sent"], counts["stopped CAPPED"], counts["dispatched"]) == (1, 1, 1)
     (run,) = await it.runs()
     progress = await hands.runs.find(run.number)
     assert (progress.run.walked, progress.end_micros) == (1.0, None)

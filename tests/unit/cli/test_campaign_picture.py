@@ -7,7 +7,7 @@ from rapport.decision.v1 import campaign_pb2, rule_set_pb2
 from rich.console import Console
 
 from services.cli.commands.campaign_picture import bar, picture, summary
-from services.cli.commands.campaigns import _asked, _progress
+from services.cli.commands.campaigns import _asked, _progress, followed, what_happened
 
 RUN = campaign_pb2.RunProgress(
     run=rule_set_pb2.Run(
@@ -20,10 +20,19 @@ RUN = campaign_pb2.RunProgress(
         walked=0.41,
     ),
     decided=1900,
+    on_their_way=280,
     sent=1500,
     refused=[campaign_pb2.RunRefused(reason="CAPPED", by_channel=True, count=120)],
     per_second=48,
 )
+
+
+DONE = rule_set_pb2.RUN_STATE_DONE
+
+
+def at(state=rule_set_pb2.RUN_STATE_OPEN, **more):
+    run = rule_set_pb2.Run(state=state, asked=10)
+    return campaign_pb2.RunProgress(run=run, **more)
 
 
 def drawn(found):
@@ -41,6 +50,7 @@ def test_the_picture_says_how_far_how_fast_and_what_came_of_it():
         "41%",
         "2,000",
         "1,500",
+        "280",
         "CAPPED",
         "gates",
         "48.0 a second",
@@ -71,3 +81,38 @@ def test_a_number_means_a_run_and_a_word_a_rule_set():
     by_word = _asked(campaign_pb2.PauseRunRequest, "autumn", "")
     assert (by_number.run, by_number.rule_set) == (12, "")
     assert (by_word.run, by_word.rule_set) == (0, "autumn")
+
+
+@pytest.mark.parametrize(
+    ("course", "looks"),
+    [
+        # a run that still asks is looked at however long nothing happens
+        ([*[at()] * 30, at(DONE, decided=10)], 31),
+        # its end is not the end: people come back, messages go out
+        ([at(DONE, decided=4), at(DONE, decided=10, on_their_way=3), at(DONE, decided=10, sent=3)], 3),
+        # what waits for the morning is not waited for
+        ([at(DONE, decided=10, on_their_way=3, per_second=n) for n in range(1, 40)], 11),
+        ([at(rule_set_pb2.RUN_STATE_CANCELLED, decided=10)], 1),
+    ],
+)
+async def test_a_run_is_watched_until_what_came_of_it_is_known_or_nothing_happens(course, looks):
+    left, pauses = list(course), []
+
+    async def look():
+        return left.pop(0)
+
+    async def pause(seconds):
+        pauses.append(seconds)
+
+    seen = [found async for found in followed(look, pause)]
+    assert (len(seen), len(pauses)) == (looks, looks - 1)
+
+
+def test_that_time_passes_is_no_change():
+    later = campaign_pb2.RunProgress()
+    later.CopyFrom(RUN)
+    later.per_second = 47
+    later.end_time.seconds = 5
+    assert what_happened(later) == what_happened(RUN)
+    later.sent += 1
+    assert what_happened(later) != what_happened(RUN)

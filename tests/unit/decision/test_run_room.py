@@ -33,6 +33,20 @@ def test_a_run_waits_when_nothing_of_its_rule_set_fits_into_a_limit(spent, waits
     assert found.per_second == (None if waits else 5.0)
 
 
+@pytest.mark.parametrize(
+    ("spent", "most"),
+    [
+        (Spent(), 8),  # of 2.50, out of 20
+        (Spent(Decimal(10), 98), 2),
+        (Spent(Decimal(10), 90, asked=3), 1),
+        (Spent(Decimal(10), 90, asked=4), None),
+    ],
+)
+def test_nobody_is_asked_for_whom_nothing_would_be_left(spent, most):
+    found = own_room(CALLED, spent)
+    assert (found.most, found.waits) == (most, None if most else Wait.BUDGET)
+
+
 @pytest.mark.parametrize("least_cost", [None, 0.0])
 def test_an_action_that_costs_nothing_or_a_formula_fits_into_a_spent_budget(least_cost):
     assert own_room(replace(CALLED, least_cost=least_cost), Spent(Decimal(20))).waits is None

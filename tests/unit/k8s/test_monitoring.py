@@ -266,6 +266,30 @@ CASES = {
         "20m",
         {},
     ),
+    "RapportCampaignWaits": (
+        {'rapport_runs_held_seconds{service="decision",role="worker",why="care"}': "0+600x30"},
+        {
+            'rapport_runs_held_seconds{service="decision",role="worker",why="care"}': "0+60x30",
+            'rapport_runs_held_seconds{service="decision",role="worker",why="paused"}': "15000x30",
+        },
+        "28m",
+        {"why": "care"},
+    ),
+    "RapportCampaignUnanswered": (
+        {'rapport_runs_held{service="decision",role="worker",why="unknown"}': "0x2 1x28"},
+        {
+            'rapport_runs_held{service="decision",role="worker",why="unknown"}': "0x2 1x3 0x25",
+            'rapport_runs_held{service="decision",role="worker",why="budget"}': "1x30",
+        },
+        "10m",
+        {},
+    ),
+    "RapportCampaignPaused": (
+        {'rapport_runs_held_seconds{service="decision",role="worker",why="paused"}': "0+6000x30"},
+        {'rapport_runs_held_seconds{service="decision",role="worker",why="paused"}': "0+600x30"},
+        "20m",
+        {},
+    ),
     "RapportNothingSaid": (
         {
             'rapport_actions_total{kind="message",category="service"}': "0+60x60",

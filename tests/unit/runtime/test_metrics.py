@@ -26,6 +26,8 @@ PROMISED = {
     "rapport_runs_open": set(),
     "rapport_runs_behind_seconds": set(),
     "rapport_outcomes_oldest_seconds": {"consumer"},
+    "rapport_runs_held": {"why"},
+    "rapport_runs_held_seconds": {"why"},
     "rapport_called_total": {"kind"},
     "rapport_cap_seconds_bucket": {"le"},
     "rapport_dead_letters": set(),

@@ -66,7 +66,7 @@ identity.released: identity |
 customer.erased: erasure |
 erasure.finished: erasure service | erased
 action.due: action decision |
-trigger.due: rule_set run | data since number
+trigger.due: rule_set run | data since
 journey.due: rule_set key step | data
 action.planned action.deferred action.expired: action rule_set rule name | message channel category reason
 action.sent action.delivered action.failed: action rule_set rule name | message channel category reason

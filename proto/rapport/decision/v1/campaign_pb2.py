@@ -27,7 +27,7 @@ from rapport.access.v1 import access_pb2 as rapport_dot_access_dot_v1_dot_access
 from rapport.decision.v1 import rule_set_pb2 as rapport_dot_decision_dot_v1_dot_rule__set__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rapport/decision/v1/campaign.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a\"rapport/decision/v1/rule_set.proto\"S\n\nRunRefusal\x12\x35\n\x06reason\x18\x01 \x01(\x0e\x32%.rapport.decision.v1.RunRefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"?\n\nRunRefused\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x12\n\nby_channel\x18\x02 \x01(\x08\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\xf7\x02\n\x0bRunProgress\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.rapport.decision.v1.Run\x12\x0f\n\x07\x64\x65\x63ided\x18\x02 \x01(\x03\x12\x0f\n\x07nothing\x18\x03 \x01(\x03\x12\x12\n\ndispatched\x18\x04 \x01(\x03\x12\x0f\n\x07planned\x18\x05 \x01(\x03\x12\x0c\n\x04sent\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x30\n\x07refused\x18\x08 \x03(\x0b\x32\x1f.rapport.decision.v1.RunRefused\x12\x12\n\nper_second\x18\t \x01(\x01\x12\x17\n\x0fmost_per_second\x18\n \x01(\x01\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x0c \x01(\t\x12\x0e\n\x06reason\x18\r \x01(\t\x12\x30\n\x0c\x63hanged_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x0fStartRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08rule_set\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"t\n\x10StartRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"T\n\x0fPauseRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x03\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"t\n\x10PauseRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"U\n\x10ResumeRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x03\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"u\n\x11ResumeRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"U\n\x10\x43\x61ncelRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x03\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"u\n\x11\x43\x61ncelRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"\x1c\n\rGetRunRequest\x12\x0b\n\x03run\x18\x01 \x01(\x03\"?\n\x0eGetRunResponse\x12-\n\x03run\x18\x01 \x01(\x0b\x32 .rapport.decision.v1.RunProgress*\xa3\x02\n\x10RunRefusalReason\x12\"\n\x1eRUN_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRUN_REFUSAL_REASON_NOT_LIVE\x10\x01\x12\"\n\x1eRUN_REFUSAL_REASON_NO_SCHEDULE\x10\x02\x12!\n\x1dRUN_REFUSAL_REASON_NOT_ACTIVE\x10\x03\x12 \n\x1cRUN_REFUSAL_REASON_UNDER_WAY\x10\x04\x12\x1c\n\x18RUN_REFUSAL_REASON_ENDED\x10\x05\x12\x1e\n\x1aRUN_REFUSAL_REASON_ALREADY\x10\x06\x12#\n\x1fRUN_REFUSAL_REASON_NOTHING_RUNS\x10\x07\x32\xaa\x04\n\x0f\x43\x61mpaignService\x12j\n\x08StartRun\x12$.rapport.decision.v1.StartRunRequest\x1a%.rapport.decision.v1.StartRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12j\n\x08PauseRun\x12$.rapport.decision.v1.PauseRunRequest\x1a%.rapport.decision.v1.PauseRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12m\n\tResumeRun\x12%.rapport.decision.v1.ResumeRunRequest\x1a&.rapport.decision.v1.ResumeRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12m\n\tCancelRun\x12%.rapport.decision.v1.CancelRunRequest\x1a&.rapport.decision.v1.CancelRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12\x61\n\x06GetRun\x12\".rapport.decision.v1.GetRunRequest\x1a#.rapport.decision.v1.GetRunResponse\"\x0e\xaa\xbb\x18\nrules.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"rapport/decision/v1/campaign.proto\x12\x13rapport.decision.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erapport/access/v1/access.proto\x1a\"rapport/decision/v1/rule_set.proto\"S\n\nRunRefusal\x12\x35\n\x06reason\x18\x01 \x01(\x0e\x32%.rapport.decision.v1.RunRefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"?\n\nRunRefused\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x12\n\nby_channel\x18\x02 \x01(\x08\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\x8d\x03\n\x0bRunProgress\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.rapport.decision.v1.Run\x12\x0f\n\x07\x64\x65\x63ided\x18\x02 \x01(\x03\x12\x0f\n\x07nothing\x18\x03 \x01(\x03\x12\x12\n\ndispatched\x18\x04 \x01(\x03\x12\x0f\n\x07planned\x18\x05 \x01(\x03\x12\x0c\n\x04sent\x18\x06 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x03\x12\x30\n\x07refused\x18\x08 \x03(\x0b\x32\x1f.rapport.decision.v1.RunRefused\x12\x12\n\nper_second\x18\t \x01(\x01\x12\x17\n\x0fmost_per_second\x18\n \x01(\x01\x12,\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x0c \x01(\t\x12\x0e\n\x06reason\x18\r \x01(\t\x12\x30\n\x0c\x63hanged_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0con_their_way\x18\x0f \x01(\x03\"G\n\x0fStartRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08rule_set\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"t\n\x10StartRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"T\n\x0fPauseRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x03\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"t\n\x10PauseRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"U\n\x10ResumeRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x03\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"u\n\x11ResumeRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"U\n\x10\x43\x61ncelRunRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\x03\x12\x10\n\x08rule_set\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"u\n\x11\x43\x61ncelRunResponse\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .rapport.decision.v1.RunProgress\x12\x30\n\x07refusal\x18\x02 \x01(\x0b\x32\x1f.rapport.decision.v1.RunRefusal\"\x1c\n\rGetRunRequest\x12\x0b\n\x03run\x18\x01 \x01(\x03\"?\n\x0eGetRunResponse\x12-\n\x03run\x18\x01 \x01(\x0b\x32 .rapport.decision.v1.RunProgress*\xa3\x02\n\x10RunRefusalReason\x12\"\n\x1eRUN_REFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRUN_REFUSAL_REASON_NOT_LIVE\x10\x01\x12\"\n\x1eRUN_REFUSAL_REASON_NO_SCHEDULE\x10\x02\x12!\n\x1dRUN_REFUSAL_REASON_NOT_ACTIVE\x10\x03\x12 \n\x1cRUN_REFUSAL_REASON_UNDER_WAY\x10\x04\x12\x1c\n\x18RUN_REFUSAL_REASON_ENDED\x10\x05\x12\x1e\n\x1aRUN_REFUSAL_REASON_ALREADY\x10\x06\x12#\n\x1fRUN_REFUSAL_REASON_NOTHING_RUNS\x10\x07\x32\xaa\x04\n\x0f\x43\x61mpaignService\x12j\n\x08StartRun\x12$.rapport.decision.v1.StartRunRequest\x1a%.rapport.decision.v1.StartRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12j\n\x08PauseRun\x12$.rapport.decision.v1.PauseRunRequest\x1a%.rapport.decision.v1.PauseRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12m\n\tResumeRun\x12%.rapport.decision.v1.ResumeRunRequest\x1a&.rapport.decision.v1.ResumeRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12m\n\tCancelRun\x12%.rapport.decision.v1.CancelRunRequest\x1a&.rapport.decision.v1.CancelRunResponse\"\x11\xaa\xbb\x18\rcampaigns.run\x12\x61\n\x06GetRun\x12\".rapport.decision.v1.GetRunRequest\x1a#.rapport.decision.v1.GetRunResponse\"\x0e\xaa\xbb\x18\nrules.readb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,34 +44,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAMPAIGNSERVICE'].methods_by_name['CancelRun']._serialized_options = b'\252\273\030\rcampaigns.run'
   _globals['_CAMPAIGNSERVICE'].methods_by_name['GetRun']._loaded_options = None
   _globals['_CAMPAIGNSERVICE'].methods_by_name['GetRun']._serialized_options = b'\252\273\030\nrules.read'
-  _globals['_RUNREFUSALREASON']._serialized_start=1591
-  _globals['_RUNREFUSALREASON']._serialized_end=1882
+  _globals['_RUNREFUSALREASON']._serialized_start=1613
+  _globals['_RUNREFUSALREASON']._serialized_end=1904
   _globals['_RUNREFUSAL']._serialized_start=160
   _globals['_RUNREFUSAL']._serialized_end=243
   _globals['_RUNREFUSED']._serialized_start=245
   _globals['_RUNREFUSED']._serialized_end=308
   _globals['_RUNPROGRESS']._serialized_start=311
-  _globals['_RUNPROGRESS']._serialized_end=686
-  _globals['_STARTRUNREQUEST']._serialized_start=688
-  _globals['_STARTRUNREQUEST']._serialized_end=759
-  _globals['_STARTRUNRESPONSE']._serialized_start=761
-  _globals['_STARTRUNRESPONSE']._serialized_end=877
-  _globals['_PAUSERUNREQUEST']._serialized_start=879
-  _globals['_PAUSERUNREQUEST']._serialized_end=963
-  _globals['_PAUSERUNRESPONSE']._serialized_start=965
-  _globals['_PAUSERUNRESPONSE']._serialized_end=1081
-  _globals['_RESUMERUNREQUEST']._serialized_start=1083
-  _globals['_RESUMERUNREQUEST']._serialized_end=1168
-  _globals['_RESUMERUNRESPONSE']._serialized_start=1170
-  _globals['_RESUMERUNRESPONSE']._serialized_end=1287
-  _globals['_CANCELRUNREQUEST']._serialized_start=1289
-  _globals['_CANCELRUNREQUEST']._serialized_end=1374
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1376
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1493
-  _globals['_GETRUNREQUEST']._serialized_start=1495
-  _globals['_GETRUNREQUEST']._serialized_end=1523
-  _globals['_GETRUNRESPONSE']._serialized_start=1525
-  _globals['_GETRUNRESPONSE']._serialized_end=1588
-  _globals['_CAMPAIGNSERVICE']._serialized_start=1885
-  _globals['_CAMPAIGNSERVICE']._serialized_end=2439
+  _globals['_RUNPROGRESS']._serialized_end=708
+  _globals['_STARTRUNREQUEST']._serialized_start=710
+  _globals['_STARTRUNREQUEST']._serialized_end=781
+  _globals['_STARTRUNRESPONSE']._serialized_start=783
+  _globals['_STARTRUNRESPONSE']._serialized_end=899
+  _globals['_PAUSERUNREQUEST']._serialized_start=901
+  _globals['_PAUSERUNREQUEST']._serialized_end=985
+  _globals['_PAUSERUNRESPONSE']._serialized_start=987
+  _globals['_PAUSERUNRESPONSE']._serialized_end=1103
+  _globals['_RESUMERUNREQUEST']._serialized_start=1105
+  _globals['_RESUMERUNREQUEST']._serialized_end=1190
+  _globals['_RESUMERUNRESPONSE']._serialized_start=1192
+  _globals['_RESUMERUNRESPONSE']._serialized_end=1309
+  _globals['_CANCELRUNREQUEST']._serialized_start=1311
+  _globals['_CANCELRUNREQUEST']._serialized_end=1396
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1398
+  _globals['_CANCELRUNRESPONSE']._serialized_end=1515
+  _globals['_GETRUNREQUEST']._serialized_start=1517
+  _globals['_GETRUNREQUEST']._serialized_end=1545
+  _globals['_GETRUNRESPONSE']._serialized_start=1547
+  _globals['_GETRUNRESPONSE']._serialized_end=1610
+  _globals['_CAMPAIGNSERVICE']._serialized_start=1907
+  _globals['_CAMPAIGNSERVICE']._serialized_end=2461
 # @@protoc_insertion_point(module_scope)

@@ -141,6 +141,7 @@ class RunProgress(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CHANGED_TIME_FIELD_NUMBER: _builtins.int
+    ON_THEIR_WAY_FIELD_NUMBER: _builtins.int
     decided: _builtins.int
     """Customers asked who were decided about, whatever came of it."""
     nothing: _builtins.int
@@ -161,6 +162,8 @@ class RunProgress(_message.Message):
     """Who started, paused, resumed or cancelled it last; empty: nobody, its time came."""
     reason: _builtins.str
     """What they said why."""
+    on_their_way: _builtins.int
+    """Actions handed to the channel service that it has told nothing of: they wait there, or are on their way."""
     @_builtins.property
     def run(self) -> _rule_set_pb2.Run:
         """The run."""
@@ -194,10 +197,11 @@ class RunProgress(_message.Message):
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
         changed_time: _timestamp_pb2.Timestamp | None = ...,
+        on_their_way: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed_time", b"changed_time", "end_time", b"end_time", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "changed_time", b"changed_time", "decided", b"decided", "dispatched", b"dispatched", "end_time", b"end_time", "failed", b"failed", "most_per_second", b"most_per_second", "nothing", b"nothing", "per_second", b"per_second", "planned", b"planned", "reason", b"reason", "refused", b"refused", "run", b"run", "sent", b"sent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "changed_time", b"changed_time", "decided", b"decided", "dispatched", b"dispatched", "end_time", b"end_time", "failed", b"failed", "most_per_second", b"most_per_second", "nothing", b"nothing", "on_their_way", b"on_their_way", "per_second", b"per_second", "planned", b"planned", "reason", b"reason", "refused", b"refused", "run", b"run", "sent", b"sent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -16,10 +16,11 @@ async def move_home(
     home = homes.get(other.home_id)
     if home is not None and other.id in home.members:
         said = home.members[other.id].said
-        home.leave(other.id)
         if not into.home_id:
             home.join(into.id, into.record.lines, said=said)
             into.enter(home, catalogue)
+        # after who takes the place: a household without members would lose what they shared
+        home.leave(other.id)
     await _hold_lines(work, into, homes, now_micros)
 
 
@@ -29,11 +30,11 @@ async def return_home(work: Work, into: Customer, other: Customer, before: int, 
     home = homes.get(other.home_id)
     if home is not None:
         said = into.id in home.members and home.members[into.id].said
+        home.join(other.id, other.record.lines, said=said)
+        other.home = home
         if into.home_id == home.id and not before:
             home.leave(into.id)
             into.leave_home()
-        home.join(other.id, other.record.lines, said=said)
-        other.home = home
     await _hold_lines(work, into, homes, now_micros)
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from services.profile.app.merging import Merging
 from services.profile.app.questions import Questions
 from services.profile.app.replaying import Page, Replaying, Share, Then
 from services.profile.app.take_events import ACCEPTED, EventTaker
+from services.profile.app.unmerging import Unmerging
 from services.profile.domain.errors import IdentityRefusedError, UnknownSubjectError
 from services.profile.domain.events import CheckedEvent, EventChecker, RawEvent
 from services.profile.domain.replaying import FOREVER, Wanted
@@ -90,6 +92,20 @@ class History:
         (outcome,) = await self.take(event)
         assert outcome is ACCEPTED, outcome
         return event.customer
+
+    async def merge(self, other: str, into: str) -> None:
+        """Two of them are one from now on."""
+        self.now += 1
+        async with self.store.work() as work:
+            ids = [await self.questions.find(work, subject) for subject in (other, into)]
+            await self.merging.merge(work, *ids, "one person", self.now)
+
+    async def take_apart(self) -> None:
+        """The first merge was a mistake."""
+        self.now += 1
+        unmerging = Unmerging(self.catalogue, self.questions, self.checker, self.packer, orjson.dumps)
+        async with self.store.work() as work:
+            await unmerging.unmerge(work, await unmerging.held(work, 1), "two persons", self.now)
 
     async def listen(self, types: frozenset[str] = LISTENED) -> None:
         async with self.store.work() as work:
@@ -288,16 +304,8 @@ class Life:
     async def merge(self) -> None:
         """Two of them are one, unless they are already."""
         one, other = self.random.sample(range(self.customers), 2)
-        self.history.now += 1
-        async with self.history.store.work() as work:
-            try:
-                ids = [
-                    await self.history.questions.find(work, f"msisdn:+3361{number:07d}")
-                    for number in (one, other)
-                ]
-                await self.history.merging.merge(work, *ids, "one person", self.history.now)
-            except (UnknownSubjectError, IdentityRefusedError):
-                return
+        with suppress(UnknownSubjectError, IdentityRefusedError):
+            await self.history.merge(f"msisdn:+3361{one:07d}", f"msisdn:+3361{other:07d}")
 
 
 def _of_several(event: CheckedEvent) -> bool:

@@ -102,6 +102,27 @@ async def test_households_are_replayed_as_they_were(history):
     equal(sent, await history.replayed())
 
 
+async def test_a_household_of_one_keeps_what_it_shares_when_its_member_is_merged_and_taken_apart(history):
+    one, other = "msisdn:+33610000001", "msisdn:+33610000002"
+    await history.one(one, "usage.data_used", mb=1)
+    await history.one(other, "household.changed", household="h", action="join")
+    await history.one(other, "profile.updated", traits={"shared_data_mb": 5000})
+    (said,) = await shared(history, other)
+    await history.merge(other, one)
+    await history.one(one, "usage.data_used", mb=1)
+    assert (said.name, await shared(history, one)) == ("shared_data_mb", [said])
+    equal(await history.sent(), await history.replayed())
+    await history.take_apart()
+    assert await shared(history, other) == [said]
+    assert await shared(history, one) == []
+
+
+async def shared(history: History, subject: str):
+    """What a customer's household shares now."""
+    _, snapshot = await history.known(subject)
+    return list(stream_pb2.Snapshot.FromString(snapshot).household.traits)
+
+
 async def test_what_cannot_be_replayed_is_counted_and_named(history):
     said = {"purpose": "profiling_web", "state": "granted", "by": "person"}
     anna = await history.one(ANNA, "consent.changed", **said)

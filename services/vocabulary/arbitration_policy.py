@@ -6,7 +6,7 @@ Where the operator says nothing, what every score was made of before there was s
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.vocabulary.values import DAY
+from services.vocabulary.values import DAY, format_duration
 from services.vocabulary.words import Category
 
 ARBITRATION_FILE = "policies/arbitration.yaml"
@@ -49,6 +49,21 @@ class ArbitrationPolicy:
         if found is None and category is not None:
             found = self.by_category.get(category)
         return self.propensity if found is None else found
+
+
+def over_share(most: float, window_micros: int, contacts: int, sales: int) -> str:
+    """Why one more sales contact would be more than that share of all; empty: it would not.
+
+    ``contacts``: those a customer had within that time, ``sales`` of them sales. Who had none may get one.
+    """
+    if not contacts or sales + 1 <= most * (contacts + 1):
+        return ""
+    return f"{share_words(most, window_micros)}; with this one {sales + 1} of {contacts + 1} would be"
+
+
+def share_words(most: float, window_micros: int) -> str:
+    """What the operator allows, for people."""
+    return f"at most {most:.0%} of contacts in {format_duration(window_micros)} may be sales"
 
 
 NO_POLICY = ArbitrationPolicy()

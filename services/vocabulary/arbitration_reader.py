@@ -13,8 +13,11 @@ _LONGEST = 13 * CYCLE_DAYS * DAY
 """Contacts are kept no longer in a customer's activity."""
 
 
-def read_arbitration(file: Section, offers: Collection[str]) -> ArbitrationPolicy:
-    """The policy of a file; what is wrong is noted with it, and stands at its default in what is returned."""
+def read_arbitration(file: Section, offers: Collection[str] | None) -> ArbitrationPolicy:
+    """The policy of a file; what is wrong is noted with it, and stands at its default in what is returned.
+
+    ``offers``: those that may be named; None: whoever reads it knows no offers.
+    """
     default, by_category, by_offer = _propensities(file, offers)
     stated = tuple(name for name in ("pressure", "urgency") if file.content.get(name) is not None)
     pressure, urgency, share = (file.section(name) for name in ("pressure", "urgency", "sales_share"))
@@ -41,7 +44,7 @@ def read_arbitration(file: Section, offers: Collection[str]) -> ArbitrationPolic
 
 
 def _propensities(
-    file: Section, offers: Collection[str]
+    file: Section, offers: Collection[str] | None
 ) -> tuple[float | None, dict[Category, float], dict[str, float]]:
     section = file.section("propensity")
     if section is None:
@@ -55,7 +58,7 @@ def _propensities(
     for name in () if below is None else map(str, below.content):
         assert below is not None
         found = _likely(below, name)
-        if name not in offers:
+        if offers is not None and name not in offers:
             near = get_close_matches(name, sorted(offers), n=1)
             below.wrong(
                 name, "is no offer", f"did you mean {near[0]}?" if near else "name one of offers.yaml"

@@ -88,7 +88,7 @@ class Section:
         if found is None:
             return False
         if not isinstance(found, bool):
-            self.wrong(key, "must be true or false")
+            self.wrong(key, "must be true or false", "write one of the two without quotes")
             return False
         return found
 
@@ -98,7 +98,7 @@ class Section:
         if found is None:
             return default
         if isinstance(found, bool) or not isinstance(found, int):
-            self.wrong(key, "must be a whole number")
+            self.wrong(key, "must be a whole number", "write it without quotes: 3")
             return default
         return int(found)
 
@@ -108,7 +108,7 @@ class Section:
         if found is None:
             return None
         if isinstance(found, bool) or not isinstance(found, int | float):
-            self.wrong(key, "must be a number")
+            self.wrong(key, "must be a number", "write it without quotes: 0.5")
             return None
         return float(found)
 
@@ -124,11 +124,14 @@ class Section:
 
     def duration(self, key: str, default: int) -> int:
         """A length of time in microseconds."""
-        text = self.text(key)
-        if not text:
+        found = self.take(key)
+        if found is None or found == "":
+            return default
+        if not isinstance(found, str):
+            self.wrong(key, "must be a length of time", "write 30d, 24h or 15m")
             return default
         try:
-            return parse_duration(text)
+            return parse_duration(found)
         except ValueMistake as mistake:
             self.wrong(key, mistake.message, mistake.suggestion)
             return default

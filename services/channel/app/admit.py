@@ -11,7 +11,6 @@ from services.channel.app.profile import ProfilePort, ask_profile, question_of
 from services.channel.app.speech import Speech
 from services.channel.app.store import Customers, GateTransaction, MessageKey, MessageTransaction, Reached
 from services.channel.domain.actions import Action, ChannelChoice
-from services.channel.domain.caps import longest_window
 from services.channel.domain.choice import Choice, Chosen, Dropped, Waits, choose
 from services.channel.domain.contact import Contact, Reach, SuppressedFor
 from services.channel.domain.escalation import messages_of, next_turn
@@ -271,7 +270,8 @@ class Admission:
     async def gather(self, tx: GateTransaction, prepared: Sequence[Prepared]) -> Gathered:
         """Locks the customers, then reads what the gates look at."""
         customers = sorted({customer for one in prepared for customer in one.person})
-        caps = self._policies().caps
+        policies = self._policies()
+        caps = policies.caps
         homes = sorted({one.household for one in prepared if one.household})
         with CAP_SECONDS.time():
             # households have ids of the customers' own sequence: all are locked in one order
@@ -279,11 +279,11 @@ class Admission:
             for one in prepared if erased else ():
                 one.forget(erased)
             now_micros = self._clock.now_micros()
-            after_micros = now_micros - longest_window(caps)
+            after_micros = now_micros - policies.looks_back_micros
             contacts = await tx.contacts(customers, after_micros)
             counted = bool(homes) and any(cap.household for cap in caps)
             shared = await tx.household_contacts(homes, after_micros) if counted else {}
-        spending = Spending(self._policies(), now_micros)
+        spending = Spending(policies, now_micros)
         await spending.open(tx, [one.action for one in prepared])
         await tx.adopt_suppressions([reached for one in prepared for reached in one.reached()])
         suppressed = await tx.suppressed(customers)
@@ -304,6 +304,7 @@ class Admission:
                 reach=one.reach,
                 quiet=policies.quiet_hours,
                 caps=() if one.answers else policies.caps,
+                sales_share=None if one.answers else policies.sales_share,
                 contacts=contacts,
                 household_contacts=shared,
                 suppressed=gathered.suppressed_for(one.person, channel),

@@ -64,6 +64,9 @@ class PolicySource(Protocol):
     def names(self) -> Sequence[str]:
         """The files in whose place documents may hold."""
 
+    def only_files(self) -> Sequence[str]:
+        """Files that are read too, in whose place none may."""
+
     def check(self, documents: Documents) -> None:
         """Raises PolicyError when policies with these documents in the place of files would not be right."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from services.channel.app.admit import Prepared
 from services.channel.app.store import MessageKey, MessageStore, Reached
 from services.channel.domain.campaigns import CampaignUse
-from services.channel.domain.caps import longest_window
 from services.channel.domain.contact import Contact, SuppressedFor
 from services.channel.domain.gap import Gap
 from services.channel.domain.messages import Message
@@ -79,7 +78,7 @@ class MemoryTransaction:
 
     def __init__(self, clock: Clock, policies: Policies, stored: Stored | None) -> None:
         self._clock = clock
-        self._window = longest_window(policies.caps)
+        self._window = policies.looks_back_micros
         self._stored = stored
         self._contacts: dict[int, list[Contact]] = {}
         self._households: dict[int, dict[str, Contact]] = {}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from services.channel.app.admit import Admission, Taken
@@ -86,6 +86,8 @@ class Simulation:
         store: MessageStore | None = None,
     ) -> None:
         """`profile` is asked for reaches that are not given; `store`: what is stored there counts too."""
+        # whoever simulates judges the share by all contacts of the time simulated; here are those tried alone
+        policies = replace(policies, sales_share=None)
         self._clock = SetClock()
         self._reaches = GivenReaches(profile)
         self._asks = profile is not None

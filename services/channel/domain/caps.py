@@ -7,6 +7,7 @@ from functools import lru_cache
 from services.channel.domain.actions import Action
 from services.channel.domain.contact import Contact
 from services.channel.domain.identity import Same
+from services.vocabulary.arbitration_policy import over_share
 from services.vocabulary.words import Category, Channel
 
 _EVERY_CATEGORY = frozenset(Category)
@@ -118,6 +119,27 @@ def exceeded(
         if worst is None or _waits_longer(leaves, worst.next_micros):
             worst = Exceeded(cap, len(inside), leaves)
     return worst
+
+
+@dataclass(frozen=True, slots=True)
+class SalesShare:
+    """At most that share of a person's contacts in any window of that length may be sales."""
+
+    most: float
+    window_micros: int
+
+    def over(self, contacts: Sequence[Contact], now_micros: int) -> str:
+        """Why one more sales contact would be too large a share; empty: it would not.
+
+        Contacts of other systems that do not say what for lend sales no room, nor do tasks for an agent.
+        """
+        start = now_micros - self.window_micros
+        found = [
+            contact.category
+            for contact in contacts
+            if contact.time_micros > start and contact.category and contact.channel is not Channel.TASK
+        ]
+        return over_share(self.most, self.window_micros, len(found), found.count(Category.SALES))
 
 
 def longest_window(caps: Sequence[Cap]) -> int:

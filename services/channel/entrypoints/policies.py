@@ -189,6 +189,12 @@ class PolicyCalls:
         found: dict[str, str] = {}
         for place, document in enumerate(request.documents):
             field = f"documents[{place}]"
+            if document.name in self._policies.only_files():
+                raise InvalidArgumentError(
+                    f"{document.name} is read from its file alone, by the decision service too",
+                    field=f"{field}.name",
+                    suggestion=f"change rules/policies/{document.name}; it is in force within two seconds",
+                )
             if document.name not in known or document.name in found:
                 raise InvalidArgumentError(
                     f"{document.name!r} is no policy of the channel, or comes twice",

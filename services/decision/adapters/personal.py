@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.material import unpack_material
-from services.decision.adapters.records import open_record
+from services.decision.adapters.records import FACTORS, open_record
 from services.runtime import personal
 from services.runtime.personal import Personal, Shown, deleted, erase
 
@@ -40,12 +40,20 @@ def _decision(row: personal.Row) -> Iterable[personal.Row]:
 
 
 def _action(action: Mapping[str, Any]) -> personal.Row:
-    return {
+    told = {
         **action["candidate"],
         "outcome": action["outcome"],
         "reason": action["reason"],
+        "detail": action["detail"],
         "score": action["score"],
     }
+    if action.get("factors"):
+        # each a number, who said it, and what was wrong with who should have
+        told["factors"] = {
+            name: {"value": value, "source": source} | ({"detail": detail} if detail else {})
+            for name, (value, source, detail) in zip(FACTORS, action["factors"], strict=True)
+        }
+    return told
 
 
 def _planned(row: personal.Row) -> Iterable[personal.Row]:

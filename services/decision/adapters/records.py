@@ -47,7 +47,7 @@ _CANDIDATE_DEFAULTS = {
     if known.name not in {"parameters", "slot", "order"}
 }
 _ORIGINS = ("propensity_from", "value_from", "cost_from")
-_FACTORS = ("propensity", "value", "cost", "urgency", "pressure")
+FACTORS = ("propensity", "value", "cost", "urgency", "pressure")
 _CAME_OUT = frozenset({"facts", "arms", "circumstances", "actions"})
 _ALWAYS = ("time_micros", "service_first", "vulnerable", "pressure", "was_planned")
 _CIRCUMSTANCES = {known.name: known.default for known in fields(Circumstances) if known.name not in _ALWAYS}
@@ -285,7 +285,7 @@ def _action_to_json(action: DecidedAction) -> dict[str, Any]:
         "detail": action.detail,
     }
     if action.factors is not None:
-        body["factors"] = [list(getattr(action.factors, name)) for name in _FACTORS]
+        body["factors"] = [list(getattr(action.factors, name)) for name in FACTORS]
     return body
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from services.decision.domain import avoiding
+from services.decision.domain.avoiding import NOTHING_AVOIDED
 from services.decision.domain.experiments import HOLDOUT
 from services.decision.domain.limits import Room, Turns, Use
 from services.decision.domain.once import Slot, Taken, is_free
 from services.decision.domain.scoring import BY_DEFAULT, Factor, Factors, Origin, factors_of
-from services.vocabulary.arbitration_policy import TERMS, Terms
-from services.vocabulary.values import DAY, format_duration
+from services.vocabulary.arbitration_policy import TERMS, Terms, over_share, share_words
+from services.vocabulary.values import DAY
 from services.vocabulary.words import (
     CATEGORY_FACTS,
     DISPATCHED_KINDS,
@@ -192,11 +194,15 @@ def score_of(candidate: Candidate, circumstances: Circumstances) -> float:
 
 
 def refusal_of(
-    candidate: Candidate, circumstances: Circumstances, standing: Standing
+    candidate: Candidate,
+    circumstances: Circumstances,
+    standing: Standing,
+    avoided: Mapping[Category, str] = NOTHING_AVOIDED,
 ) -> tuple[RefusalReason, str] | None:
     """The first hard filter that stands against a candidate, with what to say about it; None: it may compete.
 
-    Whether selling fits is asked when an action is due, not when it is planned.
+    Whether selling fits is asked when an action is due, not when it is planned. ``avoided``: what is not to
+    be brought up, each with who asks for that.
     """
     if candidate.refusal is not None:
         return candidate.refusal, candidate.detail
@@ -212,6 +218,8 @@ def refusal_of(
         over = _over_share(candidate, circumstances)
         if over:
             return RefusalReason.CAPPED, over
+    if category is not None and category in avoided and not later:
+        return RefusalReason.SERVICE_FIRST, avoided[category]
     if (
         candidate.experiment
         and category is not None
@@ -237,7 +245,8 @@ def arbitrate(
     filter stands against them; of sales and retention at most one passes within a conversation
     (``conversation_micros`` around the event). Of two offers that exclude each other the first passes. What
     passes takes its turn under the limits of its rule set; whoever has none leaves the conversation to the
-    next. In which order the candidates are given changes nothing but the order of the answer.
+    next. What any rule of any rule set asks to avoid is not done, in this decision and in the conversation
+    after it. In which order the candidates are given changes nothing but the order of the answer.
     """
     judged = [_judged(candidate, circumstances) for candidate in candidates]
     ranked = sorted(
@@ -246,12 +255,14 @@ def arbitrate(
     )
     outcomes: dict[int, DecidedAction] = {}
     limited = _Limited(standing)
+    avoided = avoiding.kept(standing.slots, circumstances.time_micros, conversation_micros)
+    asked: list[Candidate] = []
     winner = _winner_of(standing, circumstances.time_micros, conversation_micros)
     won: list[Won] = []
     offered: list[Candidate] = []
     for *_, position in ranked:
         candidate, (score, factors) = candidates[position], judged[position]
-        against = refusal_of(candidate, circumstances, standing)
+        against = refusal_of(candidate, circumstances, standing, avoided)
         if against is None and offered:
             against = _clash(candidate, offered)
         later = candidate.planned_micros is not None and not circumstances.was_planned
@@ -274,8 +285,13 @@ def arbitrate(
                 won.append(Won(winner, circumstances.time_micros))
         if candidate.kind is ActionKind.OFFER:
             offered.append(candidate)
+        elif candidate.avoid:
+            # it has no category, so that it was looked at before all that it may concern
+            asked.append(candidate)
+            avoided = {**avoided, **avoiding.words_of(candidate)}
     actions = tuple(outcomes[position] for position in range(len(candidates)))
     taken = _slots_taken(actions, standing, circumstances.time_micros)
+    taken |= avoiding.taken(asked, circumstances.time_micros, conversation_micros)
     household = circumstances.household if won else 0
     return Arbitration(
         actions,
@@ -323,18 +339,13 @@ def _over_share(candidate: Candidate, circumstances: Circumstances) -> str:
     A task for an agent is no contact. Who had no contact at all may get one; contacts that are not known
     leave no room.
     """
-    terms = circumstances.terms
+    terms, contacts = circumstances.terms, circumstances.contacts
     if terms.most_sales is None or candidate.kind not in _CONTACTS:
         return ""
-    share = (
-        f"at most {terms.most_sales:.0%} of contacts in {format_duration(terms.share_micros)} may be sales"
-    )
-    if circumstances.contacts is None:
+    if contacts is None:
+        share = share_words(terms.most_sales, terms.share_micros)
         return f"{share}, and the customer's contacts may not be counted"
-    after = circumstances.sales_contacts + 1
-    if circumstances.contacts and after > terms.most_sales * (circumstances.contacts + 1):
-        return f"{share}; with this one {after} of {circumstances.contacts + 1} would be"
-    return ""
+    return over_share(terms.most_sales, terms.share_micros, contacts, circumstances.sales_contacts)
 
 
 class _Limited:

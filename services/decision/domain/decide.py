@@ -17,6 +17,7 @@ from services.decision.domain.arbitration import (
     Standing,
     arbitrate,
 )
+from services.decision.domain.avoiding import NAMES
 from services.decision.domain.contacts import contacts_of, pressure_of
 from services.decision.domain.experiments import HOLDOUT, NO_ARM
 from services.decision.domain.journeys import fields_of, follow, passage_of, positions_that_count
@@ -179,7 +180,7 @@ def standing_that_counts(standing: Standing, evaluation: Evaluation) -> Standing
     commercial = any(candidate.commercial for candidate in evaluation.candidates)
     experiments = {candidate.experiment for candidate in evaluation.candidates} | evaluation.arms.keys()
     return Standing(
-        slots={name: taken for name, taken in standing.slots.items() if name in names},
+        slots={name: taken for name, taken in standing.slots.items() if name in names or name in NAMES},
         won=standing.won if commercial else (),
         arms={experiment: arm for experiment, arm in standing.arms.items() if experiment in experiments},
         rooms=standing.rooms,
@@ -332,7 +333,7 @@ def _candidate(
 def _circumstances(
     catalogue: Catalogue, terms: Terms, situation: Situation, facts: tuple[str, ...], *, was_planned: bool
 ) -> Circumstances:
-    reason = ""
+    reason, vulnerable = "", catalogue.traits.get("vulnerable")
     if COMPLAINT_OPEN in facts:
         reason = "a complaint is open"
     elif situation.things.get("cell", {}).get("incident") is not None:
@@ -342,7 +343,9 @@ def _circumstances(
     return Circumstances(
         time_micros=situation.now_micros,
         service_first=reason,
-        vulnerable=situation.traits.get("vulnerable") is True,
+        # who may not be asked whether they are counts as if they were
+        vulnerable=situation.traits.get("vulnerable") is True
+        or (vulnerable is not None and vulnerable.purpose in situation.withheld),
         pressure=pressure_of(situation, terms),
         was_planned=was_planned,
         contacts=contacts,

@@ -118,9 +118,9 @@ class Ledger:
         slots = (action.candidate.slot for action in arbitration.actions)
         owners = {slot.name: slot.household for slot in slots if slot is not None}
         for name, taken in arbitration.taken.items():
-            owner = owners[name] or customer
+            owner = owners.get(name) or customer  # what is to be avoided is no action's slot
             self._account(owner).slots[name] = self.slots_written[owner, name] = taken
-            if owners[name]:
+            if owner != customer:
                 for action_id in taken.holders:
                     self.holders_written[action_id] = (owner, taken.ends_micros)
         for action_id, use in arbitration.uses.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rapport.decision.v1 import decision_pb2
 
 from services.decision.domain.arbitration import DecidedAction
+from services.decision.domain.avoiding import NAMES
 from services.decision.entrypoints.translate import action_to_wire
 from services.vocabulary.wire import CATEGORIES
 from services.vocabulary.words import ActionKind, ActionOutcome, Category
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from services.decision.app.outcome_ports import Waiting
     from services.decision.app.ports import Decided
+    from services.decision.domain.avoiding import SlotName
+    from services.decision.domain.once import Taken
 
 
 def sayings(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Saying]:
@@ -32,7 +35,10 @@ def sayings(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[deci
 
 
 def avoidances(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Avoidance]:
-    """What not to bring up: what rules ask for, then what is refused to this customer now, whoever asks."""
+    """What not to bring up: what rules ask for, then what is refused to this customer now, whoever asks.
+
+    Also what rules asked for earlier in the conversation.
+    """
     found = [
         decision_pb2.Avoidance(
             category=CATEGORIES.to_wire(category),
@@ -43,9 +49,16 @@ def avoidances(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[d
         for action in _done(decided, ActionKind.AVOID)
         for category in action.candidate.avoid
     ]
-    why = [*_no_sales(decided)]
-    if why:
-        found.append(decision_pb2.Avoidance(category=CATEGORIES.to_wire(Category.SALES), because=why))
+    why: dict[Category, list[str]] = {Category.SALES: [*_no_sales(decided)]}
+    time = decided.evaluation.circumstances.time_micros
+    for (_, _, word), taken in _avoided_before(decided):
+        if time < taken.ends_micros:
+            why.setdefault(Category(word), []).append("asked for earlier in this conversation")
+    found += [
+        decision_pb2.Avoidance(category=CATEGORIES.to_wire(category), because=reasons)
+        for category, reasons in why.items()
+        if reasons
+    ]
     return found
 
 
@@ -60,6 +73,11 @@ def _done(decided: Decided, kind: ActionKind) -> Iterator[DecidedAction]:
         for action in decided.arbitration.actions
         if action.candidate.kind is kind and action.outcome is ActionOutcome.DONE
     )
+
+
+def _avoided_before(decided: Decided) -> Iterator[tuple[SlotName, Taken]]:
+    slots = decided.standing.slots
+    return ((name, slots[name]) for name in sorted(slots) if name in NAMES)
 
 
 def _no_sales(decided: Decided) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from services.channel.app.ports import HandOver
 from services.channel.app.profile import ContactQuestion
-from services.channel.domain.caps import Cap, Reserve
+from services.channel.domain.caps import Cap, Reserve, SalesShare
 from services.channel.domain.choice import Dropped
 from services.channel.domain.contact import Contact, Permission, Reach, SuppressedFor
 from services.channel.domain.policies import Policies
@@ -47,6 +47,28 @@ async def test_twenty_at_once_against_a_cap_of_one_let_one_pass(make_road: MakeR
     assert await road.slots() == 1
     refused = next(batch[0].message for batch in taken if batch[0].message.state is MessageState.REFUSED)
     assert (refused.reason, refused.detail) == (RefusalReason.CAPPED, "cap tested: 1 of at most 1 in 1d")
+
+
+async def test_the_share_of_sales_is_exact_however_many_are_decided_at_once(make_road: MakeRoad) -> None:
+    road = make_road(Policies(sales_share=SalesShare(0.5, DAY)))
+    assert (await road.take_one(make_action(100, 1, category=Category.SERVICE))).state is MessageState.PLANNED
+    admissions = [road.another_admission() for _ in range(5)]
+    taken = await asyncio.gather(
+        *(road.take(sales(number), admission=one) for number, one in enumerate(admissions)),
+    )
+    states = [batch[0].message.state for batch in taken]
+    assert (states.count(MessageState.PLANNED), states.count(MessageState.REFUSED)) == (1, 4)
+    refused = next(batch[0].message for batch in taken if batch[0].message.state is MessageState.REFUSED)
+    told = "at most 50% of contacts in 1d may be sales; with this one 2 of 3 would be"
+    assert (refused.reason, refused.detail) == (RefusalReason.CAPPED, told)
+    (one,) = await road.admission.prepare([sales(50)])
+    async with road.store.transaction() as tx:
+        (choice,) = await road.admission.reserve(tx, [one], Channel.SMS)
+    assert isinstance(choice, Dropped)
+    assert (choice.reason, choice.detail) == (RefusalReason.CAPPED, told)
+    await road.take_one(make_action(101, 1, category=Category.SERVICE))
+    batch = await road.take(sales(60, score=1.0), sales(61, score=2.0))
+    assert [each.message.state for each in batch] == [MessageState.REFUSED, MessageState.PLANNED]
 
 
 async def test_twenty_in_one_batch_against_a_cap_of_one_let_the_best_pass(make_road: MakeRoad) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.channel.domain.caps import Cap, Reserve, exceeded, longest_window
+from services.channel.domain.caps import Cap, Reserve, SalesShare, exceeded, longest_window
 from services.channel.domain.contact import Contact
 from services.vocabulary.values import DAY, HOUR, MINUTE
 from services.vocabulary.words import Category, Channel
@@ -230,3 +230,17 @@ def test_the_quick_reading_says_what_the_plain_one_says(
         if all(plainly_refuses(one, contacts, action, channel, time) is None for one in caps)
     )
     assert found.next_micros == next(later, None)
+
+
+def test_a_share_of_sales_counts_what_was_let_through_and_the_one_to_come() -> None:
+    half = SalesShare(0.5, DAY)
+    service = contact(5, Category.SERVICE)
+    assert (
+        half.over([], 10) == half.over([service], 10) == half.over([contact(5), service, service], 10) == ""
+    )
+    told = "at most 50% of contacts in 1d may be sales; with this one 2 of 2 would be"
+    assert half.over([contact(5)], 10) == told
+    assert half.over([contact(5), contact(6, Category.MANDATORY)], 10)
+    lends_nothing = [contact(5), contact(6, None), contact(7, Category.SERVICE, Channel.TASK)]
+    assert half.over(lends_nothing, 10) == told
+    assert half.over([contact(10 - DAY)], 10) == "" != half.over([contact(11 - DAY)], 10)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.channel.adapters.policies.folder import PolicyFolder, load_policies
-from services.channel.domain.caps import Reserve
+from services.channel.domain.caps import Reserve, SalesShare
 from services.channel.domain.errors import ChannelError, PolicyError
 from services.channel.domain.quiet_hours import DayHours, Override, OwnDay, QuietWindow, Week
 from services.channel.entrypoints.errors import CHANNEL_ERRORS
@@ -39,6 +39,8 @@ def test_the_shipped_policies_are_right() -> None:
     assert week.limits == {Category.SALES, Category.RETENTION}
     assert by_name["mandatory-repeat"].same_name
     assert by_name["service-sms-week"].channels == {Channel.SMS}
+    assert policies.sales_share == SalesShare(0.5, 30 * DAY)
+    assert policies.looks_back_micros >= 30 * DAY
     quiet = policies.quiet_hours
     assert quiet.week.windows[5] == (QuietWindow(21 * 60, 9 * 60),)
     assert quiet.channels[Channel.APP] is Override.ALWAYS
@@ -220,6 +222,27 @@ def test_changed_policies_come_into_force_and_a_mistake_leaves_the_old_ones(tmp_
         policies.refresh()
     assert policies.current().caps[0].window_micros == HOUR
     assert not policies.refresh()  # told once
+
+
+def test_the_share_of_sales_comes_from_the_policy_of_arbitration(tmp_path: Path) -> None:
+    policies = PolicyFolder(folder(tmp_path), "UTC")
+    assert policies.current().sales_share is None
+    file = tmp_path / "arbitration.yaml"
+    file.write_text("propensity: {offers: {nobody-knows: 0.5}}\nsales_share: {most: 0.2, within: 90d}\n")
+    assert policies.refresh()
+    assert policies.current().sales_share == SalesShare(0.2, 90 * DAY)
+    assert policies.current().looks_back_micros == 90 * DAY
+    assert policies.texts({})["arbitration.yaml"] == file.read_text()
+    assert "arbitration.yaml" in policies.digests()
+    file.write_text("pressure: {weight: heavy}\nsales_share: {most: 50, within: 90d}\n")
+    told = (
+        "policies/arbitration.yaml:1: pressure.weight must be a number; write it without quotes: 0.5; "
+        "policies/arbitration.yaml:2: sales_share.most is 50; write a number above 0 and at most 1"
+    )
+    with pytest.raises(PolicyError) as error:
+        policies.refresh()
+    assert str(error.value) == told
+    assert policies.current().sales_share == SalesShare(0.2, 90 * DAY)
 
 
 def test_every_error_is_told_to_callers_in_its_own_way() -> None:

@@ -17,7 +17,9 @@ from services.decision.domain.arbitration import (
     rank_of,
     score_of,
 )
+from services.decision.domain.decide import Evaluation, standing_that_counts
 from services.decision.domain.experiments import HOLDOUT
+from services.decision.domain.ledger import Ledger
 from services.decision.domain.limits import Limits, Room
 from services.decision.domain.once import Slot, Taken
 from services.decision.domain.scoring import BY_POLICY, BY_RULE, Factor, Factors, FactorSource, Origin
@@ -260,6 +262,44 @@ def test_of_two_offers_that_exclude_each_other_the_better_one_passes():
 def test_of_equals_the_one_asked_for_first_wins_whatever_their_ids():
     first, second = offer("z", order=0), offer("a", order=1)
     assert [won.action_id for won in arbitrate((second, first), AT, Standing()).won] == ["z"]
+
+
+def avoids(*categories):
+    kind = ActionKind.AVOID
+    return offer("own-up", None, kind=kind, rule_set="care-desk", rule="own-up", avoid=categories)
+
+
+@pytest.mark.parametrize("kind", [ActionKind.OFFER, ActionKind.MESSAGE, ActionKind.SAY, ActionKind.TASK])
+def test_what_one_rule_set_asks_to_avoid_no_other_does_in_the_same_decision(kind):
+    sale = offer("a", kind=kind, value=99.0, priority=99, rule_set="shop")
+    for pair in ((avoids(Category.SALES), sale), (sale, avoids(Category.SALES))):
+        found = {action.candidate.name: action for action in arbitrate(pair, AT, NOTHING).actions}
+        assert found["own-up"].outcome is DONE
+        assert (found["a"].outcome, found["a"].reason) == (REFUSED, RefusalReason.SERVICE_FIRST)
+        assert found["a"].detail == "care-desk/own-up asks to avoid sales"
+
+
+def test_avoiding_concerns_what_is_named_and_nothing_that_has_to_be_said():
+    asked = avoids(Category.SALES, Category.SERVICE, Category.MANDATORY)
+    kept = [offer("r", Category.RETENTION), offer("s", Category.SERVICE), offer("m", Category.MANDATORY)]
+    assert outcomes([asked, *kept])[1:] == [(DISPATCHED, None)] * 3
+    later = offer(planned_micros=NOW + DAY)
+    assert outcomes([asked, later])[1] == (PLANNED, None)
+    assert outcomes([replace(asked, refusal=RefusalReason.DATA_WITHHELD), offer()])[1] == (DISPATCHED, None)
+
+
+def test_what_was_to_be_avoided_is_avoided_for_the_whole_conversation():
+    taken = arbitrate((avoids(Category.SALES),), AT, NOTHING).taken
+    standing = Standing(taken)
+
+    def after(micros, category=Category.SALES):
+        return outcomes([offer(category=category)], Circumstances(NOW + micros), standing)[0]
+
+    assert after(DAY - 1) == after(1 - DAY) == (REFUSED, RefusalReason.SERVICE_FIRST)
+    assert after(DAY) == after(HOUR, Category.RETENTION) == (DISPATCHED, None)
+    ledger = Ledger({})
+    ledger.enter(7, arbitrate((avoids(Category.SALES),), AT, NOTHING), {})
+    assert standing_that_counts(ledger.standing((7,)), Evaluation((), (), AT)).slots == taken
 
 
 def candidates():

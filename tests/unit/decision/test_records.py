@@ -8,6 +8,7 @@ import pytest
 import zstandard
 
 from services.decision.adapters.material import pack_material, unpack_material
+from services.decision.adapters.personal import PERSONAL
 from services.decision.adapters.records import (
     Record,
     open_record,
@@ -24,7 +25,7 @@ from services.decision.domain.scoring import BY_OFFER, BY_POLICY, BY_RULE, Origi
 from services.vocabulary.arbitration_policy import Terms
 from services.vocabulary.values import HOUR, Money, ValueType
 from services.vocabulary.words import Category, Channel, RefusalReason
-from tests.unit.decision.test_arbitration import NOW, SLOT, offer
+from tests.unit.decision.test_arbitration import NOW, SLOT, avoids, offer
 
 FULL = offer(
     "full",
@@ -115,3 +116,20 @@ def test_a_record_from_before_factors_were_written_is_read_as_it_was_decided():
 def test_event_and_snapshot_come_back():
     assert unpack_material(pack_material(b"event", b"snapshot" * 500)) == (b"event", b"snapshot" * 500)
     assert unpack_material(pack_material(b"", b"")) == (b"", b"")
+
+
+def test_a_person_is_shown_what_every_score_was_made_of_and_who_said_so():
+    evaluation = Evaluation((), (FULL, avoids(Category.SALES)), Circumstances(NOW))
+    actions = arbitrate(evaluation.candidates, evaluation.circumstances, Standing()).actions
+    packed = pack_record(Record(evaluation, Standing(), actions))
+    read = next(section.read for each in PERSONAL for section in each.shown if section.section == "decisions")
+    (told,) = read({"record": packed, "material": b""})
+    first, second = told["actions"]
+    assert first["factors"]["propensity"] == {"value": 0.5, "source": "policy"}
+    assert first["factors"]["cost"] == {
+        "value": 0.0,
+        "source": "default",
+        "detail": "formula divided by zero",
+    }
+    assert list(first["factors"]) == ["propensity", "value", "cost", "urgency", "pressure"]
+    assert "factors" not in second

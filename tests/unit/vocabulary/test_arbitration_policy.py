@@ -78,6 +78,9 @@ def test_the_shipped_policy_weighs_as_it_did_before_there_was_one():
         ("propensity: {sales: 1.5}\n", "1: propensity.sales is 1.5; write a number from 0 to 1"),
         ("propensity:\n  default: .nan\n", "2: propensity.default is nan; write a number from 0 to 1"),
         ("propensity: {sale: 1}\n", "1: propensity.sale is not known here; did you mean sales?"),
+        ("pressure: {weight: heavy}\n", "1: pressure.weight must be a number; write it without quotes: 0.5"),
+        ("pressure: {within: 7}\n", "1: pressure.within must be a length of time; write 30d, 24h or 15m"),
+        ("pressure: 7\n", "1: pressure must be a mapping; write key: value lines below it"),
         ("pressure: {weight: -1}\n", "1: pressure.weight is -1; write a number from 0 to 1e+06"),
         (
             "pressure: {within: 500d}\n",

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from services.channel.adapters.policies.arbitration import ARBITRATION, read_sales_share
 from services.channel.adapters.policies.campaigns import read_campaigns
 from services.channel.adapters.policies.caps import read_caps
 from services.channel.adapters.policies.law import read_law
@@ -20,6 +21,8 @@ from services.runtime.digests import Digests, digest_files, digest_text
 
 POLICY_FILES = ("campaigns.yaml", "caps.yaml", "law.yaml", "quiet_hours.yaml", "replies.yaml")
 """What the channel reads of rules/policies, and what may be put into force by a call."""
+_FILES = (ARBITRATION, *POLICY_FILES)
+"""All that it reads there; the policy of arbitration is the decision service's too, which reads the file."""
 
 Documents = Mapping[str, str]
 """Texts that hold in the place of files, by their names."""
@@ -40,6 +43,7 @@ def load_policies(
     campaigns, law, replies = source("campaigns.yaml"), source("law.yaml"), source("replies.yaml")
     return Policies(
         caps=read_caps(source("caps.yaml")),
+        sales_share=read_sales_share(folder / ARBITRATION),
         quiet_hours=replace(
             read_quiet_hours(source("quiet_hours.yaml"), default_zone),
             law=read_law(law) if isinstance(law, Document) or law.exists() else (),
@@ -83,6 +87,10 @@ class PolicyFolder:
         """The files in whose place documents may hold."""
         return POLICY_FILES
 
+    def only_files(self) -> tuple[str, ...]:
+        """Files that are read too, in whose place none may: the decision service reads the file."""
+        return (ARBITRATION,)
+
     def check(self, documents: Documents) -> None:
         """Raises PolicyError when the policies could not be read with these documents."""
         self._read(documents)
@@ -103,7 +111,7 @@ class PolicyFolder:
     def texts(self, documents: Documents) -> dict[str, str]:
         """Every policy by file name, these documents before the files; what is not there is left out."""
         found = {}
-        for name in POLICY_FILES:
+        for name in _FILES:
             if name in documents:
                 found[name] = documents[name]
             elif (self._folder / name).exists():
@@ -138,11 +146,11 @@ class PolicyFolder:
         self._digests = digests
 
     def _digest(self) -> dict[str, str]:
-        return digest_files(self._folder, *POLICY_FILES)
+        return digest_files(self._folder, *_FILES)
 
     def _stamp(self) -> Hashable:
         found = []
-        for name in POLICY_FILES:
+        for name in _FILES:
             try:
                 status = (self._folder / name).stat()
             except OSError:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from services.channel.domain.caps import longest_window
 from services.channel.domain.mail_reports import SOFT_WINDOW
 from services.channel.domain.policies import Policies
 from services.runtime.access_log import ACCESS_LOG
@@ -162,7 +161,7 @@ def prunables(policies: Callable[[], Policies]) -> list[Prunable]:
             "contacts",
             "contact",
             "time_micros < %(before)s",
-            least=lambda: longest_window(policies().caps),
+            least=lambda: policies().looks_back_micros,
         ),
         Beside(
             ByPages(

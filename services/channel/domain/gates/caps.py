@@ -1,10 +1,10 @@
-"""Gate: nobody is contacted too often."""
+"""Gate: nobody is contacted too often, nor too often to be sold something."""
 
 from services.channel.domain.actions import Action
 from services.channel.domain.caps import exceeded
 from services.channel.domain.gates.verdict import PASSED, GateState, Refused, Verdict, is_contact
 from services.vocabulary.values import format_duration
-from services.vocabulary.words import RefusalReason
+from services.vocabulary.words import Category, RefusalReason
 
 
 def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
@@ -17,9 +17,17 @@ def judge(action: Action, state: GateState, now_micros: int) -> Verdict:
     contacts, shared = state.contacts, state.household_contacts
     found = exceeded(state.caps, contacts, action, state.channel, now_micros, household=shared)
     if found is None:
-        return PASSED
+        return _judge_share(action, state, now_micros)
     cap = found.cap
     detail = f"cap {cap.name}: {found.count} of at most {cap.most} in {format_duration(cap.window_micros)}"
     if found.by_reserve and cap.reserve is not None:
         detail += f"; the last {cap.reserve.last} kept for {cap.reserve}"
     return Refused(RefusalReason.CAPPED, detail, found.next_micros)
+
+
+def _judge_share(action: Action, state: GateState, now_micros: int) -> Verdict:
+    """Whether one more sales contact is within the operator's share; when it will be, nobody can foresee."""
+    if state.sales_share is None or action.category is not Category.SALES:
+        return PASSED
+    over = state.sales_share.over(state.contacts, now_micros)
+    return Refused(RefusalReason.CAPPED, over) if over else PASSED

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services.channel.domain.actions import Action
 from services.channel.domain.campaigns import CampaignState, CareState
-from services.channel.domain.caps import Cap
+from services.channel.domain.caps import Cap, SalesShare
 from services.channel.domain.contact import Contact, Permission, Reach, SuppressedFor
 from services.channel.domain.controls import KillSwitch
 from services.channel.domain.quiet_hours import QuietHours
@@ -43,6 +43,7 @@ class GateState:
     """None: the profile service cannot be reached."""
     quiet: QuietHours
     caps: Sequence[Cap] = ()
+    sales_share: SalesShare | None = None
     contacts: Sequence[Contact] = ()
     """Slots taken by this person under all ids."""
     household_contacts: Sequence[Contact] = ()

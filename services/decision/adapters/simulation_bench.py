@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from services.decision.adapters.checking import name_of
 from services.decision.adapters.running import Running, compile_sources
 from services.decision.adapters.sieving_engine import SievingEngine
-from services.decision.adapters.simulation_walk import MissingMomentsError, Past, Side, Walk
+from services.decision.adapters.simulation_differing import PROFILE_UPDATED, Differing
+from services.decision.adapters.simulation_past import Past
+from services.decision.adapters.simulation_walk import MissingMomentsError, Side, Walk
 from services.decision.adapters.situations import LazyTraits
 from services.decision.adapters.workbench import FREES_WHAT_IT_USED
 from services.decision.app.simulation_jobs import DRAFT, LIVE, Prepared, Walked, World
 from services.decision.app.versions import digest_of
+from services.decision.domain.canary import mixed_in
 from services.decision.domain.contacts import SENT
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.problems import Problem, Severity
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from services.vocabulary.catalogue import Catalogue
 
 UNKNOWN, WITHHELD = "unknown", "withheld"
-PROFILE_UPDATED = "profile.updated"
 
 
 class SimulationBench:
@@ -47,6 +49,7 @@ class SimulationBench:
         self._progress = progress
         self._policy = policy
         self._sides: tuple[Side, ...] = ()
+        self._differing = Differing()
 
     def jobs(self) -> dict[str, Callable[..., Any]]:
         """The jobs by the names under which the parent asks for them."""
@@ -76,8 +79,7 @@ class SimulationBench:
         ]
         if twice:
             return Prepared(tuple(twice))
-        others = [source for source in live if source.name not in drafted]
-        compiled = compile_sources([*drafts, *others], self._catalogue, self._read_yaml)
+        compiled = compile_sources(_with_drafts(live, drafted, drafts), self._catalogue, self._read_yaml)
         files = {draft.file for draft in drafts}
         told = tuple(
             problem
@@ -93,6 +95,7 @@ class SimulationBench:
                 errors = tuple(one for one in beside.problems if one.severity is Severity.ERROR)
                 return Prepared((*told, *errors))
             worlds[LIVE] = Running(0, beside.programs)
+        self._differing = Differing.between(worlds.values(), drafted, self._catalogue)
         self._sides = tuple(self._side(name, running) for name, running in worlds.items())
         programs = {name: running.programs.base for name, running in worlds.items()}
         types = frozenset().union(*(running.programs.listened for running in worlds.values()))
@@ -121,24 +124,23 @@ class SimulationBench:
         for position, one in enumerate(pasts):
             self._progress.at(position)
             past = Past(one)
-            walks = [Walk(side, past, span, moments) for side in self._sides]
-            missing: set[Moment] = set()
-            for walk in walks:
-                try:
-                    walk.run()
-                except MissingMomentsError as error:
-                    missing.update(error.moments)
+            walks = [Walk(side, past, span, moments) for side in self._sides_for(past)]
+            missing = _walk_together(walks, past)
             if missing:
                 walked.missing[one.customer] = tuple(sorted(missing))
             else:
                 self._enter(walked, past, walks, span)
         return walked
 
+    def _sides_for(self, past: Past) -> tuple[Side, ...]:
+        """The worlds to walk through: one is enough for a customer who meets nothing that differs."""
+        return self._sides if self._differing.may_concern(past) else self._sides[:1]
+
     def _enter(self, walked: Walked, past: Past, walks: Sequence[Walk], span: Span) -> None:
         walked.customers += 1
         walked.events += len(past.events)
-        for walk in walks:
-            world = walked.worlds[walk.side.name]
+        for side, walk in zip(self._sides, walks * len(self._sides), strict=False):
+            world = walked.worlds[side.name]
             world.funnel.add(walk.world.funnel)
             world.would += walk.world.would
             world.asked |= walk.world.asked
@@ -171,7 +173,36 @@ class SimulationBench:
         eligibility = Eligibility(self._catalogue)
         eligibility.policy = self._policy()
         conversation = self._catalogue.conversation_micros
-        return Side(name, running, engine, eligibility, self._catalogue, conversation)
+        types = self._differing.types
+        return Side(name, running, engine, eligibility, self._catalogue, conversation, types)
+
+
+def _walk_together(walks: Sequence[Walk], past: Past) -> set[Moment]:
+    """Takes all worlds through the events side by side; what was not known of the past, in any of them."""
+    missing: set[Moment] = set()
+    going = list(walks)
+    for event, raw in past.events:
+        past.look = None
+        for walk in tuple(going):
+            try:
+                walk.take(event, raw)
+            except MissingMomentsError as error:
+                missing.update(error.moments)
+                going.remove(walk)
+    for walk in going:
+        try:
+            walk.end()
+        except MissingMomentsError as error:
+            missing.update(error.moments)
+    return missing
+
+
+def _with_drafts(live: Sequence[Source], names: Sequence[str], drafts: Sequence[Source]) -> list[Source]:
+    """What is live with the drafts in their places, in the order of what is live; then canaries."""
+    stays = {source.name: source for source in live if not source.share}
+    canaries = [source for source in live if source.share and source.name not in names]
+    named = {name or draft.file: draft for name, draft in zip(names, drafts, strict=True)}
+    return [*mixed_in(stays, named), *canaries]
 
 
 def _bare(programs: Any) -> frozenset[str]:

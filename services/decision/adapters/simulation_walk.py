@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import orjson
 from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.handover import SOURCE, action_message, own_event_of
+from services.decision.adapters.simulation_past import Look
 from services.decision.adapters.situations import LazyActivity, pack_due, situation_of
 from services.decision.adapters.workbench import ACTION_DUE, FREES_WHAT_IT_USED, UNKNOWN_HANDOVER
 from services.decision.app.ports import Decided, DueStep
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from services.decision.adapters.running import Running
     from services.decision.adapters.sieving_engine import SievingEngine
-    from services.decision.app.simulation_jobs import CustomerPast, Span
+    from services.decision.adapters.simulation_past import Past
     from services.decision.app.simulation_jobs import Moment as MomentOf
+    from services.decision.app.simulation_jobs import Span
     from services.decision.domain.arbitration import DecidedAction
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.eligibility import Eligibility
@@ -65,44 +66,13 @@ class Side:
     eligibility: Eligibility
     catalogue: Catalogue
     conversation_micros: int
-
-
-class Past:
-    """One customer's events with their snapshots, each read once for both programs."""
-
-    def __init__(self, past: CustomerPast) -> None:
-        self.customer = past.customer
-        self.accounts = past.accounts
-        self.events: list[tuple[stream_pb2.TakenEvent, bytes]] = []
-        for payload in past.batches:
-            batch = stream_pb2.EventBatch.FromString(payload)
-            for event in batch.events:
-                raw = batch.snapshots[event.snapshot - 1] if event.snapshot else b""
-                self.events.append((event, raw))
-        self._snapshots: dict[bytes, stream_pb2.Snapshot] = {}
-
-    def snapshot(self, raw: bytes) -> stream_pb2.Snapshot:
-        """The snapshot, read."""
-        found = self._snapshots.get(raw)
-        if found is None:
-            self._snapshots.clear()  # events come in order: a snapshot is seldom asked for again
-            found = self._snapshots[raw] = stream_pb2.Snapshot.FromString(raw)
-        return found
-
-    @cached_property
-    def own(self) -> Mapping[str, tuple[stream_pb2.TakenEvent, bytes]]:
-        """What the decision service really said to itself, by id."""
-        return {event.id: (event, raw) for event, raw in self.events if event.source == SOURCE}
-
-    @property
-    def newest(self) -> stream_pb2.Snapshot | None:
-        """What was known last."""
-        return next((self.snapshot(raw) for _, raw in reversed(self.events) if raw), None)
+    differing: frozenset[str] = frozenset()
+    """Event types on which other rules run in the other world."""
 
 
 @dataclass
 class Walk:
-    """One customer under one program; `run` it once, then read what came of it."""
+    """One customer under one program: `take` the events in order, then `end`; then read what came of it."""
 
     side: Side
     past: Past
@@ -129,26 +99,27 @@ class Walk:
         self._now = 0
         self._people: tuple[int, ...] = (self.past.customer,)
 
-    def run(self) -> None:
-        """Takes the events in order; what falls due comes in between. Raises MissingMomentsError."""
-        for event, raw in self.past.events:
-            self._now = max(self._now, event.accepted_micros or event.time_micros)
+    def take(self, event: stream_pb2.TakenEvent, raw: bytes) -> None:
+        """Takes the next event, after what falls due before it. Raises MissingMomentsError."""
+        self._now = max(self._now, event.accepted_micros or event.time_micros)
+        if self._course.has_plans:
             self._fall_due(min(self._now, self.span.until_micros - 1))
-            try:
-                self._take(event, raw)
-            except MissingMomentsError:
-                raise
-            except Exception:  # noqa: BLE001  one event's fault must not cost the others
-                self.failed.append(event.type)
+        try:
+            self._take(event, raw)
+        except MissingMomentsError:
+            raise
+        except Exception:  # noqa: BLE001  one event's fault must not cost the others
+            self.failed.append(event.type)
+
+    def end(self) -> None:
+        """What falls due after the last event. Raises MissingMomentsError."""
         self._fall_due(self.span.until_micros - 1)
 
     def _foreign(self) -> frozenset[tuple[int, int]]:
         """Contacts within the time that no rule set of this program made."""
-        program = self.side.running.programs.base
+        ours = self.side.running.programs.base.by_name
         return frozenset(
-            (event.time_micros, event.sequence)
-            for event, _ in self.past.events
-            if event.type == SENT and orjson.loads(event.data).get("rule_set") not in program.by_name
+            (time, sequence) for time, sequence, rule_set in self.past.contacts if rule_set not in ours
         )
 
     def _take(self, event: stream_pb2.TakenEvent, raw: bytes) -> None:
@@ -164,7 +135,7 @@ class Walk:
         snapshot = self.past.snapshot(raw)
         if event.type == TRIGGER_DUE and not self._still_calls(event, snapshot):
             return
-        self._decide(event, snapshot)
+        self._decide(event, snapshot, real=True)
 
     def _happens(self, event: stream_pb2.TakenEvent) -> bool:
         """Whether an event that we or the channel caused would have come in this world too."""
@@ -183,14 +154,18 @@ class Walk:
         occasion = None if rule_set is None else rule_set.occasion
         return still_calls(occasion, due, LazyActivity(snapshot.activity))
 
-    def _decide(self, event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot) -> None:
-        """What the rules ask for on an event, decided."""
+    def _decide(
+        self, event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot, *, real: bool = False
+    ) -> None:
+        """What the rules ask for on an event, decided; a ``real`` one the other world sees as well."""
         self.world.funnel.events += 1
+        evaluation = self._evaluated(event, snapshot, self._arms, real=real)
+        if evaluation is None:
+            return
         people = (event.customer, *snapshot.merged_customers)
-        evaluation = self._evaluated(event, snapshot, self._arms)
-        if evaluation is not None and self._course.assumed_wrongly(people, evaluation):
+        if self._course.assumed_wrongly(people, evaluation):
             stored = {event.customer: self._course.arms(people)}
-            evaluation = self._evaluated(event, snapshot, stored)
+            evaluation = self._evaluated(event, snapshot, stored, real=real)
         if evaluation is not None and evaluation.candidates:
             self._settle(event, snapshot, Asked(people, event.line, event.hops), evaluation)
 
@@ -199,15 +174,27 @@ class Walk:
         event: stream_pb2.TakenEvent,
         snapshot: stream_pb2.Snapshot,
         stored: Mapping[int, Mapping[str, str]],
+        *,
+        real: bool,
     ) -> Evaluation | None:
-        side = self.side
-        situation = self._situation(event, snapshot, side.running.arms(event, stored))
+        side, own = self.side, self._own
+        arms = side.running.arms(event, stored)
+        look = self.past.look if real else None
+        situation = None if look is None else look.seen_by(own, arms)
+        if situation is None:
+            situation = self._situation(event, snapshot, arms)
+        elif look is not None and event.type not in side.differing and arms == look.situation.arms:
+            return look.evaluation
         program = side.running.of(event.customer)
         outcome = run_if_asked(program, side.engine, situation)
-        if outcome is None:
-            return None
-        question = Question(_decision_of(event), situation)
-        return evaluation_of(program, side.eligibility, question, outcome)
+        evaluation = None
+        if outcome is not None:
+            question = Question(_decision_of(event), situation)
+            evaluation = evaluation_of(program, side.eligibility, question, outcome)
+        if real:
+            plain = not own.traits and not own.was_seen(situation)
+            self.past.look = Look(situation, evaluation, own.said, own.kinds, own.foreign, plain)
+        return evaluation
 
     def _situation(
         self, event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot, arms: Mapping[str, str]

@@ -108,7 +108,7 @@ def compile_programs(
     for number in range(1, 1 << len(canaries)):
         chosen = [canary for bit, canary in enumerate(canaries) if number >> bit & 1]
         if any(new[canary.name].shared or canary.name in shared for canary in chosen):
-            texts = _mixed(by_name, {canary.name: canary.text for canary in chosen})
+            texts = mixed_in(by_name, {canary.name: canary.text for canary in chosen})
             mixed = compile_program(texts, catalogue, read_yaml, overlaps=False)
             if mixed.program is None:
                 return CompiledPrograms(None, (*problems, *mixed.errors))
@@ -116,7 +116,7 @@ def compile_programs(
         else:
             old = {rule_set.name: rule_set for rule_set in live.program.rule_sets}
             program = assemble(
-                _mixed(old, {canary.name: new[canary.name] for canary in chosen}),
+                mixed_in(old, {canary.name: new[canary.name] for canary in chosen}),
                 catalogue,
                 variant=number,
                 like=live.program,
@@ -125,7 +125,7 @@ def compile_programs(
     return CompiledPrograms(Programs(tuple(variants), tuple(canaries)), tuple(problems))
 
 
-def _mixed(live: Mapping[str, Each], instead: Mapping[str, Each]) -> list[Each]:
+def mixed_in(live: Mapping[str, Each], instead: Mapping[str, Each]) -> list[Each]:
     """What is live with some of it replaced; what is new in the order of names."""
     return list(_in_order(live, instead))
 

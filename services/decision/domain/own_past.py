@@ -42,7 +42,8 @@ class OwnEntry:
 class OwnPast:
     """What one program left in one customer's past. ``since_micros``: when the simulated time begins.
 
-    ``foreign``: contacts within it that no rule set of the program made, by time and sequence.
+    ``foreign``: contacts within it that no rule set of the program made, by time and sequence. ``said`` is
+    equal for those that said the same in the same order; ``kinds`` are the event types that were emitted.
     """
 
     catalogue: Catalogue
@@ -50,20 +51,38 @@ class OwnPast:
     traits: dict[str, OwnTrait] = field(default_factory=dict)
     entries: dict[str, list[OwnEntry]] = field(default_factory=dict)
     foreign: frozenset[tuple[int, int]] = frozenset()
+    said: int = 0
+    kinds: frozenset[str] = frozenset()
 
     def set(self, name: str, trait: OwnTrait) -> None:
         """A trait was set."""
         self.traits[name] = trait
+        self.said = hash((self.said, name, repr(trait)))
 
     def add(self, event_type: str, entry: OwnEntry) -> None:
         """An event of our own was taken."""
         self.entries.setdefault(event_type, []).append(entry)
+        self.said = hash((self.said, event_type, repr(entry)))
+        if event_type != SENT:
+            self.kinds |= {event_type}
 
     def over(self, situation: Situation, set_times: Mapping[str, int]) -> None:
         """Lays it over a situation; ``set_times``: when the traits known for real were said."""
         if self.traits:
             situation.traits = self._traits(situation, set_times)
         situation.activity = _Activities(situation.activity, self, situation.withheld)
+
+    def over_again(self, situation: Situation, arms: Mapping[str, str]) -> Situation:
+        """A situation with this own past over it, instead of another of which nothing was seen."""
+        activity = situation.activity
+        assert isinstance(activity, _Activities), "nothing was laid over it"
+        mine = _Activities(activity.base, self, situation.withheld)
+        return replace(situation, activity=mine, arms=arms, cache=dict(situation.cache))
+
+    @staticmethod
+    def was_seen(situation: Situation) -> bool:
+        """Whether anything was looked at that was laid over a situation, traits aside."""
+        return not isinstance(situation.activity, _Activities) or situation.activity.seen
 
     def _traits(self, situation: Situation, set_times: Mapping[str, int]) -> Mapping[str, Any]:
         now = situation.now_micros
@@ -106,10 +125,11 @@ class _Over(Mapping[str, Any]):
 class _Activities(Mapping[str, Activity]):
     """Activity by event type, ours among it."""
 
-    __slots__ = ("_base", "_made", "_own", "_withheld")
+    __slots__ = ("_made", "_own", "_withheld", "base", "seen")
 
     def __init__(self, base: Mapping[str, Activity], own: OwnPast, withheld: frozenset[Any]) -> None:
-        self._base = base
+        self.base = base
+        self.seen = False
         self._own = own
         self._withheld = withheld
         self._made: dict[str, Activity | None] = {}
@@ -117,7 +137,8 @@ class _Activities(Mapping[str, Activity]):
     def get(self, event_type: str, default: Any = None) -> Any:
         """Of one type; the default when there is none, or it is withheld."""
         if event_type != SENT and event_type not in self._own.entries:
-            return self._base.get(event_type, default)
+            return self.base.get(event_type, default)
+        self.seen = True
         if event_type not in self._made:
             self._made[event_type] = self._merged(event_type)
         found = self._made[event_type]
@@ -131,13 +152,14 @@ class _Activities(Mapping[str, Activity]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys((*self._base, *self._own.entries)))
+        self.seen = True
+        return iter(dict.fromkeys((*self.base, *self._own.entries)))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def _merged(self, event_type: str) -> Activity | None:
-        base = self._base.get(event_type)
+        base = self.base.get(event_type)
         known = self._own.catalogue.events.get(event_type)
         own = self._own.entries.get(event_type, [])
         if known is None or known.purpose in self._withheld:

@@ -104,6 +104,11 @@ class Course:
                 self._wait(StepOfJourneyDue(entered.due_micros, step, entered))
         return arbitration
 
+    @property
+    def has_plans(self) -> bool:
+        """Whether anything will fall due."""
+        return bool(self._waiting)
+
     def next_due(self, until_micros: int) -> Due | None:
         """What falls due next, until then at the latest; a step that the customer has left is none."""
         while self._waiting and self._waiting[0][0] <= until_micros:

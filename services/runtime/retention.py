@@ -36,6 +36,7 @@ RETENTION_CLASSES: Mapping[str, RetentionClass] = {
     ),
     "audience_runs": RetentionClass("decision", 35, _IN_STREAMS),
     "open_pairs": RetentionClass("decision", 35, _IN_STREAMS),
+    "simulations": RetentionClass("decision", 35, "someone must have had the time to review what they show"),
     "messages": RetentionClass("channel", 35, _IN_STREAMS),
     "message_texts": RetentionClass("channel", 7, "a message may wait and be tried again for days"),
     "contacts": RetentionClass("channel", 35, _IN_STREAMS),

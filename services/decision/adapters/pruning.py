@@ -118,6 +118,12 @@ def prunables(conversation_micros: int) -> list[Prunable]:
             "audience_runs", "audience_run", "state NOT IN ('open', 'paused') AND next_micros < %(before)s"
         ),
         ByPages("open_pairs", "open_pair", "state = 'checked' AND due_micros < %(before)s"),
+        ByPages(
+            "simulations",
+            "simulation",
+            "created_micros < %(before)s AND NOT EXISTS (SELECT FROM rule_set "
+            "WHERE rule_set.simulation_id = simulation.simulation_id::text)",
+        ),
         ACCESS_LOG,
         DEAD_LETTERS,
     ]

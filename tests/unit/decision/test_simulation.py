@@ -1,6 +1,8 @@
 """A simulation end to end, with a past and gates of our own: the same code as live, and nothing written."""
 
 import asyncio
+import os
+import sys
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
@@ -8,6 +10,7 @@ import orjson
 import pytest
 from rapport.types.v1 import stream_pb2
 
+from services.decision.adapters.engine_process import EngineProcess
 from services.decision.adapters.simulation_bench import SimulationBench
 from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.app.jobs import Source
@@ -137,11 +140,15 @@ class InProcess:
     def __init__(self, killer=None):
         self.bench = SimulationBench(CATALOGUE, read_yaml, Unwatched(), ArbitrationPolicy)
         self.killer, self.closed = killer, False
+        self.ends = []
+        """At which item the process ends next, from outside."""
 
     async def set_up(self, job, *arguments):
         return self.bench.jobs()[job](*arguments)
 
     async def call(self, job, *arguments):
+        if self.ends:
+            raise EngineDiedError("ended", self.ends.pop(0))
         for place, past in enumerate(arguments[0]):
             if past.customer == self.killer:
                 raise EngineDiedError("died", place)
@@ -390,6 +397,80 @@ def test_a_customer_whose_events_end_the_engine_is_left_out_and_counted():
     result = Bench([text(rule())], pasts, killer=2).run(processes=1)
     assert result["customers"] == 2
     assert result["notices"] == ["the events of 1 customers ended the rules engine, and are left out"]
+
+
+@pytest.mark.parametrize("ends", [[1], [None], [0, 1, None]])
+def test_a_process_that_is_ended_from_outside_costs_no_customer(ends):
+    bench = Bench([text(rule())], [(n, batch(event(n), tenure_months=5)) for n in (1, 2, 3)])
+    start = bench.use_case._start
+
+    def start_and_end():
+        process = start()
+        process.ends = list(ends)
+        return process
+
+    bench.use_case._start = start_and_end
+    result = bench.run(processes=1)
+    assert bench.processes[0].ends == []
+    assert (result["customers"], result["draft"]["funnel"]["sent"], result["notices"]) == (3, 3, [])
+
+
+def test_a_process_that_ends_again_and_again_ends_the_simulation():
+    bench = Bench([text(rule())], [(1, batch(event(1)))])
+    start = bench.use_case._start
+
+    def start_and_end():
+        process = start()
+        process.ends = [None, None]
+        return process
+
+    bench.use_case._start = start_and_end
+    with pytest.raises(EngineDiedError):
+        bench.run(processes=1)
+    assert bench.processes[0].closed
+
+
+@pytest.mark.parametrize(("months", "value"), [(0, 0.0), (4, 2.5)])
+def test_a_formula_that_divides_by_zero_leaves_a_number_to_its_default(months, value):
+    offer = "{offer: goodwill-1gb, category: retention, value: 10.00 / profile.tenure_months, expires: 7d}"
+    half = rule("half", when="10 / profile.tenure_months >= 1", do=CALL + "}")
+    drafts = [text(rule(when="profile.tenure_months >= 0", do=offer), half)]
+    result = Bench(drafts, [(1, batch(event(1), tenure_months=months))]).run(alone=True)
+    assert result["notices"] == []
+    assert result["draft"]["value"] == value
+    assert rows(result["draft"])["call"]["sent"] == 1
+    assert ("half" in rows(result["draft"])) is bool(months)
+
+
+def test_who_goes_away_while_processes_begin_leaves_none_behind():
+    bench = Bench([text(rule())], [])
+    begun, all_begun = [], asyncio.Event()
+
+    class Deaf(EngineProcess):
+        """Its process reads, and never answers."""
+
+        def __init__(self):
+            super().__init__([sys.executable, "-S", "-c", "import sys; sys.stdin.buffer.read()"])
+
+        async def _exchange(self, *job):
+            begun.append(self.pid)
+            if len(begun) == 2:
+                all_begun.set()
+            return await super()._exchange(*job)
+
+    bench.use_case._start = Deaf
+
+    async def go():
+        going = asyncio.ensure_future(anext(bench.use_case.run(bench.wanted)))
+        await all_begun.wait()
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+
+    asyncio.run(go())
+    for pid in begun:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 def test_who_goes_away_ends_it_and_a_third_at_once_is_refused():

@@ -139,7 +139,9 @@ class SimulationBench:
     def _enter(self, walked: Walked, past: Past, walks: Sequence[Walk], span: Span) -> None:
         walked.customers += 1
         walked.events += len(past.events)
-        for side, walk in zip(self._sides, walks * len(self._sides), strict=False):
+        by_name = {walk.side.name: walk for walk in walks}
+        for side in self._sides:
+            walk = by_name.get(side.name, walks[0])
             world = walked.worlds[side.name]
             world.funnel.add(walk.world.funnel)
             world.would += walk.world.would

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from services.decision.app.simulation_ports import OpenGates, Tried, WhichPast
 
 _MOMENTS_SECONDS = 120.0
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _WHY = {
     history_pb2.LEFT_OUT_REASON_UNKNOWN_TYPE: "unknown type",
     history_pb2.LEFT_OUT_REASON_DOES_NOT_FIT: "does not fit",
@@ -159,6 +160,6 @@ def _told(service: str, error: grpc.aio.AioRpcError) -> Exception:
             suggestion="try again when other simulations have ended",
             retry_seconds=10.0,
         )
-    return UnavailableError(
-        f"the {service} service does not answer ({error.code().name}: {error.details()}); try again"
-    )
+    if error.code() in _AWAY:
+        return UnavailableError(f"the {service} service does not answer ({error.details()}); try again")
+    return UnavailableError(f"the {service} service could not do its part: {error.details()}")

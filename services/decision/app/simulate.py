@@ -289,9 +289,7 @@ class SimulateRules:
         self, wanted: Wanted, prepared: Prepared, found: Found, outcomes: Mapping[str, Outcome]
     ) -> Done:
         """The result, kept for reviewers."""
-        text = await asyncio.to_thread(
-            result_text, wanted, prepared, found, outcomes, self._catalogue.default_zone
-        )
+        text = await asyncio.to_thread(result_text, wanted, prepared, found, outcomes, self._catalogue)
         now, caller = self._clock.now_micros(), current_caller().name
         simulation_id = derived_id("simulation", caller, now, text)
         await self._simulations.keep(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from services.decision.app.simulation_jobs import Prepared, Walked
     from services.decision.app.simulation_ports import Header
     from services.decision.domain.simulation_result import Outcome
+    from services.vocabulary.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +68,16 @@ class Found:
 
 
 def result_text(
-    wanted: Wanted, prepared: Prepared, found: Found, outcomes: Mapping[str, Outcome], zone: str
+    wanted: Wanted, prepared: Prepared, found: Found, outcomes: Mapping[str, Outcome], catalogue: Catalogue
 ) -> str:
     """The result as JSON; docs/simulation.md is its description."""
+    zone = catalogue.default_zone
     told: dict[str, Any] = {
         "drafts": list(prepared.drafts),
         "digests": dict(sorted(prepared.digests.items())),
         "since": format_time(wanted.since_micros),
         "until": format_time(wanted.until_micros),
+        "currency": catalogue.currency,
         "sample": (wanted.sample or _WHOLE) / _WHOLE,
         "customers_passed": found.done,
         "customers": found.customers,

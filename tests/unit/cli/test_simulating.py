@@ -14,13 +14,14 @@ from services.cli.commands.rules.life import approve, reject
 from services.cli.commands.rules.reviewing import key_numbers, tell_simulation
 from services.cli.simulating.command import _tell, simulate
 from services.cli.simulating.page import render_page
-from services.cli.simulating.telling import deltas
+from services.cli.simulating.telling import REASONS, deltas, headline, losses, verdict
 from services.cli.stack.errors import StackError
 from services.decision.app.versions import digest_of
 from services.decision.entrypoints.simulation_servicer import SimulationServicer
 from services.runtime.errors import InvalidArgumentError, NotFoundError, TooLargeError
 from services.vocabulary.values import DAY, parse_time
 from services.vocabulary.wire import timestamp
+from services.vocabulary.words import RefusalReason
 from tests.fakes.hand_clock import HandClock
 from tests.unit.decision.test_simulation import CATALOGUE, NOON, Bench, batch, event, rule, text
 
@@ -51,17 +52,19 @@ def test_the_page_stands_alone_and_draws_what_came_out(result):
     page = Page(html)
     assert page.links == []
     assert "url(" not in html
-    assert page.tags.count("svg") == 5  # nothing was refused
+    assert page.tags.count("svg") == 4  # the way, contacts and cost by day, groups; nothing was refused
     assert "What calls would have done" in html
     assert "some-id" in html
     assert "kept no more" in html
     assert f"<b>{result['draft']['funnel']['sent']}</b>" in html
+    assert "Pressure on the caps" not in html
     assert "goodwill-1gb" in html
 
 
 def test_the_page_of_drafts_alone_says_nothing_of_what_is_live(result):
     html = render_page({**result, "live": None, "displaced": None}, "some-id")
     assert "live today" not in html
+    assert "What changes" not in html
     assert "no longer" not in re.sub("kept no more", "", html)
 
 
@@ -107,6 +110,51 @@ def test_who_reviews_says_which_version_was_read(command, more):
     found = CliRunner().invoke(command, ["bill-shock", *more])
     assert found.exit_code == 2
     assert "--version" in found.output
+
+
+def test_the_page_answers_first_what_changes(result):
+    found = list(headline(result))
+    sent, live = result["draft"]["funnel"]["sent"], result["live"]["funnel"]["sent"]
+    assert (sent, live) == (49, 30)
+    assert found[0] == "49 contacts with 30 customers would be made, 19 more (+63 %) than what is live today."
+    assert found[1] == "30 of them are new, and 11 of today's would not be made any more."
+    assert found[-1] == "It would cost 36.00 EUR, 36.00 more than today."
+    same = {**result, "draft": result["live"], "displaced": {"gained": [], "lost": []}}
+    assert list(headline(same))[:2] == [
+        "30 contacts with 30 customers would be made, as many as what is live today.",
+        "They are the very same contacts.",
+    ]
+    assert all(sentence in render_page(result, "x").replace("&#39;", "'") for sentence in found)
+
+
+def test_what_was_lost_after_each_stage_is_told_in_words():
+    funnel = {
+        "refused": {"ONCE": 3, "SERVICE_FIRST": 9},
+        "outranked": 2,
+        "planned": 0,
+        "done": 4,
+        "gates": {"CAPPED": 5, "NEW_WORD": 1},
+        "unjudged": 0,
+    }
+    world = {"funnel": funnel}
+    assert losses(world, "asked") == [("trouble goes before selling", 9), ("had it already", 3)]
+    assert losses(world, "eligible") == [
+        ("done at once, without a contact", 4),
+        ("something else mattered more", 2),
+    ]
+    assert losses(world, "decided") == [("contacted often enough", 5), ("NEW_WORD", 1)]
+    assert REASONS.keys() >= {reason.value for reason in RefusalReason}
+
+
+def test_only_groups_that_certainly_differ_are_said_to():
+    def row(group, low, high):
+        return {"group": group, "ratio": {"low": low, "value": 1.0, "high": high}}
+
+    rows = [row("a", 0.2, 0.8), row("b", 0.9, 1.1), row("c", 1.2, 2.0), {"group": "d", "ratio": None}]
+    assert verdict(rows) == [
+        "a is offered something less often than the others",
+        "c is offered something more often than the others",
+    ]
 
 
 def test_nothing_written_by_a_rule_author_becomes_markup(result):

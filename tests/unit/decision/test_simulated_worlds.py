@@ -141,6 +141,21 @@ def test_worlds_side_by_side_come_out_as_each_alone(drafts):
     assert len(both.worlds[DRAFT].would) > 20
 
 
+def test_a_draft_competes_from_the_place_that_the_live_version_has():
+    offer = "{offer: goodwill-1gb, category: retention, value: 5.00, expires: 7d}"
+    live = tuple(
+        Source(name, 1, name, text(rule("sell", do=offer), name=name)) for name in ("a-first", "b-second")
+    )
+    known = snapshot(1, tenure_months=5).SerializeToString()
+    batch = stream_pb2.EventBatch(events=[event(1)], snapshots=[known])
+    batch.events[0].snapshot = 1
+    past = CustomerPast(1, (batch.SerializeToString(),))
+    worlds = bench((Source("", 0, "d", live[1].text),), (DRAFT, LIVE), live).walk([past], SPAN, {}).worlds
+    (won,) = worlds[LIVE].would
+    assert worlds[DRAFT].would == [won]
+    assert won.name.rule_set == "a-first"
+
+
 def test_who_meets_nothing_that_differs_is_walked_once(monkeypatch):
     taken = []
     take = Walk.take

@@ -331,6 +331,24 @@ def test_what_a_draft_sets_and_emits_is_seen_by_what_comes_later():
     assert "sorry" not in rows(Bench([reads], pasts).run()["draft"])
 
 
+@pytest.mark.parametrize(
+    ("seen", "do"),
+    [
+        ("action.sent", "{message: quota-80, category: service, channels: [sms]}"),
+        ("care.contact_ended", "{emit: care.contact_ended, with: {contact: c, channel: call}}"),
+    ],
+)
+def test_what_is_said_in_the_simulation_is_counted_by_windows_later(seen, do):
+    says = text(rule("say", when="event.topic is calls", do=do), name="says")
+    counts = text(rule("counted", when="windows.said >= 1"), name="counts", trigger="topup.received")
+    counts = counts.replace("rules:", f"windows: {{said: {{count: {seen}, last: 7d}}}}\nrules:")
+    money = {"amount": {"amount": "5.00", "currency": "EUR"}}
+    past = [event(1), event(1, 2, "topup.received", NOON + HOUR, data=money)]
+    result = Bench([says, counts], [(1, batch(*past, tenure_months=5))], live=[counts]).run()
+    assert rows(result["draft"])["counted"]["sent"] == 1
+    assert "counted" not in rows(result["live"])
+
+
 def test_our_own_past_events_count_only_in_the_world_that_causes_them():
     reads = text(rule(), name="reads", trigger="action.refused")
     told = {"action": "a", "rule_set": "x", "rule": "y", "name": "z", "reason": "CAPPED"}
@@ -389,7 +407,45 @@ def test_groups_are_compared_and_small_ones_told_as_one():
         ("2", 10),
         ("others", 1),
     ]
-    assert found["groups"][0]["offered"] == 0  # a task is no offer
+    assert [row["offered"] for row in found["groups"]] == [0, 0, 0]  # a task is no offer
+
+
+def test_offers_are_compared_between_groups_with_how_sure_one_may_be():
+    offer = "{offer: goodwill-1gb, category: retention, value: 6.00, expires: 7d}"
+    pasts = [
+        (n, batch(event(n), tenure_months=9, plan="m-5gb" if n % 2 else "m-20gb", prepaid=n % 4 == 0))
+        for n in range(1, 41)
+    ]
+    drafts = [text(rule(do=offer), rule("all", when="profile.prepaid is true", do=CALL + "}"))]
+    prepaid = [text(rule(when="profile.prepaid is true", do=offer))]
+    (plan,) = Bench(drafts, pasts).run(groups=("plan",))["groups"]
+    assert [(row["group"], row["offered"]) for row in plan["groups"]] == [("m-20gb", 20), ("m-5gb", 20)]
+    assert plan["groups"][0]["ratio"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    more = text(rule(when="any: [profile.prepaid is true, profile.plan is m-5gb]", do=offer)).replace(
+        "'any: [profile.prepaid is true, profile.plan is m-5gb]'",
+        "{any: [profile.prepaid is true, profile.plan is m-5gb]}",
+    )
+    (plan,) = Bench([more], pasts, live=prepaid).run(groups=("plan",))["groups"]
+    first, second = plan["groups"]
+    assert (first["group"], first["customers"], first["offered"]) == ("m-20gb", 20, 10)
+    assert first["share"] == {"value": 0.5, "low": 0.2993, "high": 0.7007}
+    assert (second["offered"], second["ratio"]) == (20, {"value": 2.0, "low": 1.2903, "high": 3.1})
+
+
+def test_what_is_displaced_says_why_it_is_not_in_the_other_world():
+    past = [event(1, n, at=NOON + n * HOUR) for n in (1, 2, 3)]
+    result = Bench(
+        [text(rule(more=", once: 7d"))], [(1, batch(*past, tenure_months=5))], [text(rule())]
+    ).run()
+    (lost,) = result["displaced"]["lost"]
+    assert (lost["rule"], lost["why"], lost["actions"]) == ("call", "ONCE", 2)
+    assert result["displaced"]["gained"] == []
+
+
+def test_a_sample_is_asked_of_the_past():
+    bench = Bench([text(rule())], [(1, batch(event(1), tenure_months=5))])
+    assert bench.run(sample=1_000)["sample"] == 0.1
+    assert {which.sample for which in bench.history.which} == {1_000}
 
 
 def test_a_customer_whose_events_end_the_engine_is_left_out_and_counted():

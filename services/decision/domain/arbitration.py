@@ -291,7 +291,8 @@ def arbitrate(
             avoided = {**avoided, **avoiding.words_of(candidate)}
     actions = tuple(outcomes[position] for position in range(len(candidates)))
     taken = _slots_taken(actions, standing, circumstances.time_micros)
-    taken |= avoiding.taken(asked, circumstances.time_micros, conversation_micros)
+    if asked:
+        taken |= avoiding.taken(asked, circumstances.time_micros, conversation_micros)
     household = circumstances.household if won else 0
     return Arbitration(
         actions,
@@ -394,10 +395,10 @@ def _slots_taken(
 ) -> dict[tuple[str, str, str], Taken]:
     """The slots that the actions which passed take now; those of one rule share theirs."""
     taken: dict[tuple[str, str, str], Taken] = {}
-    for action in sorted(actions, key=lambda each: (each.candidate.order, each.candidate.action_id)):
+    passed = [each for each in actions if each.candidate.slot is not None and each.outcome is not _REFUSED]
+    for action in sorted(passed, key=lambda each: (each.candidate.order, each.candidate.action_id)):
         slot = action.candidate.slot
-        if slot is None or action.outcome is ActionOutcome.REFUSED:
-            continue
+        assert slot is not None
         action_id = action.candidate.action_id
         before = taken.get(slot.name)
         if before is not None:

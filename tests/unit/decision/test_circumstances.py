@@ -12,7 +12,7 @@ from services.decision.domain.oracle import Oracle
 from services.decision.domain.scoring import Factor, FactorSource, Origin
 from services.vocabulary.arbitration_policy import TERMS, ArbitrationPolicy, Terms
 from services.vocabulary.values import DAY, HOUR
-from services.vocabulary.words import ActionOutcome, ConversationScope, Purpose, RefusalReason
+from services.vocabulary.words import ActionOutcome, Category, ConversationScope, Purpose, RefusalReason
 from tests.unit.decision.generators import NOW, catalogue, compiled
 from tests.unit.decision.test_arbitration import NOTHING
 from tests.unit.decision.test_language import make_situation
@@ -92,6 +92,20 @@ def test_pressure_looks_back_as_far_as_the_policy_says():
     known = told(Terms(pressure_micros=2 * DAY))
     activity = {"action.sent": sent(HOUR, 2 * DAY - 1, 2 * DAY, 3 * DAY)}
     assert evaluated(known=known, activity=activity).circumstances.pressure == 2
+
+
+def test_how_likely_a_yes_is_comes_from_the_policy_where_the_rule_is_silent():
+    def likely(more="", **policy):
+        known = replace(catalogue(), arbitration=ArbitrationPolicy(**policy))
+        (candidate,) = evaluated(more, known=known).candidates
+        return candidate.propensity, candidate.propensity_from.source
+
+    sales, offers = {Category.SALES: 0.25}, {"plan-upgrade": 0.125}
+    assert likely() == (1.0, FactorSource.DEFAULT)
+    assert likely(propensity=0.5) == (0.5, FactorSource.POLICY)
+    assert likely(propensity=0.5, by_category=sales) == (0.25, FactorSource.POLICY)
+    assert likely(propensity=0.5, by_category=sales, by_offer=offers) == (0.125, FactorSource.POLICY)
+    assert likely(", propensity: 0.75", by_offer=offers) == (0.75, FactorSource.RULE)
 
 
 def test_a_conversation_is_the_households_where_the_operator_says_so():

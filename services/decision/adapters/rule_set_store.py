@@ -191,7 +191,7 @@ class RuleSetStore:
             Change(
                 "rules.put",
                 f"rule_set/{row.name}",
-                before=None if before is None else state_of(before),
+                before=None if before is None else _told(before),
                 after=state_of(row),
             ),
         )
@@ -378,19 +378,25 @@ async def _sources(
 
 
 def _before(row: RuleSetRow, after: RuleSetRow, step: Step) -> dict[str, Any] | None:
-    """What stood in its place: of a version that goes live the one that was."""
+    """What stood in its place: of a version that goes live the one that was.
+
+    Of one that changes its state only that, so that the entry names the version.
+    """
     if after.state != "live" or row.state == "live":
-        return state_of(row)
+        return {"state": row.state}
     return None if step.instead is None else state_of(step.instead)
 
 
 def state_of(row: RuleSetRow) -> dict[str, Any]:
     """A version as the audit log knows it; the text itself stays in the table."""
     return {
-        "version": row.version,
+        **_told(row),
         "state": row.state,
-        "sha256": digest_of(row.source),
     }
+
+
+def _told(row: RuleSetRow) -> dict[str, Any]:
+    return {"version": row.version, "sha256": digest_of(row.source)}
 
 
 def _row(row: Sequence[Any]) -> RuleSetRow:

@@ -15,6 +15,7 @@ from services.decision.app.versions import (
     source_of,
     standing_of,
 )
+from services.decision.domain.canary import WHOLE
 from services.decision.domain.errors import EngineDiedError
 from services.decision.domain.problems import Problem, Severity
 from services.decision.domain.release import (
@@ -28,6 +29,7 @@ from services.decision.domain.release import (
 from services.runtime.caller import current_caller
 from services.runtime.errors import UnavailableError
 from services.vocabulary.ids import derived_id
+from services.vocabulary.values import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,7 +152,12 @@ class ReleaseVersions:
             )
         await self._listen(live, program, row)
         waived = "" if row.state in {State.LIVE, State.CANARY} and not share else self._waived(row)
-        step = Step("canary" if share else "activate", waived)
+        step = Step("activate", waived)
+        if share:
+            step = Step(
+                "canary",
+                "; ".join(filter(None, (f"for {100 * share / WHOLE:.4g}% of the customers", waived))),
+            )
         return Tried(Ready(row, program, step, share), tuple(problems), checked.tests)
 
     async def prepare_rollback(self, name: str, version: int, reason: str) -> Tried | Withdrawal:
@@ -281,7 +288,7 @@ class ReleaseVersions:
         if refused is not None:
             return refused
         after = replace(row, scheduled_micros=at_micros, scheduler=current_caller().name)
-        return await self._move(transaction, row, after, Step("schedule"))
+        return await self._move(transaction, row, after, Step("schedule", f"for {format_time(at_micros)}"))
 
     async def give_up_schedule(self, transaction: Transaction, row: RuleSetRow, why: str) -> bool:
         """Notes that a scheduled activation was refused; False: it is no longer scheduled."""

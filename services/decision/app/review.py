@@ -66,12 +66,16 @@ class ReviewVersions:
         live = await self._lives.live()
         beside = tuple(source for source in live.sources if source.name != name)
         checked = await self._compiling.check(beside, row.source, row.file)
-        problems = [*checked.problems, *failed_tests(row, checked.tests)]
+        failed = failed_tests(row, checked.tests)
+        problems = [*checked.problems, *failed]
         if any_error(problems):
+            why = "does not compile beside what is live"
+            if failed:
+                why = f"fails {len(failed)} of its {len(checked.tests)} tests"
             refused = Refused(
                 Refusing.NOT_SOUND,
-                f"{row.name} version {row.version} does not compile, or its tests fail",
-                "put a version whose tests pass",
+                f"{row.name} version {row.version} {why}",
+                "put a version that compiles and passes its tests",
             )
             return Submission(row, refused, tuple(problems), checked.tests)
         before = next((source for source in live.sources if source.name == name), None)

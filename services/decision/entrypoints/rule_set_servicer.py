@@ -74,7 +74,8 @@ class RuleSetServicer(rule_set_pb2_grpc.RuleSetServiceServicer):
         async def act(transaction: Transaction) -> rule_set_pb2.PutRuleSetResponse:
             row = await self._rule_sets.put(transaction, checked, request.source, request.file)
             answer = rule_set_pb2.PutRuleSetResponse(
-                problems=[problem_to_wire(problem) for problem in checked.problems]
+                problems=[problem_to_wire(problem) for problem in checked.problems],
+                tests=[test_to_wire(test) for test in checked.tests],
             )
             if row is not None:
                 answer.rule_set.CopyFrom(rule_set_to_wire(row))

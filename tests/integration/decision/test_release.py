@@ -24,6 +24,7 @@ from services.runtime.audit import AuditFilter, list_audit
 from services.runtime.caller import Caller, set_caller
 from services.vocabulary.words import ActionOutcome, RefusalReason
 from tests.integration.decision.conftest import HOUR, NOON, event, snapshot
+from tests.integration.decision.test_journeys import DAY, WELCOME, go_on, said, started
 from tests.integration.decision.test_rule_sets import SMALL
 from tests.integration.decision.test_runs import SCHEDULE, THING, AudiencesFake, calling
 from tests.integration.decision.test_worker import complaint
@@ -219,6 +220,12 @@ async def test_from_draft_to_everybody_by_several_people(releasing):
     assert {f"rules.{word}" for word in ("put", "submit", "approve", "canary", "activate", "retire")} == {
         entry.action for entry in entries
     }
+    assert {entry.after["version"] for entry in entries} == {1, 2}
+    assert all(entry.before != entry.after for entry in entries)
+    (approved,) = [
+        entry for entry in entries if entry.action == "rules.approve" and entry.after["version"] == 2
+    ]
+    assert (approved.before, approved.after["state"]) == ({"state": "in_review"}, "approved")
     assert {entry.actor for entry in entries} == {"ann", "amy", "ben", won.approver, "olga"}
     for one in await releasing.worker.decided():
         found = await releasing.worker.look_back.explain(one.decision_id, "")
@@ -501,3 +508,18 @@ async def test_a_thing_calls_for_both_versions_each_for_its_own_customers(make_w
         True: sum(meets("outage", HALF, customer) for customer in customers),
         False: sum(not meets("outage", HALF, customer) for customer in customers),
     }
+
+
+async def test_a_journey_goes_on_through_canary_and_rollback(make_worker_here):
+    worker = make_worker_here()
+    await worker.install(WELCOME)
+    customer = next(number for number in range(1, 99) if meets("welcome", HALF, number))
+    await worker.take((started(customer=customer), snapshot(customer)))
+    assert await said(worker) == [("hello", "o-1")]
+    await install_canary(worker, WELCOME.replace("three-days", "later").replace("silent", "quiet"), HALF)
+    assert await go_on(worker, NOON + 3 * DAY) == ["step-2"]
+    assert await said(worker) == [("later", "o-1")]
+    releasing = Releasing(worker, FREE)
+    await releasing._do(await releasing.versions.prepare_rollback("welcome", 0, ""))
+    assert await go_on(worker, NOON + 8 * DAY) == ["step-4"]
+    assert [queue for queue, _ in await said(worker)] == ["silent", "goodbye"]

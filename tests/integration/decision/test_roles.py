@@ -94,6 +94,7 @@ async def go_live(connection, *texts):
         )
         assert live.rule_set.state == rule_set_pb2.RULE_SET_STATE_LIVE, live.problems
         assert all(test.passed for test in live.tests)
+        assert put.tests == live.tests
 
 
 def question(**more):
@@ -392,12 +393,18 @@ async def steps_over_grpc(stub, releases):
     assert [step.action for step in life.steps] == ["put", "activate"]
     assert life.steps[1].comment == "review and canary not required here"
     assert life.rule_set.source == LIVE[1]
+    assert life.live_version == 1
     back = await releases.RollbackRuleSet(
         release_pb2.RollbackRuleSetRequest(request_id=an_id(), name="bill-shock")
     )
     assert back.refusal.reason == rule_set_pb2.REFUSAL_OF_STEP_NOTHING_BEFORE
     changed = LIVE[1].replace("expires: 72h", "expires: 30h")
     await stub.PutRuleSet(rule_set_pb2.PutRuleSetRequest(request_id=an_id(), source=changed))
+    unknown = release_pb2.SubmitForReviewRequest(
+        request_id=an_id(), name="bill-shock", simulation_id="00000000-0000-4000-8000-000000000000"
+    )
+    refused = await releases.SubmitForReview(unknown)
+    assert refused.refusal.reason == rule_set_pb2.REFUSAL_OF_STEP_WRONG_SIMULATION
     submit = release_pb2.SubmitForReviewRequest(request_id=an_id(), name="bill-shock", comment="shorter")
     submitted = await releases.SubmitForReview(submit)
     assert submitted.rule_set.state == rule_set_pb2.RULE_SET_STATE_IN_REVIEW

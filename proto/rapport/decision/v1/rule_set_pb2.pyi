@@ -462,6 +462,7 @@ class PutRuleSetResponse(_message.Message):
 
     RULE_SET_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    TESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def rule_set(self) -> Global___RuleSet:
         """Absent when there are errors."""
@@ -470,15 +471,20 @@ class PutRuleSetResponse(_message.Message):
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___Problem]:
         """All problems at once."""
 
+    @_builtins.property
+    def tests(self) -> _containers.RepeatedCompositeFieldContainer[Global___TestResult]:
+        """One per embedded test; while one fails the version is a draft, and goes no further."""
+
     def __init__(
         self,
         *,
         rule_set: Global___RuleSet | None = ...,
         problems: _abc.Iterable[Global___Problem] | None = ...,
+        tests: _abc.Iterable[Global___TestResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rule_set", b"rule_set"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "rule_set", b"rule_set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "rule_set", b"rule_set", "tests", b"tests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,6 +75,9 @@ async def put(files: tuple[Path, ...], subject: str, folder: Path) -> None:
             if not answer.HasField("rule_set"):
                 raise StackError(f"{file.name} was refused:{_lines(answer.problems)}")
             tell(answer.rule_set)
+            for test in answer.tests:
+                if not test.passed:
+                    click.echo(f"  its test {test.name!r} fails: {test.message}")
 
 
 @click.command()
@@ -234,7 +237,8 @@ def _refuse(answer: Any, problems: Sequence[rule_set_pb2.Problem] = ()) -> None:
 
 def _lines(problems: Sequence[rule_set_pb2.Problem]) -> str:
     return "".join(
-        f"\n  line {p.line}:{p.column}: {p.message}{' – ' + p.suggestion if p.suggestion else ''}"
+        f"\n  {f'line {p.line}:{p.column}: ' if p.line else ''}{p.message}"
+        f"{' – ' + p.suggestion if p.suggestion else ''}"
         for p in problems
         if p.severity == rule_set_pb2.SEVERITY_ERROR
     )

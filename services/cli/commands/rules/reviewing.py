@@ -57,7 +57,7 @@ async def show(name: str, version: int, subject: str, folder: Path, *, source: b
         ("time", "step", "who", "state", "program", "why"),
         [
             (
-                iso(step.time),
+                (iso(step.time) or "")[:19],
                 step.action,
                 step.actor,
                 _word(step.to_state),
@@ -112,7 +112,10 @@ def tell(rule_set: rule_set_pb2.RuleSet) -> None:
     share = f" for {rule_set.canary_share:.4%} of the customers" if rule_set.canary_share else ""
     share = share.replace(".0000%", "%")
     back = ", taken back" if rule_set.taken_back else ""
-    click.echo(f"{rule_set.name} version {rule_set.version} is {word_of(rule_set.state)}{share}{back}")
+    word = word_of(rule_set.state)
+    article = "a " if word in {"draft", "canary"} else ""
+    at = f", goes live at {iso(rule_set.schedule_time)}" if rule_set.HasField("schedule_time") else ""
+    click.echo(f"{rule_set.name} version {rule_set.version} is {article}{word}{share}{back}{at}")
 
 
 def word_of(state: rule_set_pb2.RuleSetState.ValueType) -> str:
@@ -187,7 +190,6 @@ def _tell_version(
         ("written by", row.author),
         ("submitted by", row.submitter),
         ("approved by", row.approver),
-        ("goes live at", iso(row.schedule_time)),
     ):
         if value:
             click.echo(f"  {label} {value}")
@@ -234,6 +236,8 @@ def tell_simulation(simulation: simulation_pb2.GetSimulationResponse) -> None:
         )
     for notice in numbers["notices"]:
         click.echo(f"  ! {notice}")
+    if not numbers["events"]:
+        return
     print_table(("", "with it", "live", ""), _numbers(numbers), empty="")
     if "live" in numbers:
         click.echo(

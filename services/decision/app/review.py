@@ -88,7 +88,7 @@ class ReviewVersions:
             tests=checked.tests,
             differences=differences,
             compared_version=0 if before is None else before.version,
-            simulation_id=simulation_id,
+            simulation_id=str(UUID(simulation_id)) if simulation_id else "",
             comment=comment,
         )
 

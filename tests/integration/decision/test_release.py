@@ -248,7 +248,7 @@ async def test_a_simulation_is_attached_only_to_the_very_text_that_was_simulated
         assert "simulate small version 1" in refused.suggestion
     assert await releasing.states() == {1: "tested"}
     both = keep(other=SECOND, small=ONCE)
-    assert (await releasing.submit(1, simulation_id=both)).simulation_id == both
+    assert (await releasing.submit(1, simulation_id=both.upper())).simulation_id == both
 
 
 async def test_who_approves_approves_what_was_read(releasing):

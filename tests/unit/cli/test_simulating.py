@@ -87,7 +87,7 @@ def test_a_reviewer_is_told_the_numbers_that_matter_beside_what_is_live(result, 
         "simulation some-id, by ann",
         f"! {result['notices'][0]}",
         f"would be sent {draft['sent']} {live['sent']} {draft['sent'] - live['sent']:+d}",
-        f"{numbers['no_longer_sent']} are no longer sent that are today",
+        f"{numbers['newly_sent']} of them are new, and {numbers['no_longer_sent']} of today's",
         "calls/make-good goodwill-1gb",
     ):
         assert words in said

@@ -19,7 +19,7 @@ from services.cli.commands.support import (
 )
 from services.cli.connections import connected
 from services.cli.paging import entries_of
-from services.cli.simulating.telling import STAGES, deltas, stage
+from services.cli.simulating.telling import STAGES, deltas, headline, stage
 from services.cli.stack.errors import StackError
 from services.cli.stack.trust_files import OPERATOR
 
@@ -238,12 +238,10 @@ def tell_simulation(simulation: simulation_pb2.GetSimulationResponse) -> None:
         click.echo(f"  ! {notice}")
     if not numbers["events"]:
         return
+    for said in headline(result):
+        click.echo(f"  {said}")
+    click.echo()
     print_table(("", "with it", "live", ""), _numbers(numbers), empty="")
-    if "live" in numbers:
-        click.echo(
-            f"{numbers['no_longer_sent']:,} are no longer sent that are today, "
-            f"{numbers['newly_sent']:,} are sent that are not today"
-        )
     changed = [row for row in deltas(result) if row[2] != row[3]]
     if changed:
         click.echo("\nwould be sent, where it changes most")

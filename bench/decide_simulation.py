@@ -4,6 +4,7 @@ import mmap
 import random
 import tempfile
 import time
+from dataclasses import replace
 
 import orjson
 from rapport.types.v1 import stream_pb2
@@ -52,14 +53,18 @@ def make_pasts(customers: int) -> list[CustomerPast]:
 def make_bench(catalogue: Catalogue, *, beside: bool) -> SimulationBench:
     """The inside of a simulation's process, with the 50 rules of `bench.evaluate` as drafts.
 
-    ``beside``: also as what is live, as a simulation that compares has it.
+    ``beside``: a draft of one of the rule sets, beside all of them as what is live.
     """
     keep_memory()
     with tempfile.TemporaryFile() as file:
         file.truncate(mmap.PAGESIZE)
         bench = SimulationBench(catalogue, read_yaml, Progress(file.fileno()), lambda: catalogue.arbitration)
     sources = rule_sets()
-    prepared = bench.prepare(sources, sources if beside else (), (DRAFT, LIVE) if beside else (DRAFT,))
+    if beside:
+        draft = replace(sources[-1], text=sources[-1].text.replace("event.mb >= 900", "event.mb >= 901"))
+        prepared = bench.prepare([draft], sources, (DRAFT, LIVE))
+    else:
+        prepared = bench.prepare(sources, (), (DRAFT,))
     if TYPE not in prepared.types:
         raise SystemExit(f"the rules of the benchmark do not compile: {prepared.problems}")
     return bench

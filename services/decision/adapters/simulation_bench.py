@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from services.decision.adapters.checking import name_of
 from services.decision.adapters.running import Running, compile_sources
 from services.decision.adapters.sieving_engine import SievingEngine
-from services.decision.adapters.simulation_differing import PROFILE_UPDATED, Differing
+from services.decision.adapters.simulation_differing import (
+    PROFILE_UPDATED,
+    Differing,
+    SharingEngine,
+    with_common_shards,
+)
 from services.decision.adapters.simulation_past import Past
 from services.decision.adapters.simulation_walk import MissingMomentsError, Side, Walk
 from services.decision.adapters.situations import LazyTraits
@@ -96,6 +101,8 @@ class SimulationBench:
                 return Prepared((*told, *errors))
             worlds[LIVE] = Running(0, beside.programs)
         self._differing = Differing.between(worlds.values(), drafted, self._catalogue)
+        together = with_common_shards(tuple(worlds.values()), self._differing)
+        worlds = dict(zip(worlds, together, strict=True))
         self._sides = tuple(self._side(name, running) for name, running in worlds.items())
         programs = {name: running.programs.base for name, running in worlds.items()}
         types = frozenset().union(*(running.programs.listened for running in worlds.values()))
@@ -176,7 +183,7 @@ class SimulationBench:
         eligibility.policy = self._policy()
         conversation = self._catalogue.conversation_micros
         types = self._differing.types
-        return Side(name, running, engine, eligibility, self._catalogue, conversation, types)
+        return Side(name, running, SharingEngine(engine), eligibility, self._catalogue, conversation, types)
 
 
 def _walk_together(walks: Sequence[Walk], past: Past) -> set[Moment]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from services.decision.app.simulation_jobs import CustomerPast
     from services.decision.domain.decide import Evaluation
+    from services.decision.domain.engine import Fired
     from services.decision.domain.own_past import OwnPast
     from services.decision.domain.situation import Situation
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class Look:
     """What one world saw at an event, and what its rules asked for.
 
-    ``said``, ``kinds``: of its own past by then. ``plain``: nothing of that past was looked at.
+    ``said``, ``kinds``: of its own past by then. ``plain``: nothing of that past was looked at. ``fired``: of
+    each shard that ran.
     """
 
     situation: Situation
@@ -34,6 +36,7 @@ class Look:
     kinds: frozenset[str]
     foreign: frozenset[tuple[int, int]]
     plain: bool
+    fired: dict[tuple[object, ...], Fired]
 
     def seen_by(self, own: OwnPast, arms: Mapping[str, str]) -> Situation | None:
         """The situation as another world sees it that said ``own``; None: it has to look for itself.

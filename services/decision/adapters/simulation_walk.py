@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from services.decision.adapters.running import Running
-    from services.decision.adapters.sieving_engine import SievingEngine
+    from services.decision.adapters.simulation_differing import SharingEngine
     from services.decision.adapters.simulation_past import Past
     from services.decision.app.simulation_jobs import Moment as MomentOf
     from services.decision.app.simulation_jobs import Span
@@ -62,7 +62,7 @@ class Side:
 
     name: str
     running: Running
-    engine: SievingEngine
+    engine: SharingEngine
     eligibility: Eligibility
     catalogue: Catalogue
     conversation_micros: int
@@ -181,10 +181,13 @@ class Walk:
         arms = side.running.arms(event, stored)
         look = self.past.look if real else None
         situation = None if look is None else look.seen_by(own, arms)
+        side.engine.known = {}
         if situation is None:
             situation = self._situation(event, snapshot, arms)
-        elif look is not None and event.type not in side.differing and arms == look.situation.arms:
-            return look.evaluation
+        elif look is not None and arms == look.situation.arms:
+            if event.type not in side.differing:
+                return look.evaluation
+            side.engine.known = look.fired
         program = side.running.of(event.customer)
         outcome = run_if_asked(program, side.engine, situation)
         evaluation = None
@@ -193,7 +196,8 @@ class Walk:
             evaluation = evaluation_of(program, side.eligibility, question, outcome)
         if real:
             plain = not own.traits and not own.was_seen(situation)
-            self.past.look = Look(situation, evaluation, own.said, own.kinds, own.foreign, plain)
+            fired = side.engine.known
+            self.past.look = Look(situation, evaluation, own.said, own.kinds, own.foreign, plain, fired)
         return evaluation
 
     def _situation(
@@ -363,6 +367,7 @@ class Walk:
         planned: Planned | None,
     ) -> Evaluation:
         side = self.side
+        side.engine.known = {}
         question = Question(_decision_of(event), self._situation(event, snapshot, arms), planned)
         program = side.running.of(event.customer)
         return evaluate(program, side.engine, side.eligibility, question)[0]

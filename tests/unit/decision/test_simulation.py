@@ -442,6 +442,37 @@ def test_what_is_displaced_says_why_it_is_not_in_the_other_world():
     assert result["displaced"]["gained"] == []
 
 
+def test_actions_go_before_the_gates_in_order_of_time_whoever_they_are_for():
+    pasts = [(n, batch(event(n, at=NOON + (9 - n) * HOUR), tenure_months=5)) for n in range(1, 9)]
+    bench = Bench([text(rule())], pasts)
+    bench.run(alone=True, processes=1)
+    times = [micros for _, micros in bench.gates.worlds[0]]
+    assert times == sorted(times)
+    assert len(times) == 8
+
+
+def test_what_the_channel_really_refused_frees_the_slot_that_it_held():
+    first = [event(1), event(1, 3, at=NOON + 2 * HOUR)]
+    once = [text(rule(more=", once: 7d"))]
+    held = Bench(once, [(1, batch(*first, tenure_months=5))])
+    assert rows(held.run(alone=True)["draft"])["call"]["refused"] == {"ONCE": 1}
+    told = {"action": held.gates.worlds[0][0][0], "rule_set": "calls", "rule": "call", "name": "call-back"}
+    for reason, refused in (("CAPPED", {}), ("HANDOVER_UNKNOWN", {"ONCE": 1})):
+        refusal = event(
+            1, 2, "action.refused", NOON + HOUR, source="channel", data={**told, "reason": reason}
+        )
+        past = batch(first[0], refusal, first[1], tenure_months=5)
+        assert rows(Bench(once, [(1, past)]).run(alone=True)["draft"])["call"]["refused"] == refused
+
+
+def test_plans_without_end_are_left_out_and_counted(monkeypatch):
+    monkeypatch.setattr("services.decision.app.simulate._MOST_ROUNDS", 1)
+    later = text(rule(do=CALL + ", after: 48h}"))
+    result = Bench([later], [(1, batch(event(1), tenure_months=5))]).run(alone=True)
+    said = "1 customers have more planned than a simulation follows, and are left out"
+    assert (result["customers"], result["notices"][-1]) == (0, said)
+
+
 def test_a_sample_is_asked_of_the_past():
     bench = Bench([text(rule())], [(1, batch(event(1), tenure_months=5))])
     assert bench.run(sample=1_000)["sample"] == 0.1

@@ -127,8 +127,10 @@ def needed_for(action: DecidedAction, standing: Standing, circumstances: Circums
             )
         case RefusalReason.EXPIRED if candidate.expires_micros is not None:
             return f"it would have had to be said before {format_time(candidate.expires_micros)}"
+        case RefusalReason.SERVICE_FIRST if action.detail in {"", circumstances.service_first}:
+            return f"it would have to be over that {circumstances.service_first}"
         case RefusalReason.SERVICE_FIRST:
-            return f"it would have to be over that {circumstances.service_first or action.detail}"
+            return f"{action.detail}: it would have had to keep silent, or the conversation to be over"
         case RefusalReason.DATA_WITHHELD:
             return "the customer would have to agree to the use of these data"
         case reason:
@@ -140,7 +142,7 @@ _NEEDED = {
     RefusalReason.VULNERABLE: "nothing: customers marked as vulnerable are not sold to",
     RefusalReason.HOLDOUT: "nothing: who is left alone by an experiment stays so",
     RefusalReason.BUDGET: "more budget, or a day or rate that is not used up, in the limits of its rule set",
-    RefusalReason.CAPPED: "fewer contacts before it, in the time that the limit looks at",
+    RefusalReason.CAPPED: "fewer contacts before it, within the limit's time; for a share of sales, fewer of these",
     RefusalReason.NO_LONGER_TRUE: "what it was planned on would have had to stay so until it was due",
     RefusalReason.KILLED: "its rule would have to be live",
     RefusalReason.NO_CONSENT: "the customer would have to agree to it",

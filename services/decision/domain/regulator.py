@@ -88,7 +88,7 @@ _REFUSED = {
     RefusalReason.BUDGET: "what may be spent on it was spent",
     RefusalReason.KILLED: "it was taken out of use",
     RefusalReason.HOLDOUT: "the customer was in a group that is left alone, to see what such contacts do",
-    RefusalReason.SERVICE_FIRST: "an open trouble of the customer went before it",
+    RefusalReason.SERVICE_FIRST: "something that mattered more to the customer went before it",
     RefusalReason.OUTRANKED: "something that mattered more was said instead",
     RefusalReason.NOT_ELIGIBLE: "the customer did not meet its conditions",
     RefusalReason.VULNERABLE: "the customer is protected as vulnerable",

@@ -148,7 +148,7 @@ _WHY: Final[Mapping[str, str]] = {
     "CAPPED": "because you had heard enough from us",
     "RATE_LIMITED": "because you had heard enough from us",
     "DATA_WITHHELD": "because you do not agree to our using the data it needs",
-    "SERVICE_FIRST": "because a matter of yours was still open",
+    "SERVICE_FIRST": "because another matter of yours came first",
     "VULNERABLE": "to spare you",
 }
 _PERSONS_FIELDS: Final = ("channel", "category")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.decision.domain.absent import needed_for
 from services.decision.domain.arbitration import (
     Candidate,
     Circumstances,
@@ -247,6 +248,12 @@ def test_a_refusal_over_the_share_of_sales_names_it():
     assert action.detail == "at most 50% of contacts in 30d may be sales; with this one 2 of 3 would be"
 
 
+def test_what_would_have_to_be_different_for_a_sale_while_there_is_trouble():
+    trouble = Circumstances(NOW, "a complaint is open")
+    (action,) = arbitrate((offer(),), trouble, NOTHING).actions
+    assert needed_for(action, NOTHING, trouble) == "it would have to be over that a complaint is open"
+
+
 def test_of_two_offers_that_exclude_each_other_the_better_one_passes():
     care = offer("care", Category.SERVICE, value=1.0, excludes=("gift",))
     gift = offer("gift", Category.SERVICE, value=2.0)
@@ -277,6 +284,9 @@ def test_what_one_rule_set_asks_to_avoid_no_other_does_in_the_same_decision(kind
         assert found["own-up"].outcome is DONE
         assert (found["a"].outcome, found["a"].reason) == (REFUSED, RefusalReason.SERVICE_FIRST)
         assert found["a"].detail == "care-desk/own-up asks to avoid sales"
+        assert needed_for(found["a"], NOTHING, AT).startswith(
+            "care-desk/own-up asks to avoid sales: it would"
+        )
 
 
 def test_avoiding_concerns_what_is_named_and_nothing_that_has_to_be_said():

@@ -85,7 +85,7 @@ REASONS: Mapping[RefusalReason, str] = {
     RefusalReason.BUDGET: "the rule set's `per day` or `budget` is used up",
     RefusalReason.KILLED: "the operator switched it off",
     RefusalReason.HOLDOUT: "the customer is in the experiment's group that is left alone",
-    RefusalReason.SERVICE_FIRST: "an open complaint or fault removes sales",
+    RefusalReason.SERVICE_FIRST: "an open complaint or fault removes sales, and so does an `avoid`",
     RefusalReason.OUTRANKED: "another action won this conversation",
     RefusalReason.NOT_ELIGIBLE: "the customer may not have this offer",
     RefusalReason.VULNERABLE: "the customer is marked as vulnerable",

@@ -45,6 +45,7 @@ down: setup ## stop what `make up` started
 	$(BIN)/rapport down
 
 test: setup ## run every test
+	@$(BIN)/python -m tests.compiled
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 check: setup fmt-check lint type layers proto-lint proto-check k8s-check test ## exactly what CI runs

@@ -5,8 +5,11 @@ The longest come first. (The marker `xdist_group` does nothing here: pytest-xdis
 attribute that pytest 9.2 no longer has.)
 """
 
+from functools import lru_cache
+
 import pytest
 
+from services.vocabulary import yaml_section
 from tests.servers import (  # noqa: F401 - fixtures for everybody; nothing starts before a test asks
     _database_names,
     _templates,
@@ -17,6 +20,9 @@ from tests.servers import (  # noqa: F401 - fixtures for everybody; nothing star
     postgres_server,
     servers_folder,
 )
+
+yaml_section.parse = lru_cache(maxsize=256)(yaml_section.parse)
+"""The shipped catalogue is loaded hundreds of times, nearly all of which is reading the same YAML again."""
 
 SYSTEM = "tests/system/test_"
 STACKS_OF_THEIR_OWN = ("real_input", "crash_", "recovery", "backpressure", "containers")

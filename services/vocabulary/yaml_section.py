@@ -201,12 +201,17 @@ class Section:
         return Section(self.file, self.line_of(key), where, found, self.mistakes)
 
 
-def read_yaml(path: Path, shown: str, mistakes: Mistakes) -> Section | None:
-    """The file's mapping; None, with the mistakes noted, when it is no YAML or no mapping."""
+def parse(text: bytes) -> Any:
+    """What a text of YAML 1.2 holds, with lines; nobody changes it. ruamel's errors where it is none."""
     reader = YAML(typ="rt")
     reader.version = (1, 2)
+    return reader.load(text)
+
+
+def read_yaml(path: Path, shown: str, mistakes: Mistakes) -> Section | None:
+    """The file's mapping; None, with the mistakes noted, when it is no YAML or no mapping."""
     try:
-        content = reader.load(path.read_bytes())
+        content = parse(path.read_bytes())
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         mistakes.add(shown, line, "a key is given twice", "keep one of them")

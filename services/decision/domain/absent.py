@@ -142,7 +142,7 @@ _NEEDED = {
     RefusalReason.VULNERABLE: "nothing: customers marked as vulnerable are not sold to",
     RefusalReason.HOLDOUT: "nothing: who is left alone by an experiment stays so",
     RefusalReason.BUDGET: "more budget, or a day or rate that is not used up, in the limits of its rule set",
-    RefusalReason.CAPPED: "fewer contacts before it, within the limit's time; for a share of sales, fewer of these",
+    RefusalReason.CAPPED: "fewer contacts before it within the limit's time; for a share, fewer sales",
     RefusalReason.NO_LONGER_TRUE: "what it was planned on would have had to stay so until it was due",
     RefusalReason.KILLED: "its rule would have to be live",
     RefusalReason.NO_CONSENT: "the customer would have to agree to it",

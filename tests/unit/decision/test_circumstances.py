@@ -6,7 +6,15 @@ from functools import cache
 import pytest
 
 from services.decision.domain.activity import Activity
-from services.decision.domain.decide import Evaluation, Planned, Question, as_judged_then, decide, evaluate
+from services.decision.domain.decide import (
+    Evaluation,
+    Planned,
+    Question,
+    as_judged_then,
+    decide,
+    evaluate,
+    evaluation_of,
+)
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.scoring import Factor, FactorSource, Origin
@@ -106,6 +114,27 @@ def test_how_likely_a_yes_is_comes_from_the_policy_where_the_rule_is_silent():
     assert likely(propensity=0.5, by_category=sales) == (0.25, FactorSource.POLICY)
     assert likely(propensity=0.5, by_category=sales, by_offer=offers) == (0.125, FactorSource.POLICY)
     assert likely(", propensity: 0.75", by_offer=offers) == (0.75, FactorSource.RULE)
+
+
+def test_trouble_and_being_vulnerable_are_seen_and_what_may_not_be_asked_counts_as_vulnerable():
+    known = told()
+    secret = replace(known.traits["vulnerable"], purpose=Purpose.PROFILING_USAGE)
+    secret = replace(known, traits={**known.traits, "vulnerable": secret})
+
+    def seen(*facts, known=known, **situation):
+        question = Question("d", make_situation(**{"traits": MAY, "things": {}, **situation}))
+        compiled_for = replace(program(), catalogue=known)
+        outcome = evaluate(compiled_for, Oracle(), Eligibility(known), question)[1]
+        outcome = replace(outcome, facts=facts)
+        found = evaluation_of(compiled_for, Eligibility(known), question, outcome).circumstances
+        return found.service_first, found.vulnerable
+
+    assert seen() == seen(things={"cell": {"area": "a"}}) == ("", False)
+    assert seen("complaint_open") == ("a complaint is open", False)
+    assert seen(things={"cell": {"incident": "i"}}) == ("there is an incident at the customer's cell", False)
+    assert seen(traits={**MAY, "vulnerable": True}) == ("", True)
+    assert seen(known=secret) == ("", False)
+    assert seen(known=secret, withheld=USAGE) == ("", True)
 
 
 def test_a_conversation_is_the_households_where_the_operator_says_so():

@@ -75,16 +75,15 @@ async def list_campaigns(
         (
             run.number,
             run.rule_set,
-            run.run,
+            called_for(run),
             run.zone,
-            _state(run),
+            _stands(run),
             f"{run.walked:.0%}",
-            run.asked,
-            run.waits_for,
+            f"{run.asked:,}",
         )
         for run in found
     ]
-    headings = ("run", "rule set", "called for", "zone", "state", "done", "asked", "waits for")
+    headings = ("run", "rule set", "called for", "zone", "state", "done", "asked")
     print_table(headings, rows, empty="no campaign has run yet")
 
 
@@ -246,6 +245,19 @@ def _show(found: campaign_pb2.RunProgress, *, as_json: bool) -> None:
         print_json(_progress(found))
     else:
         Console(soft_wrap=True).print(picture(found))
+
+
+def called_for(run: rule_set_pb2.Run) -> str:
+    """The run's name; of one started by hand without the id that tells it from others of that second."""
+    moment, by_hand, _ = run.run.partition(" by hand ")
+    return f"{moment} by hand" if by_hand else moment
+
+
+def _stands(run: rule_set_pb2.Run) -> str:
+    """How it stands, in a word or three."""
+    if not run.waits:
+        return _state(run)
+    return f"waits for {enum_word(rule_set_pb2.RunWait.Name(run.waits), 'RUN_WAIT_')}"
 
 
 def _state(run: rule_set_pb2.Run) -> str:

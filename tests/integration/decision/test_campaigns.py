@@ -144,6 +144,17 @@ async def test_a_campaign_waits_for_room_says_so_and_goes_on_at_its_pace(make_wo
     assert run.next_micros == since + 2 * HOUR + SECOND
 
 
+async def test_the_end_is_estimated_from_the_pace_until_it_is_known_whether_the_run_keeps_to_it(make_worker):
+    it, hands = await under_way(make_worker, text=SCHEDULE.replace("active:", "limits: {pace: 3/s}\nactive:"))
+    await it.asking.step()
+    (run,) = await it.runs()
+    now = it.worker.clock.now_micros()
+    assert (await hands.runs.find(run.number)).end_micros == now + 7 * SECOND // 3
+    it.worker.clock.advance_to(now + HOUR)  # nobody asks: no worker runs
+    found = await hands.runs.find(run.number)
+    assert (found.per_second, found.end_micros) == (0, None)
+
+
 async def test_a_campaign_that_waits_for_longer_than_late_is_given_up(make_worker):
     it, _ = await under_way(make_worker)
     it.rooms.found = Room(Wait.BUDGET, "spent")
@@ -211,6 +222,7 @@ async def test_what_comes_of_those_asked_is_counted_once(make_worker):
     pairs = [(came(it, 1), snapshot(1, {"plan": "s-5gb"})), (came(it, 2), snapshot(2))]
     await it.worker.take(*pairs, key=key)
     await it.worker.take(*pairs, key=key)  # delivered twice
+    await it.worker.take(*pairs, key="profile:sent again")
     (action,) = await it.worker.actions()
     assert await hands.counts() == {"came": 2, "acted": 1, "dispatched": 1}
     told = {"action": action.action_id, "rule_set": "morning", "rule": "hello", "name": "call-back"}
@@ -275,7 +287,7 @@ async def test_the_service_takes_a_step_once_and_tells_how_far_it_is(make_worker
     await it.finish()
     await it.worker.take((came(it, 4), snapshot(4, {"plan": "s-5gb"})))
     found = (await servicer.GetRun(pb.GetRunRequest(run=told.run.number), None)).run
-    assert (found.decided, found.nothing, found.dispatched) == (1, 0, 1)
+    assert (found.decided, found.nothing, found.dispatched, found.on_their_way) == (1, 0, 1, 1)
     cancel = await servicer.CancelRun(pb.CancelRunRequest(request_id="c", rule_set="morning"), None)
     assert cancel.refusal.reason == pb.RUN_REFUSAL_REASON_NOTHING_RUNS
     started = await servicer.StartRun(pb.StartRunRequest(request_id="s", rule_set="morning"), None)

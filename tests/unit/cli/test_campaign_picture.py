@@ -7,7 +7,7 @@ from rapport.decision.v1 import campaign_pb2, rule_set_pb2
 from rich.console import Console
 
 from services.cli.commands.campaign_picture import bar, picture, summary
-from services.cli.commands.campaigns import _asked, _progress, followed, what_happened
+from services.cli.commands.campaigns import _asked, _progress, _stands, called_for, followed, what_happened
 
 RUN = campaign_pb2.RunProgress(
     run=rule_set_pb2.Run(
@@ -67,6 +67,12 @@ def test_a_run_that_waits_says_for_what():
     assert "care queue calls has 300" in drawn(waiting)
     assert "waits: care queue calls has 300" in summary(waiting)
     assert _progress(waiting)["waits"] == "care"
+    assert (_stands(waiting.run), _stands(RUN.run)) == ("waits for care", "open")
+
+
+def test_a_run_by_hand_is_listed_without_the_id_in_its_name():
+    by_hand = rule_set_pb2.Run(run="2026-11-22T23:08:02Z by hand ff7613c5")
+    assert (called_for(by_hand), called_for(RUN.run)) == ("2026-11-22T23:08:02Z by hand", "2026-12-11T09:00")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.situations import situation_of
 from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
-from services.decision.app.jobs import Evaluated, Source
+from services.decision.app.jobs import AskedNow, Evaluated, Source
 from services.decision.domain.arbitration import Standing
 from services.decision.domain.compiler import compile_program
 from services.decision.domain.decide import decide, standing_that_counts
@@ -191,7 +191,8 @@ class Levels:
         """From the bytes of event and snapshot to the record, and each action's reasons in a sentence."""
         conversation = self._catalogue.conversation_micros
         for event, snapshot in self._wire:
-            answered = self._workbench.ask(event, snapshot, {})
+            (answered,) = self._workbench.ask([AskedNow(event, snapshot, {})])
+            assert not isinstance(answered, str)
             item = answered.evaluated
             standing = standing_that_counts(_NOBODY, item.evaluation)
             actions = decide(item.evaluation, standing, conversation).actions

@@ -8,8 +8,11 @@ from services.runtime.caller import current_caller
 from services.runtime.database import Database, Transaction
 from services.runtime.errors import InvalidArgumentError
 from services.runtime.prune import ByPages
+from services.runtime.together import Together
 
 if TYPE_CHECKING:
+    import asyncio
+
     import grpc
 
 REASON_KEY = "rapport-reason"
@@ -19,6 +22,13 @@ _ADD = """
     INSERT INTO access_entry (customer, caller, method, reason)
     SELECT customer, %(caller)s, %(method)s, %(reason)s FROM unnest(%(customers)s::bigint[]) AS customer
 """
+_ADD_SEVERAL = """
+    INSERT INTO access_entry (customer, caller, method, reason)
+    SELECT * FROM unnest(
+        %(customers)s::bigint[], %(callers)s::text[], %(methods)s::text[], %(reasons)s::text[]
+    )
+"""
+_MOST_TOGETHER = 200
 _LIST = """
     SELECT number, customer, (extract(epoch FROM time) * 1000000)::bigint, caller, method, reason
     FROM access_entry
@@ -85,6 +95,35 @@ async def note_answer(
     reason = reason_of(context)
     async with database.transaction() as transaction:
         await note_reads(transaction, customers, method, reason)
+
+
+class ReadNotes:
+    """`note_answer` for what many ask at the same time: reads of several callers go into one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._together = Together(self._write, most=_MOST_TOGETHER)
+
+    def note(
+        self, customer: int, method: str, context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> "asyncio.Future[None] | None":
+        """Begins to write down that whoever asks is told of this customer; None: that need not be written.
+
+        They are told only after it was awaited; who tells them nothing cancels it.
+        """
+        caller = current_caller()
+        if caller.ours:
+            return None
+        return self._together.ask((customer, caller.name, method, reason_of(context)))
+
+    async def _write(self, reads: Sequence[tuple[int, str, str, str]]) -> Sequence[None]:
+        customers, callers, methods, reasons = (list(column) for column in zip(*reads, strict=True))
+        async with self._database.transaction() as transaction:
+            await transaction.execute(
+                _ADD_SEVERAL,
+                {"customers": customers, "callers": callers, "methods": methods, "reasons": reasons},
+            )
+        return [None] * len(reads)
 
 
 async def list_reads(

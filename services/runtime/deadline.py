@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from services.runtime.errors import DeadlineError, UnavailableError
+from services.runtime.handlers import Handler, MadeOnce
 
 MOST_SECONDS = 120.0
 """For a call whose caller gave no deadline."""
@@ -19,7 +20,6 @@ _PASSED_ON = 0.95
 _NEARLY_OVER = 0.2
 """What a call asks for may fail this much earlier: each on the way keeps something back."""
 _ends: ContextVar[float | None] = ContextVar("deadline", default=None)
-Handler = Any
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -41,11 +41,19 @@ def within(seconds: float | None) -> float | None:
     return left if seconds is None else min(seconds, left)
 
 
+def lift_deadline() -> None:
+    """From here on, in this task, the work is for several callers, and no caller's deadline holds for it."""
+    _ends.set(None)
+
+
 class DeadlineInterceptor(grpc.aio.ServerInterceptor):
     """Answers a unary call DEADLINE_EXCEEDED a little before its caller stops to wait; its work is let go.
 
     What was not committed then is rolled back. Streams have no such limit.
     """
+
+    def __init__(self) -> None:
+        self._made = MadeOnce(_within_deadline)
 
     async def intercept_service(
         self,
@@ -56,13 +64,17 @@ class DeadlineInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.response_streaming:
             return handler
-        coding = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(_limited(handler.stream_unary), **coding)
-        return grpc.unary_unary_rpc_method_handler(_limited(handler.unary_unary), **coding)
+        return self._made.of(handler_call_details.method, handler)
+
+
+def _within_deadline(_method: str, handler: Handler) -> Handler:
+    coding = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.request_streaming:
+        return grpc.stream_unary_rpc_method_handler(_limited(handler.stream_unary), **coding)
+    return grpc.unary_unary_rpc_method_handler(_limited(handler.unary_unary), **coding)
 
 
 def _limited(behaviour: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:

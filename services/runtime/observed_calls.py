@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from services.runtime import metrics
+from services.runtime.handlers import MadeOnce
 from services.runtime.tracing import HEADER, SERVER, failed, span, tracing_on
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ class ObservingInterceptor(grpc.aio.ServerInterceptor):
     Methods that are not served are not counted: their names come from outside.
     """
 
+    def __init__(self) -> None:
+        self._made = MadeOnce(_observed)
+
     async def intercept_service(
         self,
         continuation: Callable[
@@ -36,19 +40,23 @@ class ObservingInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method.removeprefix("/")
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.request_streaming and handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(_many(method, handler.stream_stream), **codec)
-        if handler.request_streaming:
-            return grpc.stream_unary_rpc_method_handler(_one(method, handler.stream_unary), **codec)
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(_many(method, handler.unary_stream), **codec)
-        traced = _traced(method, handler.unary_unary) if tracing_on() else handler.unary_unary
-        return grpc.unary_unary_rpc_method_handler(_one(method, traced), **codec)
+        found: grpc.RpcMethodHandler[Any, Any] = self._made.of(handler_call_details.method, handler)
+        return found
+
+
+def _observed(path: str, handler: Any) -> Any:
+    method = path.removeprefix("/")
+    codec = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.request_streaming and handler.response_streaming:
+        return grpc.stream_stream_rpc_method_handler(_many(method, handler.stream_stream), **codec)
+    if handler.request_streaming:
+        return grpc.stream_unary_rpc_method_handler(_one(method, handler.stream_unary), **codec)
+    if handler.response_streaming:
+        return grpc.unary_stream_rpc_method_handler(_many(method, handler.unary_stream), **codec)
+    return grpc.unary_unary_rpc_method_handler(_one(method, _traced(method, handler.unary_unary)), **codec)
 
 
 def caller_trace(context: Context) -> str:
@@ -64,6 +72,8 @@ def _traced(method: str, behaviour: Handler) -> Handler:
     about: dict[str, str | int] = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
     async def answer(request: Any, context: Context) -> Any:
+        if not tracing_on():
+            return await behaviour(request, context)
         with span(method, parent=caller_trace(context), kind=SERVER, attributes=about) as made:
             try:
                 return await behaviour(request, context)

@@ -22,6 +22,7 @@ from services.runtime.credentials import CertificateFiles, server_credentials
 from services.runtime.deadline import DeadlineInterceptor
 from services.runtime.draining import DrainInterceptor
 from services.runtime.errors import ErrorTable, InvalidArgumentError, SettingError
+from services.runtime.handlers import MadeOnce
 from services.runtime.health_answers import HealthAnswers
 from services.runtime.log import describe_failure
 from services.runtime.observed_calls import ObservingInterceptor
@@ -192,6 +193,7 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, errors: ErrorTable) -> None:
         self._errors = errors
+        self._made = MadeOnce(self._telling)
 
     async def intercept_service(
         self,
@@ -203,7 +205,10 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
+        found: grpc.RpcMethodHandler[Any, Any] = self._made.of(handler_call_details.method, handler)
+        return found
+
+    def _telling(self, method: str, handler: Any) -> Any:
         codec = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,

@@ -11,17 +11,33 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.workbench import set_aside, set_due_aside
 from services.decision.app.jobs import Batch, Item
-from services.decision.domain.errors import EngineDiedError, EngineNotReadyError, KillsEngineError
+from services.decision.domain.errors import (
+    EngineDiedError,
+    EngineNotReadyError,
+    JobFailedError,
+    KillsEngineError,
+)
+from services.runtime.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from services.decision.adapters.engine_process import EngineProcess
-    from services.decision.app.jobs import Answered, DueQuestion, Loaded, ProgramThen, Replayed, Source
+    from services.decision.app.jobs import (
+        Answered,
+        AskedNow,
+        DueQuestion,
+        Loaded,
+        ProgramThen,
+        Replayed,
+        Source,
+    )
     from services.decision.app.ports import PastEvent, Recorded
     from services.decision.domain.absent import Absence, Asking
 
 _KILLS = 2
+_MOST_TOGETHER = 16
+"""Questions in one job: enough to share its cost, few enough that nobody waits long for the others."""
 _REMEMBERED = 10_000
 _REMEMBERED_SECONDS = 600.0
 """Longer than a message full of killers takes; after it, one that was sent again gets its chance."""
@@ -72,6 +88,7 @@ class ProcessEvaluator:
     def __init__(self, process: EngineProcess, now: Callable[[], float] = monotonic) -> None:
         self._process = process
         self._strikes = Strikes(now)
+        self._together = Together(self._ask_all, most=_MOST_TOGETHER)
 
     async def load(self, version: int, sources: Sequence[Source]) -> Loaded:
         """Makes a version of the program the live one, now and after each restart; not one with errors."""
@@ -113,24 +130,47 @@ class ProcessEvaluator:
             return tuple(singly)
         return items
 
-    async def ask(self, event: bytes, snapshot: bytes, arms: Mapping[str, str]) -> Answered:
+    async def ask(self, asked: AskedNow) -> Answered:
         """The live rules' answer to an event that happens now.
 
         EngineDiedError: it killed the process, or the process died by itself; KillsEngineError: it did so
         before, and is not tried again.
         """
-        key = _event_key(stream_pb2.TakenEvent.FromString(event))
-        if kills := self._strikes.out(key):
-            raise KillsEngineError(f"this question killed the engine's process {kills} times")
+        if self._strikes.any():
+            key = _event_key(stream_pb2.TakenEvent.FromString(asked.event))
+            if kills := self._strikes.out(key):
+                raise KillsEngineError(f"this question killed the engine's process {kills} times")
+        return await self._together.ask(asked)
+
+    async def _ask_all(self, asked: Sequence[AskedNow]) -> Sequence[Answered | Exception]:
+        """Several questions in one job; when the process dies in one of them, the others are asked again."""
         try:
-            answered: Answered = await self._process.call("ask", event, snapshot, dict(arms))
+            found: tuple[Answered | str, ...] = await self._process.call("ask", tuple(asked))
         except EngineNotReadyError:
             raise
-        except EngineDiedError:
-            self._strikes.add(key)
-            raise
-        self._strikes.clear(key)
-        return answered
+        except EngineDiedError as died:
+            if len(asked) == 1:
+                self._strikes.add(_question_key(asked[0]))
+                return [died]
+            if died.item is None:  # it may have been any of them, or none
+                return [answer for one in asked for answer in await self._ask_alone(one)]
+            before, killer, after = asked[: died.item], asked[died.item], asked[died.item + 1 :]
+            self._strikes.add(_question_key(killer))
+            others = await self._ask_all([*before, *after])
+            return [*others[: died.item], died, *others[died.item :]]
+        if self._strikes.any():
+            for one in asked:
+                self._strikes.clear(_question_key(one))
+        return [
+            JobFailedError(answer, place) if isinstance(answer, str) else answer
+            for place, answer in enumerate(found)
+        ]
+
+    async def _ask_alone(self, asked: AskedNow) -> Sequence[Answered | Exception]:
+        try:
+            return await self._ask_all([asked])
+        except EngineNotReadyError as error:
+            return [error]
 
     async def replay(self, then: ProgramThen, recorded: Recorded, action_id: str) -> Replayed:
         """A recorded decision, run again; ``action_id``: the one that is asked about, empty: all."""
@@ -208,6 +248,10 @@ def _compiled(loaded: Loaded) -> bool:
 
 def _event_key(event: stream_pb2.TakenEvent) -> tuple[Any, ...]:
     return event.source, event.id, event.customer
+
+
+def _question_key(asked: AskedNow) -> tuple[Any, ...]:
+    return _event_key(stream_pb2.TakenEvent.FromString(asked.event))
 
 
 def _due_key(question: DueQuestion) -> tuple[Any, ...]:

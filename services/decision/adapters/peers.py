@@ -13,6 +13,7 @@ from services.decision.adapters.handover import action_message
 from services.decision.app.ask import to_present
 from services.decision.app.ports import FreshSnapshot
 from services.runtime.errors import InvalidArgumentError, NotFoundError, UnavailableError
+from services.runtime.together import Together
 from services.vocabulary.wire import CHANNELS, REFUSAL_REASONS
 from services.vocabulary.words import RefusalReason
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 _CUSTOMER = "customer:"
+_MOST_TOGETHER = 32
+"""Snapshots asked for in one call."""
+_CALLS_AT_ONCE = 2
+"""So that one that hangs does not hold up the others."""
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 
 class ProfilePeer:
@@ -31,30 +37,25 @@ class ProfilePeer:
 
     def __init__(self, grpc_channel: grpc.aio.Channel) -> None:
         self._stub = profile_pb2_grpc.ProfileServiceStub(grpc_channel)
+        self._together = Together(self._snapshots, most=_MOST_TOGETHER, at_once=_CALLS_AT_ONCE)
 
     async def snapshot(self, subject: str) -> FreshSnapshot:
         """The customer as known now. Raises NotFoundError for an unknown subject."""
+        return await self._together.ask(subject)
+
+    async def _snapshots(self, subjects: Sequence[str]) -> Sequence[FreshSnapshot | Exception]:
+        """Of each subject the customer as known now, or why there is none."""
         try:
             answer = await self._stub.BatchGetSnapshots(
-                profile_pb2.BatchGetSnapshotsRequest(subjects=[subject])
+                profile_pb2.BatchGetSnapshotsRequest(subjects=subjects)
             )
         except grpc.aio.AioRpcError as error:
-            raise told(error) from error
-        result = answer.results[0]
-        if result.error or not result.HasField("snapshot"):
-            raise NotFoundError(
-                result.error or "no customer has this identity",
-                field="subject",
-                suggestion="write it as kind:value, or customer:<id>",
-            )
-        snapshot = result.snapshot
-        return FreshSnapshot(
-            customer=snapshot.customer,
-            people=(snapshot.customer, *snapshot.merged_customers),
-            sequence=snapshot.sequence,
-            raw=snapshot.SerializeToString(),
-            household=snapshot.household.id,
-        )
+            if len(subjects) > 1 and error.code() not in _AWAY:
+                # one of them may be at fault, or they are too much for one answer
+                half = len(subjects) // 2
+                return [*await self._snapshots(subjects[:half]), *await self._snapshots(subjects[half:])]
+            return [told(error)] * len(subjects)
+        return [_fresh(result) for result in answer.results]
 
     async def people(self, subject: str) -> tuple[int, ...]:
         """All ids of a person; ``customer:<id>`` of whom the profile knows nothing is taken as it is."""
@@ -110,6 +111,23 @@ class ChannelPeer:
         answered = {gate.action_id for gate in answer.answers}
         unanswered = (RefusalReason.CONSENT_UNKNOWN, "the gates did not answer for it")
         return refused | dict.fromkeys(wanted - answered, unanswered)
+
+
+def _fresh(result: profile_pb2.SnapshotResult) -> FreshSnapshot | Exception:
+    if result.error or not result.HasField("snapshot"):
+        return NotFoundError(
+            result.error or "no customer has this identity",
+            field="subject",
+            suggestion="write it as kind:value, or customer:<id>",
+        )
+    snapshot = result.snapshot
+    return FreshSnapshot(
+        customer=snapshot.customer,
+        people=(snapshot.customer, *snapshot.merged_customers),
+        sequence=snapshot.sequence,
+        raw=snapshot.SerializeToString(),
+        household=snapshot.household.id,
+    )
 
 
 def told(error: grpc.aio.AioRpcError) -> Exception:

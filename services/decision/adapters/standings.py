@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from services.decision.adapters.journey_store import JourneyStore
     from services.runtime.database import Transaction
 
+_SLOT, _WON, _ARM, _MOVING = range(4)
+_READ = f"""
+    SELECT {_SLOT}, customer, rule_set, rule, key, taken_micros, ends_micros, holders FROM once_slot
+    WHERE customer = ANY(%(customers)s::bigint[])
+    UNION ALL
+    SELECT {_WON}, customer, action_id, '', '', won_micros, 0, NULL FROM conversation
+    WHERE customer = ANY(%(customers)s::bigint[]) AND won_micros BETWEEN %(from)s AND %(to)s
+    UNION ALL
+    SELECT {_ARM}, customer, experiment, arm, '', 0, 0, NULL FROM assignment
+    WHERE customer = ANY(%(customers)s::bigint[])
+    UNION ALL
+    SELECT DISTINCT {_MOVING}, customer, '', '', '', 0, 0, NULL::text[] FROM journey_position
+    WHERE %(journeys)s AND customer = ANY(%(customers)s::bigint[])
+"""  # noqa: S608  the kinds are our own
+"""Most often a customer has none of these: one look tells all, and where to look further."""
+
 
 class StandingStore:
     """The Standings port on PostgreSQL."""
@@ -66,31 +82,22 @@ class StandingStore:
         journeys: bool = False,
     ) -> Ledger:
         """Reads the accounts as they stand."""
-        ids = {"customers": list(customers)}
         accounts = {customer: Account() for customer in customers}
-        for customer, rule_set, rule, key, micros, holders, ends in await transaction.rows(
-            """
-            SELECT customer, rule_set, rule, key, taken_micros, holders, ends_micros FROM once_slot
-            WHERE customer = ANY(%(customers)s::bigint[])
-            """,
-            ids,
+        moving: set[int] = set()
+        for kind, customer, first, second, third, micros, ends, holders in await transaction.rows(
+            _READ, {"customers": list(customers), "from": from_micros, "to": to_micros, "journeys": journeys}
         ):
-            accounts[customer].slots[rule_set, rule, key] = Taken(micros, tuple(holders), ends)
-        for customer, action_id, micros in await transaction.rows(
-            """
-            SELECT customer, action_id, won_micros FROM conversation
-            WHERE customer = ANY(%(customers)s::bigint[]) AND won_micros BETWEEN %(from)s AND %(to)s
-            """,
-            {**ids, "from": from_micros, "to": to_micros},
-        ):
-            accounts[customer].won[action_id] = micros
-        for customer, experiment, arm in await transaction.rows(
-            "SELECT customer, experiment, arm FROM assignment WHERE customer = ANY(%(customers)s::bigint[])",
-            ids,
-        ):
-            accounts[customer].arms[experiment] = arm
+            account = accounts[customer]
+            if kind == _SLOT:
+                account.slots[first, second, third] = Taken(micros, tuple(holders), ends)
+            elif kind == _WON:
+                account.won[first] = micros
+            elif kind == _ARM:
+                account.arms[first] = second
+            else:
+                moving.add(customer)
         for customer, place, position in (
-            await self._journeys.read(transaction, customers) if journeys else ()
+            await self._journeys.read(transaction, sorted(moving)) if moving else ()
         ):
             accounts[customer].positions[place] = position
         return Ledger(accounts)

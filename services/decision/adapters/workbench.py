@@ -15,6 +15,7 @@ from services.decision.adapters.running import Running, compile_sources, compile
 from services.decision.adapters.situations import LazyActivity, situation_of, unpack_due
 from services.decision.app.jobs import (
     Answered,
+    AskedNow,
     Batch,
     CameBack,
     Checked,
@@ -179,13 +180,26 @@ class Workbench:
                 items.append(set_due_aside(due, f"{type(error).__name__}: {error}"))
         return tuple(items)
 
-    def ask(self, event: bytes, snapshot: bytes, arms: Mapping[str, str]) -> Answered:
-        """Answers a question asked now: the event counts as the customer's newest; ``arms`` as stored."""
-        taken = stream_pb2.TakenEvent.FromString(event)
-        seen = stream_pb2.Snapshot.FromString(snapshot)
+    def ask(self, questions: Sequence[AskedNow]) -> tuple[Answered | str, ...]:
+        """Answers questions asked now, each for itself; in place of an answer, what was wrong with it."""
+        found: list[Answered | str] = []
+        for position, asked in enumerate(questions):
+            self._progress.at(position)
+            try:
+                found.append(self._answer(asked))
+            except Exception as error:  # noqa: BLE001  one question's fault must not cost the others
+                found.append(f"{type(error).__name__}: {error}")
+        return tuple(found)
+
+    def _answer(self, asked: AskedNow) -> Answered:
+        """The event counts as the customer's newest; arms as stored."""
+        taken = stream_pb2.TakenEvent.FromString(asked.event)
+        seen = stream_pb2.Snapshot.FromString(asked.snapshot)
         running = self._loaded()
-        stored = {taken.customer: arms}
-        evaluated, outcome, situation = self._evaluated(0, taken, event, snapshot, seen, stored, None)
+        stored = {taken.customer: asked.arms}
+        evaluated, outcome, situation = self._evaluated(
+            0, taken, asked.event, asked.snapshot, seen, stored, None, recorded=asked.recorded
+        )
         because = {}
         if outcome is not None:
             program = running.of(taken.customer)
@@ -327,6 +341,8 @@ class Workbench:
         snapshot: stream_pb2.Snapshot,
         stored_arms: Mapping[int, Mapping[str, str]],
         due: DueQuestion | None,
+        *,
+        recorded: bool = True,
     ) -> tuple[Evaluated, Outcome | None, Situation]:
         if due is None:
             arms = self._loaded().arms(event, stored_arms)
@@ -339,7 +355,9 @@ class Workbench:
         question = Question(decision, situation, None if due is None else due.planned)
         program = self._loaded().of(event.customer)
         evaluation, outcome = evaluate(program, self._engine, self._eligibility, question)
-        evaluated = self._as_item(item, event, question, evaluation, packed_event, packed_snapshot, snapshot)
+        evaluated = self._as_item(
+            item, event, question, evaluation, packed_event, packed_snapshot, snapshot, recorded=recorded
+        )
         return evaluated, outcome, situation
 
     def _as_item(
@@ -351,9 +369,11 @@ class Workbench:
         packed_event: bytes,
         packed_snapshot: bytes,
         snapshot: stream_pb2.Snapshot,
+        *,
+        recorded: bool = True,
     ) -> Evaluated:
         material = b""
-        if evaluation.candidates:
+        if evaluation.candidates and recorded:
             material = pack_material(packed_event or _alone(event), packed_snapshot)
         return Evaluated(
             item=item,

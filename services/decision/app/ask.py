@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from services.decision.app.jobs import AskedNow
 from services.decision.app.ports import Decided
 from services.decision.app.totals import counted, measure
 from services.decision.domain.arbitration import rank_of
 from services.decision.domain.decide import assumed_wrongly, decide, standing_that_counts
 from services.decision.domain.replaying import with_gates
 from services.runtime.errors import ConflictError, NotFoundError
+from services.runtime.together import Together
 from services.runtime.totals import add_totals
 from services.vocabulary.words import (
     DISPATCHED_KINDS,
@@ -22,7 +24,7 @@ from services.vocabulary.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from services.decision.app.jobs import Answered
     from services.decision.app.outcome_ports import Plans, Waiting
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
 
 _ROUNDS = 4
 """How often the gates are asked: each refusal lets the next best come forward."""
+
+_MOST_TOGETHER = 64
+"""Customers whose standing is read in one transaction."""
 
 _WITHOUT_CONTACT = frozenset({Category.MANDATORY, Category.SERVICE})
 _UNREACHABLE = (RefusalReason.CONSENT_UNKNOWN, "the channel service could not be reached")
@@ -86,13 +91,12 @@ class Ask:
         self._gates = gates
         self._plans = plans
         self._conversation = conversation_micros
+        self._together = Together(self._read, most=_MOST_TOGETHER)
 
     async def peek(self, event: bytes, snapshot: FreshSnapshot) -> Answer:
         """The answer as it would be now."""
-        async with self._database.transaction() as transaction:
-            ledger = await self._ledger(transaction, snapshot, lock=False)
-            waiting = tuple(await self._plans.waiting(transaction, snapshot.people))
-        answered = await self._evaluated(event, snapshot, ledger)
+        ledger, waiting = await self._together.ask(snapshot)
+        answered = await self._evaluated(event, snapshot, ledger, recorded=False)
         await self._read_limits(answered.evaluated.evaluation, ledger)
         return Answer(self._decide(answered, ledger, {}), answered.because, reserved=False, waiting=waiting)
 
@@ -103,10 +107,8 @@ class Ask:
 
         Fails closed: when the gates cannot be asked, only mandatory and service actions remain.
         """
-        async with self._database.transaction() as transaction:
-            ledger = await self._ledger(transaction, snapshot, lock=False)
-            plans = tuple(await self._plans.waiting(transaction, snapshot.people))
-        answered = await self._evaluated(event, snapshot, ledger)
+        ledger, plans = await self._together.ask(snapshot)
+        answered = await self._evaluated(event, snapshot, ledger, recorded=True)
         await self._read_limits(answered.evaluated.evaluation, ledger)
         refusals: dict[str, tuple[RefusalReason, str]] = {}
         passed: set[str] = set()
@@ -138,7 +140,7 @@ class Ask:
         Raises ConflictError when the event was decided before, or another decision came in between and took
         what this one rested on.
         """
-        ledger = await self._ledger(transaction, snapshot, lock=True)
+        ledger = await self._ledger(transaction, _accounts(snapshot), lock=True)
         if ledger.erased:
             raise NotFoundError("this customer was erased meanwhile", field="subject")
         before = answer.decided
@@ -184,20 +186,37 @@ class Ask:
             customer = answer.decided.customer
             await self._hand_over.give_back(transaction, [(customer, one) for one in sorted(actions)])
 
-    async def _ledger(self, transaction: Transaction, snapshot: FreshSnapshot, *, lock: bool) -> Ledger:
+    async def _read(self, snapshots: Sequence[FreshSnapshot]) -> Sequence[tuple[Ledger, tuple[Waiting, ...]]]:
+        """What several customers' earlier decisions left, each for itself, and what is planned for them."""
+        people = sorted({person for snapshot in snapshots for person in snapshot.people})
+        accounts = {account for snapshot in snapshots for account in _accounts(snapshot)}
+        async with self._database.transaction() as transaction:
+            ledger = await self._ledger(transaction, accounts, lock=False)
+            plans = await self._plans.waiting(transaction, people)
+        return [
+            (
+                ledger.part(_accounts(snapshot)),
+                tuple(plan for plan in plans if plan.customer in snapshot.people),
+            )
+            for snapshot in snapshots
+        ]
+
+    async def _ledger(self, transaction: Transaction, accounts: Iterable[int], *, lock: bool) -> Ledger:
         now = self._clock.now_micros()
         read = self._standings.lock if lock else self._standings.read
         return await read(
             transaction,
-            sorted({*snapshot.people, *([snapshot.household] if snapshot.household else [])}),
+            sorted(accounts),
             now - 2 * self._conversation,
             now + 2 * self._conversation,
             journeys=True,
         )
 
-    async def _evaluated(self, event: bytes, snapshot: FreshSnapshot, ledger: Ledger) -> Answered:
+    async def _evaluated(
+        self, event: bytes, snapshot: FreshSnapshot, ledger: Ledger, *, recorded: bool
+    ) -> Answered:
         arms = ledger.standing(snapshot.people).arms
-        return await self._asker.ask(event, snapshot.raw, arms)
+        return await self._asker.ask(AskedNow(event, snapshot.raw, arms, recorded))
 
     async def _read_limits(self, evaluation: Evaluation, ledger: Ledger) -> None:
         if evaluation.limits:
@@ -238,6 +257,11 @@ class Ask:
             gates=dict(refusals),
             catalogue=item.catalogue,
         )
+
+
+def _accounts(snapshot: FreshSnapshot) -> set[int]:
+    """Under whom what was decided is kept: the person, those merged into it, the household."""
+    return {*snapshot.people, *([snapshot.household] if snapshot.household else [])}
 
 
 def to_present(decided: Decided) -> set[str]:

@@ -53,6 +53,19 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class AskedNow:
+    """A question asked now: event and snapshot as they travel, the customer's stored arms.
+
+    ``recorded``: the decision may be written down, with the material to run it again.
+    """
+
+    event: bytes
+    snapshot: bytes
+    arms: Mapping[str, str]
+    recorded: bool = True
+
+
+@dataclass(frozen=True)
 class Left:
     """A journey's step that was due, from which nothing leads on: the rule set or its step is gone."""
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from services.decision.app.jobs import (
         Answered,
+        AskedNow,
         Batch,
         Checked,
         Described,
@@ -343,7 +344,7 @@ class Evaluator(Protocol):
 class Asker(Protocol):
     """Runs the rules for one question, now or as it was then."""
 
-    async def ask(self, event: bytes, snapshot: bytes, arms: Mapping[str, str]) -> Answered:
+    async def ask(self, asked: AskedNow) -> Answered:
         """The live rules' answer to an event that happens now."""
         ...
 

@@ -65,6 +65,10 @@ class Ledger:
         self.arms_written: dict[tuple[int, str], str] = {}
         self.positions_written: dict[tuple[int, PositionName], Position | None] = {}
 
+    def part(self, customers: Iterable[int]) -> Ledger:
+        """The accounts of some of its customers, to be looked at alone."""
+        return Ledger({customer: self._accounts[customer] for customer in customers})
+
     def standing(self, people: Sequence[int], households: Sequence[int] = ()) -> Standing:
         """What counts for a customer, who is first among ``people``; the others were merged into them.
 

@@ -16,10 +16,11 @@ from services.decision.entrypoints.advice import avoidances, sayings, waiting_to
 from services.decision.entrypoints.pages import number_of, page_size
 from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
 from services.decision.entrypoints.trees import node_to_wire
-from services.runtime.access_log import note_answer, note_reads, reason_of
+from services.runtime.access_log import ReadNotes, note_answer, note_reads, reason_of
 from services.runtime.errors import ConflictError, InvalidArgumentError, NotFoundError
 from services.runtime.requests import answer_once
 from services.runtime.server import Served
+from services.runtime.together import let_go
 from services.vocabulary.values import FieldError, ValueMistake, to_json
 from services.vocabulary.wire import CHANNELS, REFUSAL_REASONS, micros, type_of_wire, value_from_wire
 
@@ -61,6 +62,7 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
         self._ask = ask
         self._look_back = look_back
         self._errors = errors
+        self._notes = ReadNotes(database)
 
     def served(self) -> Served:
         """For build_server."""
@@ -91,8 +93,14 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
         event = self._taken_event(request, snapshot, kind, data)
         method = f"/{_NAME}/Decide"
         if request.mode == decision_pb2.DECIDE_MODE_PEEK:
-            peeked = await self._ask.peek(event, snapshot)
-            await note_answer(self._database, [snapshot.customer], method, context)
+            noted = self._notes.note(snapshot.customer, method, context)
+            try:
+                peeked = await self._ask.peek(event, snapshot)
+                if noted is not None:
+                    await noted
+            finally:
+                if noted is not None:
+                    let_go(noted)
             return _answer(peeked)
         channel = CHANNELS.from_wire(request.channel)
         prepared = await self._ask.prepare(event, snapshot, request.request_id, channel)

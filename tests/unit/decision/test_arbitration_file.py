@@ -8,7 +8,7 @@ from services.decision.adapters.arbitration_file import ArbitrationFile
 from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.workbench import Workbench
 from services.decision.adapters.yaml_reader import read_yaml
-from services.decision.app.jobs import Source
+from services.decision.app.jobs import AskedNow, Source
 from services.vocabulary.arbitration_policy import NO_POLICY
 from tests.unit.decision.generators import NOW, catalogue
 from tests.unit.decision.test_bound_on_firings import Unwatched
@@ -100,5 +100,6 @@ def test_the_engines_process_decides_by_what_is_in_force(rules):
     assert (before.candidates[0].propensity, after.candidates[0].propensity) == (1.0, 0.5)
     assert after.circumstances.terms.pressure_weight == 3
     event.snapshot = 0
-    asked = jobs["ask"](event.SerializeToString(), snapshot, {}).evaluated.evaluation
+    (answered,) = jobs["ask"]([AskedNow(event.SerializeToString(), snapshot, {})])
+    asked = answered.evaluated.evaluation
     assert asked.circumstances.terms.pressure_weight == 3

@@ -98,7 +98,7 @@ async def note_answer(
 
 
 class ReadNotes:
-    """`note_answer` for what many ask at the same time: reads of several callers go into one transaction."""
+    """`note_answer` for what many ask at the same time: reads of several callers go into one statement."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -118,8 +118,8 @@ class ReadNotes:
 
     async def _write(self, reads: Sequence[tuple[int, str, str, str]]) -> Sequence[None]:
         customers, callers, methods, reasons = (list(column) for column in zip(*reads, strict=True))
-        async with self._database.transaction() as transaction:
-            await transaction.execute(
+        async with self._database.statements() as statements:
+            await statements.execute(
                 _ADD_SEVERAL,
                 {"customers": customers, "callers": callers, "methods": methods, "reasons": reasons},
             )

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import random
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from services.runtime.arrays import ColumnDumper
 from services.runtime.errors import SettingError, StorageFullError, UnavailableError
 from services.runtime.log import describe_failure
+from services.runtime.statements import AWAY, LooseConnections, Statements
 
-Params = Sequence[Any] | Mapping[str, Any]
 _TRANSIENT = (
     UnavailableError,
     TimeoutError,
@@ -29,7 +29,6 @@ _TRANSIENT = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.InFailedSqlTransaction,
 )
-_AWAY = "the database does not answer"
 _log = structlog.get_logger(__name__)
 
 # an abandoned transaction must not hold customer rows, nor a machine that has gone the locks of its relay (by
@@ -56,38 +55,16 @@ _CONNECT = {
 }
 
 
-class Transaction:
-    """One transaction; `connection` (SQLAlchemy Core) and the methods below act in it alike.
-
-    Parameters of the methods are psycopg's: `%s` with a sequence, `%(name)s` with a mapping; lists go as
-    binary arrays, results come back binary.
-    """
+class Transaction(Statements):
+    """One transaction; `connection` (SQLAlchemy Core) and the methods act in it alike."""
 
     def __init__(self, connection: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:
+        super().__init__(driver)
         self.connection = connection
-        self.driver = driver
         self.totals: dict[str, int] = {}
         self.request_id = ""  # of the request that this transaction answers; stands in the audit log
         self._after_commit: list[Callable[[], None]] = []
         self._savepoints = 0
-
-    async def rows(self, sql: str, params: Params = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query, or of what a statement returns."""
-        async with self.driver.cursor(binary=True) as cursor:
-            await cursor.execute(sql.encode(), params or None)
-            return await cursor.fetchall()
-
-    async def row(self, sql: str, params: Params = ()) -> tuple[Any, ...] | None:
-        """The first row; None: there is none."""
-        async with self.driver.cursor(binary=True) as cursor:
-            await cursor.execute(sql.encode(), params or None)
-            return await cursor.fetchone()
-
-    async def execute(self, sql: str, params: Params = ()) -> int:
-        """Run a statement; how many rows it touched."""
-        async with self.driver.cursor(binary=True) as cursor:
-            await cursor.execute(sql.encode(), params or None)
-            return cursor.rowcount
 
     async def copy_rows(self, copy_sql: str, types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Binary COPY: `copy_sql` is `COPY t (a, b) FROM STDIN (FORMAT BINARY)`, `types` its columns'."""
@@ -152,6 +129,7 @@ class Database:
             pool_timeout=30,
             async_creator=self._connect,
         )
+        self._loose = LooseConnections(self.connect_driver)
         event.listen(self._engine.sync_engine, "connect", _prepare)
         self._notices: set[str] = set()
         self._notifier: asyncio.Task[None] | None = None
@@ -174,7 +152,7 @@ class Database:
                 connection = await stack.enter_async_context(self._engine.connect())
                 driver: Any = (await connection.get_raw_connection()).driver_connection
             except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-                raise UnavailableError(_AWAY) from error
+                raise UnavailableError(AWAY) from error
             control = await connection.begin()
             transaction = Transaction(connection, driver)
             try:
@@ -190,11 +168,18 @@ class Database:
                 with contextlib.suppress(DBAPIError):  # lost only now: the server rolls back by itself
                     await control.rollback()
                 if lost and isinstance(error, (psycopg.Error, DBAPIError)):
-                    raise UnavailableError(_AWAY) from error
+                    raise UnavailableError(AWAY) from error
                 if isinstance(_cause(error), psycopg.errors.DiskFull):
                     raise StorageFullError from error
                 raise
         transaction.committed()
+
+    def statements(self) -> AbstractAsyncContextManager[Statements]:
+        """Statements of which each is committed when it is answered, whatever becomes of the next.
+
+        For a single one, and for looks that need not fit each other; saves two round trips of a transaction.
+        """
+        return self._loose.taken()
 
     def notify(self, channel: str) -> None:
         """Wake those who listen on `channel`, soon and without waiting; many calls may become one.
@@ -275,6 +260,7 @@ class Database:
                 await asyncio.wait_for(self._notifier, 2)
         if self._notify_driver is not None:
             await self._notify_driver.close()
+        await self._loose.close()
         await self._engine.dispose()
 
 

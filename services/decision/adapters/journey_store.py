@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from services.decision.domain.journeys import PositionName
     from services.runtime.database import Database, Transaction
+    from services.runtime.statements import Statements
 
 JOURNEYS_CHANNEL = "journeys"
 """Notified when somebody has reached a step that falls due, so that the due loop looks for its time."""
@@ -28,7 +29,7 @@ class JourneyStore:
         self._database = database
 
     async def read(
-        self, transaction: Transaction, customers: Sequence[int]
+        self, transaction: Statements, customers: Sequence[int]
     ) -> list[tuple[int, PositionName, Position]]:
         """Where these customers stand."""
         rows = await transaction.rows(

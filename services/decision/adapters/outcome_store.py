@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from services.runtime.database import Transaction
+    from services.runtime.statements import Statements
 
 _uuid = lru_cache(maxsize=1024)(UUID)
 NOTE_COLUMNS = (
@@ -60,7 +61,7 @@ class OutcomeStore:
                 },
             )
 
-    async def waiting(self, transaction: Transaction, customers: Sequence[int]) -> list[Waiting]:
+    async def waiting(self, transaction: Statements, customers: Sequence[int]) -> list[Waiting]:
         """Plans of these customers, by the time at which they fall due."""
         rows = await transaction.rows(
             f"{_PLAN} WHERE customer = ANY(%(customers)s::bigint[]) AND state <> 'done' "

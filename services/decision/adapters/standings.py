@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from services.decision.adapters.journey_store import JourneyStore
     from services.runtime.database import Transaction
+    from services.runtime.statements import Statements
 
 _SLOT, _WON, _ARM, _MOVING = range(4)
 _READ = f"""
@@ -74,7 +75,7 @@ class StandingStore:
 
     async def read(
         self,
-        transaction: Transaction,
+        transaction: Statements,
         customers: Sequence[int],
         from_micros: int,
         to_micros: int,

@@ -24,7 +24,7 @@ from services.vocabulary.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from services.decision.app.jobs import Answered
     from services.decision.app.outcome_ports import Plans, Waiting
@@ -140,7 +140,7 @@ class Ask:
         Raises ConflictError when the event was decided before, or another decision came in between and took
         what this one rested on.
         """
-        ledger = await self._ledger(transaction, _accounts(snapshot), lock=True)
+        ledger = await self._locked(transaction, snapshot)
         if ledger.erased:
             raise NotFoundError("this customer was erased meanwhile", field="subject")
         before = answer.decided
@@ -190,9 +190,16 @@ class Ask:
         """What several customers' earlier decisions left, each for itself, and what is planned for them."""
         people = sorted({person for snapshot in snapshots for person in snapshot.people})
         accounts = {account for snapshot in snapshots for account in _accounts(snapshot)}
-        async with self._database.transaction() as transaction:
-            ledger = await self._ledger(transaction, accounts, lock=False)
-            plans = await self._plans.waiting(transaction, people)
+        now = self._clock.now_micros()
+        async with self._database.statements() as statements:
+            ledger = await self._standings.read(
+                statements,
+                sorted(accounts),
+                now - 2 * self._conversation,
+                now + 2 * self._conversation,
+                journeys=True,
+            )
+            plans = await self._plans.waiting(statements, people)
         return [
             (
                 ledger.part(_accounts(snapshot)),
@@ -201,12 +208,11 @@ class Ask:
             for snapshot in snapshots
         ]
 
-    async def _ledger(self, transaction: Transaction, accounts: Iterable[int], *, lock: bool) -> Ledger:
+    async def _locked(self, transaction: Transaction, snapshot: FreshSnapshot) -> Ledger:
         now = self._clock.now_micros()
-        read = self._standings.lock if lock else self._standings.read
-        return await read(
+        return await self._standings.lock(
             transaction,
-            sorted(accounts),
+            sorted(_accounts(snapshot)),
             now - 2 * self._conversation,
             now + 2 * self._conversation,
             journeys=True,

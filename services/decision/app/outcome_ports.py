@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from services.decision.domain.answers import Noted
     from services.decision.domain.arbitration import Candidate
     from services.runtime.database import Transaction
+    from services.runtime.statements import Statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Waiting:
 class Plans(Protocol):
     """Planned actions, by whom they wait for."""
 
-    async def waiting(self, transaction: Transaction, customers: Sequence[int]) -> list[Waiting]:
+    async def waiting(self, transaction: Statements, customers: Sequence[int]) -> list[Waiting]:
         """Those of these customers, by the time at which they fall due."""
         ...
 

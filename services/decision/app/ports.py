@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from services.decision.domain.journeys import Position, StepDue
     from services.decision.domain.ledger import Ledger
     from services.runtime.database import Transaction
+    from services.runtime.statements import Statements
     from services.vocabulary.words import Channel, MessageState, RefusalReason
 
 
@@ -418,7 +419,7 @@ class Standings(Protocol):
 
     async def read(
         self,
-        transaction: Transaction,
+        transaction: Statements,
         customers: Sequence[int],
         from_micros: int,
         to_micros: int,

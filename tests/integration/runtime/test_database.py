@@ -172,6 +172,30 @@ async def test_the_pool_recovers_when_all_its_connections_were_cut(database: Dat
     assert await count("done") == 0
 
 
+async def test_each_statement_is_committed_by_itself(database: Database, count: Count):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what raises
+        async with database.statements() as statements:
+            await statements.execute("INSERT INTO done (word) VALUES (%s)", ("kept",))
+            raise ZeroDivisionError
+    assert await count("done") == 1
+    async with database.statements() as statements:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await statements.rows("SELECT * FROM nowhere")
+        assert await statements.row("SELECT word FROM done") == ("kept",)
+
+
+async def test_statements_find_another_connection_when_theirs_was_cut(database: Database):
+    async with database.statements() as statements:
+        ours = await statements.row("SELECT pg_backend_pid()")
+    async with database.transaction() as tx:
+        await tx.execute("SELECT pg_terminate_backend(%s)", ours)
+    with pytest.raises(UnavailableError):
+        async with database.statements() as statements:
+            await statements.row("SELECT 1")
+    async with database.statements() as statements:
+        assert await statements.row("SELECT 1") == (1,)
+
+
 async def test_a_connection_lost_in_the_commit_is_told_as_such(database: Database, count: Count):
     async with database.transaction() as tx:
         await tx.execute(

@@ -1,4 +1,4 @@
-"""Questions about several customers at the same time: one transaction, and to each what is its own."""
+"""Questions about several customers at the same time: one look, and to each what is its own."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -21,13 +21,13 @@ class World:
     """Database, clock, asker, standings and plans at once; customer 5 cannot be evaluated."""
 
     def __init__(self):
-        self.transactions = 0
+        self.looks = 0
         self.asked = []
         self.away = False
 
     @asynccontextmanager
-    async def transaction(self):
-        self.transactions += 1
+    async def statements(self):
+        self.looks += 1
         if self.away:
             raise ConnectionError
         yield self
@@ -81,7 +81,7 @@ async def test_each_is_decided_with_its_own_past_and_told_of_its_own_plans(world
         ["plan-2"],
         ["plan-9", "plan-90"],
     ]
-    assert world.transactions == 1
+    assert world.looks == 1
 
 
 async def test_what_binds_nobody_is_not_packed_to_be_written_down(world):

@@ -58,6 +58,8 @@ class Together(Generic[Question, Answer]):
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
+        if task.cancelled():
+            self._beginning = False  # perhaps before it had begun
         self._begin()
 
     async def _batch(self) -> None:

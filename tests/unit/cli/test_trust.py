@@ -125,6 +125,13 @@ def test_the_operator_may_everything_and_others_what_they_need(layout: Layout):
     for subject, allowed in TOKENS.items():
         assert scopes(subject) == set(allowed) < set(all_scopes())
     assert not scopes("marketer") & {"rules.activate", "consent.write", "operations.write"}
+    steps = {"rules.write", "rules.approve", "rules.activate"}
+    assert {subject: scopes(subject) & steps for subject in ("marketer", "approver", "care")} == {
+        "marketer": {"rules.write"},
+        "approver": {"rules.approve"},
+        "care": set(),
+    }
+    assert "decisions.make" in scopes("care")
 
 
 def test_services_are_told_where_everything_is(layout: Layout):

@@ -1,7 +1,7 @@
 """Which step a version of a rule set may take."""
 
 import pytest
-from rapport.decision.v1 import rule_set_pb2
+from rapport.decision.v1 import release_pb2, rule_set_pb2
 
 from services.decision.domain.release import (
     MOST_CANARIES,
@@ -17,6 +17,7 @@ from services.decision.domain.release import (
 )
 from services.decision.entrypoints.translate import refusal_to_wire, state_to_wire
 from services.decision.settings import DecisionSettings
+from services.runtime.access_policy import scopes_of
 from services.runtime.errors import SettingError
 from services.runtime.settings import Settings
 from services.vocabulary.catalogue import load_catalogue
@@ -107,6 +108,18 @@ def test_each_state_and_each_reason_is_told_by_a_word_of_its_own():
     assert len(told) == len(Refusing) == len(rule_set_pb2.RefusalOfStep.items()) - 1
     assert refusal_to_wire(None).reason == rule_set_pb2.REFUSAL_OF_STEP_NOT_SOUND
     assert refusal_to_wire(Refused(Refusing.OWN_WORK, "because", "do", 2)).offered_version == 2
+
+
+def test_each_step_is_for_its_role_alone():
+    declared = scopes_of(release_pb2.DESCRIPTOR.services_by_name["ReleaseService"])
+    rule_sets = scopes_of(rule_set_pb2.DESCRIPTOR.services_by_name["RuleSetService"])
+    by_role = {}
+    for method, scope in (*declared.items(), *rule_sets.items()):
+        by_role.setdefault(scope, set()).add(method.rpartition("/")[2])
+    assert by_role["rules.write"] >= {"PutRuleSet", "SubmitForReview"}
+    assert by_role["rules.approve"] == {"ReviewRuleSet"}
+    activating = {"StartCanary", "ActivateRuleSet", "ScheduleActivation", "RollbackRuleSet", "RetireRuleSet"}
+    assert by_role["rules.activate"] == activating
 
 
 def test_what_is_shipped_is_strict_and_only_the_setting_sets_it_aside():

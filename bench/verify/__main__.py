@@ -9,6 +9,7 @@ disturbs them little. Ends with 1 when a decision comes out otherwise.
 """
 
 import argparse
+import asyncio
 import shutil
 import sys
 import time
@@ -25,13 +26,15 @@ from bench.stack import FOLDER, bench_stack, make_live
 from bench.verify.bare import bare_micros
 from bench.verify.traffic import Traffic
 from services.cli.connections import Connections
-from services.cli.quiet import wait_quiet
+from services.cli.quiet import look, wait_quiet
 from services.cli.stack.layout import CHECKOUT
 from services.cli.stack.state import Stack
 
 RULES = Path(__file__).parent / "rules"
 ROUND = 4_000
 """Events between two looks at how many decisions there are."""
+AHEAD = 8_000
+"""So much may be on its way before more is sent."""
 CANARY = "data-used"
 _WORTH = "profile.plan_price * 0.2"
 _QUIET = "quiet: {}\nclosed: []\n"
@@ -70,6 +73,10 @@ async def make_decisions(connections: Connections, rules: Path, wanted: int) -> 
     count = round_ = 0
     while count < wanted:
         round_ += 1
+        seen = await look(connections)
+        while seen.pending > AHEAD:
+            await asyncio.sleep(0.2)
+            seen = await look(connections)
         await traffic.send(connections, ROUND)
         if round_ == 2:
             await start_canary(connections, rules)

@@ -125,6 +125,7 @@ async def explain(decision_id: str, reader: str, folder: Path, *, as_json: bool)
                 "reproduced": answer.reproduced,
                 "difference": answer.difference,
                 "regulator": answer.regulator_sentence,
+                "care": answer.care_sentence,
                 "tree": node_json(answer.tree),
             }
         )
@@ -132,9 +133,10 @@ async def explain(decision_id: str, reader: str, folder: Path, *, as_json: bool)
     if reader == "regulator":
         click.echo(answer.regulator_sentence or f"It cannot be said: {answer.difference}")
         return
-    click.echo(answer.sentence)
     if reader == "care":
+        click.echo(answer.care_sentence)
         return
+    click.echo(answer.sentence)
     for line in tree_lines(answer.tree):
         click.echo(line)
     again = "the same" if answer.reproduced else f"NOT the same: {answer.difference}"

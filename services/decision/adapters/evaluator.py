@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from services.decision.app.ports import PastEvent, Recorded
     from services.decision.domain.absent import Absence, Asking
+    from services.decision.domain.care import Afterwards
 
 _KILLS = 2
 _MOST_TOGETHER = 16
@@ -172,9 +173,11 @@ class ProcessEvaluator:
         except EngineNotReadyError as error:
             return [error]
 
-    async def replay(self, then: ProgramThen, recorded: Recorded, action_id: str) -> Replayed:
+    async def replay(
+        self, then: ProgramThen, recorded: Recorded, action_id: str, afterwards: Afterwards
+    ) -> Replayed:
         """A recorded decision, run again; ``action_id``: the one that is asked about, empty: all."""
-        replayed: Replayed = await self._process.call("replay", then, recorded, action_id)
+        replayed: Replayed = await self._process.call("replay", then, recorded, action_id, afterwards)
         return replayed
 
     async def asking(self, then: ProgramThen, wanted: str) -> tuple[Asking, ...]:

@@ -14,11 +14,21 @@ from services.decision.adapters.running import Running, compile_sources
 from services.decision.adapters.situations import LazyActivity, situation_of, trigger_key
 from services.decision.app.jobs import Replayed, Verified
 from services.decision.domain.absent import absences, asking_for, described
+from services.decision.domain.care import Afterwards, care_sentence, reasons_for_care
+from services.decision.domain.decide import find_action
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.errors import NotReplayableError
 from services.decision.domain.explain import because_of, steps_of
+from services.decision.domain.expressions import FACTS
 from services.decision.domain.problems import Severity
-from services.decision.domain.regulator import ConsentWord, Used, data_used, regulator_sentence
+from services.decision.domain.regulator import (
+    ConsentWord,
+    Looking,
+    Used,
+    data_kept,
+    data_used,
+    regulator_sentence,
+)
 from services.decision.domain.replaying import (
     arbitration_differs,
     first_difference,
@@ -37,7 +47,7 @@ if TYPE_CHECKING:
     from services.decision.app.ports import Recorded
     from services.decision.domain.absent import Absence, Asking
     from services.decision.domain.decide import Evaluation
-    from services.decision.domain.program import Program
+    from services.decision.domain.program import ActionRule, Program
     from services.decision.domain.replaying import Again, Difference
     from services.decision.domain.run import Outcome
     from services.decision.domain.situation import Situation
@@ -45,6 +55,7 @@ if TYPE_CHECKING:
 
 _PROGRAMS = 4
 _CATALOGUES = 2
+_NOTHING_AFTER = Afterwards()
 
 
 class LookingBack:
@@ -66,38 +77,46 @@ class LookingBack:
             "absent": self.absent,
         }
 
-    def replay(self, then: ProgramThen, remembered: Recorded, action_id: str) -> Replayed:
-        """Runs a recorded decision again and says why it came out so; the sentence may be of one action."""
-        try:
-            running, eligibility = self.running(then)
-        except NotReplayableError as error:
-            differs = arbitration_differs(remembered, self._catalogue.conversation_micros)
-            alone = "comes out the same" if differs is None else f"does not: {differs.sentence}"
-            return Replayed(problem=f"{error}; arbitration over the candidates as recorded {alone}")
-        program, situation, decision, snapshot = _situation(
-            running, remembered.material, remembered.evaluation.arms
-        )
-        again = run_again(program, self._engine, eligibility, decision, situation, remembered)
-        difference = first_difference(remembered, again)
+    def replay(
+        self, then: ProgramThen, remembered: Recorded, action_id: str, afterwards: Afterwards = _NOTHING_AFTER
+    ) -> Replayed:
+        """Runs a recorded decision again and says why it came out so; the sentences may be of one action."""
         asked = [
             action
             for action in remembered.actions
             if not action_id or action.candidate.action_id == action_id
         ]
-        used = _used(program, again, situation, snapshot)
-        sentence = regulator_sentence(program.catalogue, asked, remembered.decided_micros, used)
-        outcome = again.outcome
+        try:
+            running, eligibility = self.running(then)
+        except NotReplayableError as error:
+            differs = arbitration_differs(remembered, self._catalogue.conversation_micros)
+            alone = "comes out the same" if differs is None else f"does not: {differs.sentence}"
+            return Replayed(
+                problem=f"{error}; arbitration over the candidates as recorded {alone}",
+                care=care_sentence(self._catalogue, asked, {}, afterwards),
+            )
+        program, situation, decision, snapshot = _situation(
+            running, remembered.material, remembered.evaluation.arms
+        )
+        again = run_again(program, self._engine, eligibility, decision, situation, remembered)
+        difference = first_difference(remembered, again)
+        catalogue, outcome = program.catalogue, again.outcome
+        used = _used(program, again, remembered, situation, snapshot)
+        sentence = regulator_sentence(catalogue, asked, remembered.decided_micros, used, afterwards.stopped)
         if outcome is None:
             assert remembered.planned is not None
             node = plan_node(program, remembered.planned, situation, again.evaluation.candidates[0])
-            return Replayed(difference=difference, nodes=(node,), regulator=sentence)
+            care = care_sentence(catalogue, asked, {}, afterwards)
+            return Replayed(difference=difference, nodes=(node,), regulator=sentence, care=care)
         reasons = dict(reasons_of(program, outcome, situation, again.evaluation))
+        in_words = dict(reasons_of(program, outcome, situation, again.evaluation, reasons_for_care))
         return Replayed(
             difference=difference,
             steps=steps_of(program, outcome, situation),
             because=reasons,
             nodes=tree_of(program, outcome, situation),
             regulator=sentence,
+            care=care_sentence(catalogue, asked, in_words, afterwards),
         )
 
     def verify(self, then: ProgramThen, rows: Sequence[tuple[bytes, bytes]]) -> Verified:
@@ -229,25 +248,36 @@ def _sequence_of(event: stream_pb2.TakenEvent, snapshot: stream_pb2.Snapshot) ->
 
 
 def reasons_of(
-    program: Program, outcome: Outcome, situation: Situation, evaluation: Evaluation
+    program: Program,
+    outcome: Outcome,
+    situation: Situation,
+    evaluation: Evaluation,
+    said: Callable[[Program, Outcome, Situation, ActionRule], tuple[str, ...]] = because_of,
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Why each candidate, by its action's id, was asked for."""
     rules = {(rule.rule_set, rule.rule): rule for rule in (*outcome.rules, *outcome.withheld)}
     for candidate in evaluation.candidates:
         rule = rules.get((candidate.rule_set, candidate.rule))
         if rule is not None:
-            yield candidate.action_id, because_of(program, outcome, situation, rule)
+            yield candidate.action_id, said(program, outcome, situation, rule)
 
 
-def _used(program: Program, again: Again, situation: Situation, snapshot: stream_pb2.Snapshot) -> Used:
-    outcome = again.outcome
-    rules = () if outcome is None else outcome.rules
-    fact_rules = () if outcome is None else outcome.fact_rules
-    return Used(
-        data_used(program, rules, fact_rules, situation.event_type),
-        tuple(_words(snapshot)),
-        situation.withheld,
-    )
+def _used(
+    program: Program, again: Again, remembered: Recorded, situation: Situation, snapshot: stream_pb2.Snapshot
+) -> Used:
+    outcome, planned = again.outcome, remembered.planned
+    named = frozenset(kind for kind in program.catalogue.things if situation.event.get(kind) is not None)
+    event = Looking(situation.event_type, named)
+    if outcome is not None:
+        data = data_used(program, outcome.rules, outcome.fact_rules, event)
+    else:
+        assert planned is not None
+        asked = planned.candidate
+        found = find_action(program, asked.rule_set, asked.rule, asked.position)
+        facts = situation.cache.get(FACTS, ())
+        shared = [fact for each in program.rule_sets for fact in each.facts if fact.fact in facts]
+        data = data_kept(program, None if found is None else found[1].keep, shared, event)
+    return Used(data, tuple(_words(snapshot)), situation.withheld)
 
 
 def _words(snapshot: stream_pb2.Snapshot) -> Iterator[ConsentWord]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.decision.app.jobs import ProgramThen
 from services.decision.domain.absent import needed_for
+from services.decision.domain.care import Afterwards
 from services.decision.domain.explain import Step, gate_step, label_of, sentence_of
 from services.decision.domain.tree import Node, action_node, with_actions
 from services.runtime.errors import NotFoundError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Wanted,
     )
     from services.decision.domain.arbitration import Candidate, DecidedAction
+    from services.vocabulary.words import RefusalReason
 
 ARRIVED = frozenset(
     {
@@ -42,7 +44,7 @@ ARRIVED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why: the decision as recorded, sentences for care and for a regulator, the steps, the tree.
+    """Why: the decision as recorded, sentences for author, care and regulator, the steps, the tree.
 
     ``difference``: the first field that a replay did not bring out the same, or why there is no replay;
     empty: it came out the same.
@@ -50,6 +52,7 @@ class Explanation:
 
     recorded: Recorded
     sentence: str
+    care: str
     regulator: str
     steps: tuple[Step, ...]
     tree: Node
@@ -94,9 +97,12 @@ class LookBack:
                 suggestion="list decisions for their ids; events that triggered nothing leave none",
             )
         then = await program_then(self._rule_sets, self._catalogues, recorded.program, recorded.catalogue)
-        replayed = await self._asker.replay(then, recorded, action_id)
-        names = await self._names(recorded)
+        winners = await self._winners(recorded)
         messages = await self._messages.of(dispatched(recorded))
+        afterwards = Afterwards(stopped_of(messages), winners)
+        replayed = await self._asker.replay(then, recorded, action_id, afterwards)
+        names = {action.candidate.action_id: label_of(action.candidate) for action in recorded.actions}
+        names |= {known: f"{label_of(one)} of an earlier decision" for known, one in winners.items()}
         asked = [
             action for action in recorded.actions if not action_id or action.candidate.action_id == action_id
         ]
@@ -105,6 +111,7 @@ class LookBack:
         return Explanation(
             recorded,
             sentence_of(asked, replayed.because, names),
+            replayed.care,
             replayed.regulator,
             (*replayed.steps, *gates),
             _tree(recorded, with_actions(replayed.nodes, _actions(recorded, names, messages))),
@@ -112,17 +119,27 @@ class LookBack:
             f"program: {replayed.problem}" if replayed.problem else difference,
         )
 
-    async def _names(self, recorded: Recorded) -> dict[str, str]:
-        """What the decision's actions are called, and those of earlier ones that outranked them."""
-        names = {action.candidate.action_id: label_of(action.candidate) for action in recorded.actions}
+    async def _winners(self, recorded: Recorded) -> dict[str, Candidate]:
+        """The actions of earlier decisions that outranked one of these, by id."""
+        own = {action.candidate.action_id for action in recorded.actions}
+        winners: dict[str, Candidate] = {}
         for action in recorded.actions:
-            if action.outranked_by and action.outranked_by not in names:
+            if action.outranked_by and action.outranked_by not in {*own, *winners}:
                 winner = await self._journal.find(action.outranked_by)
-                names |= {
-                    other.candidate.action_id: f"{label_of(other.candidate)} of an earlier decision"
+                winners |= {
+                    other.candidate.action_id: other.candidate
                     for other in (() if winner is None else winner.actions)
                 }
-        return names
+        return winners
+
+
+def stopped_of(messages: Mapping[str, Sequence[Message]]) -> dict[str, RefusalReason | None]:
+    """Actions of which every message was stopped, with why the last was."""
+    return {
+        action_id: told[-1].reason
+        for action_id, told in messages.items()
+        if told and all(message.state not in ARRIVED for message in told)
+    }
 
 
 def dispatched(recorded: Recorded) -> list[Candidate]:

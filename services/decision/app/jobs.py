@@ -306,7 +306,8 @@ class Replayed:
     """A decision run again: what differs, what was looked at, why each action (by id) was asked for.
 
     ``problem``: why it could not be run again; then there is nothing else. ``difference`` None: it came out
-    the same. ``nodes``: what was looked at, as a tree. ``regulator``: a sentence about the actions asked for.
+    the same. ``nodes``: what was looked at, as a tree. ``regulator``, ``care``: a
+    sentence each about the actions asked for.
     """
 
     problem: str = ""
@@ -315,6 +316,7 @@ class Replayed:
     because: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     nodes: tuple[Node, ...] = ()
     regulator: str = ""
+    care: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from services.decision.domain.absent import Absence, Asking
     from services.decision.domain.arbitration import Arbitration, Candidate, DecidedAction, Standing
+    from services.decision.domain.care import Afterwards
     from services.decision.domain.decide import Evaluation, Planned
     from services.decision.domain.journeys import Position, StepDue
     from services.decision.domain.ledger import Ledger
@@ -349,7 +350,9 @@ class Asker(Protocol):
         """The live rules' answer to an event that happens now."""
         ...
 
-    async def replay(self, then: ProgramThen, recorded: Recorded, action_id: str) -> Replayed:
+    async def replay(
+        self, then: ProgramThen, recorded: Recorded, action_id: str, afterwards: Afterwards
+    ) -> Replayed:
         """A recorded decision, run again; ``action_id``: the one that is asked about, empty: all."""
         ...
 

@@ -13,7 +13,7 @@ from services.vocabulary.values import DAY, HOUR, MINUTE, SECOND, format_duratio
 from services.vocabulary.words import ActionKind, ActionOutcome, RefusalReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.decision.domain.language.ast import Condition
@@ -70,8 +70,7 @@ def steps_of(program: Program, outcome: Outcome, situation: Situation) -> tuple[
 
 def because_of(program: Program, outcome: Outcome, situation: Situation, rule: ActionRule) -> tuple[str, ...]:
     """Why a rule fired: the sentences of the facts it rests on, else its conditions as written."""
-    fired = {fact_rule.fact: fact_rule for fact_rule in reversed(outcome.fact_rules)}
-    sentences = list(dict.fromkeys(_chain(rule.when, fired, situation, set())))
+    sentences = list(dict.fromkeys(chain_of(rule.when, outcome, situation, _sources)))
     rule_set = program.rule_set(rule.rule_set)
     called = called_by(rule_set.occasion, situation) if rule_set is not None else ""
     return (*([called] if called else ()), *(sentences or _sources(rule.when)))
@@ -108,7 +107,7 @@ def gate_step(action: DecidedAction, names: Mapping[str, str]) -> Step:
 def sentence_of(
     actions: Sequence[DecidedAction], because: Mapping[str, Sequence[str]], names: Mapping[str, str]
 ) -> str:
-    """One sentence that a care agent can say about these actions of one decision."""
+    """One sentence for whoever knows the rules about these actions of one decision."""
     if not actions:
         return "Nothing was asked for."
     parts = []
@@ -193,10 +192,27 @@ def _rules(rule_set: RuleSet, outcome: Outcome) -> Iterator[Step]:
         yield Step("rule", rule_set.name, rule.rule, text, rule.key in fired)
 
 
-def _chain(
-    condition: Condition, fired: Mapping[str, FactRule], situation: Situation, seen: set[str]
+def chain_of(
+    condition: Condition,
+    outcome: Outcome,
+    situation: Situation,
+    written: Callable[[Condition], Iterator[str]],
 ) -> Iterator[str]:
-    """The `because` of each fact that a condition rests on, the deepest first."""
+    """The `because` of each fact that a condition rests on, the deepest first.
+
+    ``written``: how conditions are told of a fact that has none.
+    """
+    fired = {fact_rule.fact: fact_rule for fact_rule in reversed(outcome.fact_rules)}
+    return _chain(condition, fired, situation, set(), written)
+
+
+def _chain(
+    condition: Condition,
+    fired: Mapping[str, FactRule],
+    situation: Situation,
+    seen: set[str],
+    written: Callable[[Condition], Iterator[str]],
+) -> Iterator[str]:
     for part in walk(condition):
         if not isinstance(part, FactIs) or part.negated or part.key in seen:
             continue
@@ -207,8 +223,8 @@ def _chain(
         if rule.because is not None:
             yield filled(rule.because, situation)
             continue
-        inner = list(_chain(rule.when, fired, situation, seen))
-        yield from inner or _sources(rule.when)
+        inner = list(_chain(rule.when, fired, situation, seen, written))
+        yield from inner or written(rule.when)
 
 
 def _sources(condition: Condition) -> Iterator[str]:

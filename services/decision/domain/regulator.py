@@ -22,6 +22,7 @@ from services.decision.domain.language.ast import (
     walk,
 )
 from services.decision.domain.phrases import joined
+from services.decision.domain.triggers import CALLED_BACK, Absence, OpenPair
 from services.vocabulary.purposes import LawfulBasis, text_for
 from services.vocabulary.values import format_time
 from services.vocabulary.words import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from services.decision.domain.arbitration import Candidate, DecidedAction
     from services.decision.domain.language.ast import Condition, Expression, Text
-    from services.decision.domain.program import ActionRule, FactRule, Program
+    from services.decision.domain.program import ActionRule, FactRule, Program, RuleSet
     from services.vocabulary.catalogue import Catalogue
 
 Data = dict[Purpose, set[str]]
@@ -75,7 +76,7 @@ _CONSIDERED = {
     ActionKind.SET: "noting something about the customer",
     ActionKind.EMIT: "noting that something had happened",
 }
-_REFUSED = {
+REFUSED = {
     RefusalReason.NO_CONSENT: "the customer had not agreed to it",
     RefusalReason.CONSENT_UNKNOWN: "it was not known whether the customer had agreed to it",
     RefusalReason.DATA_WITHHELD: "it would have needed data whose use the customer had not agreed to",
@@ -83,7 +84,7 @@ _REFUSED = {
     RefusalReason.TOO_LATE: "its time had passed",
     RefusalReason.QUIET_HOURS: "it would have come at a time at which customers are left in peace",
     RefusalReason.CAPPED: "the customer had been contacted often enough",
-    RefusalReason.RATE_LIMITED: "the customer had been contacted often enough",
+    RefusalReason.RATE_LIMITED: "more was to be sent at that time than could be",
     RefusalReason.ONCE: "it had been done already",
     RefusalReason.BUDGET: "what may be spent on it was spent",
     RefusalReason.KILLED: "it was taken out of use",
@@ -96,6 +97,8 @@ _REFUSED = {
     RefusalReason.NO_ADDRESS: "there was no way to reach the customer",
     RefusalReason.SUPPRESSED: "the customer had asked to be left alone",
 }
+"""Why something was not done, as part of a sentence for people."""
+
 _SAID = {
     ConsentState.GRANTED: "agreed",
     ConsentState.DENIED: "refused",
@@ -130,39 +133,87 @@ class Used:
     withheld: frozenset[Purpose]
 
 
+@dataclass(frozen=True)
+class Looking:
+    """At which event things were looked at: its type, and of which kinds of things it named one.
+
+    What is known of a thing that the event named is used as the event is, without asking where the customer
+    is.
+    """
+
+    type: str
+    named: frozenset[str] = frozenset()
+
+    def of(self, rule_set: RuleSet | None) -> Looking:
+        """The same for a rule set; where the system itself called, what its `event` stands for."""
+        if rule_set is None or self.type not in CALLED_BACK:
+            return self
+        if rule_set.journey is not None:
+            return Looking(rule_set.journey.start, self.named)
+        match rule_set.occasion:
+            case OpenPair(after=name) | Absence(type=name):
+                return Looking(name, self.named)
+            case _:
+                return self
+
+
 def data_used(
-    program: Program, rules: Iterable[ActionRule], fact_rules: Iterable[FactRule], event_type: str
+    program: Program, rules: Iterable[ActionRule], fact_rules: Iterable[FactRule], event: Looking
 ) -> dict[Purpose, frozenset[str]]:
     """What these rules looked at, through the facts that were inferred, and what their actions told."""
     used: Data = {}
-    facts: dict[str, list[FactRule]] = {}
-    for fact in fact_rules:
-        facts.setdefault(fact.fact, []).append(fact)
+    facts = _by_name(fact_rules)
     catalogue = program.catalogue
-    _add_event(used, catalogue, event_type)
+    _add_event(used, catalogue, event.type)
     seen: set[str] = set()
     for rule in rules:
-        _add_condition(used, catalogue, rule.when, facts, event_type, seen)
+        meant = event.of(program.rule_set(rule.rule_set))
+        _add_condition(used, catalogue, rule.when, facts, meant, seen)
         for action in rule.actions:
             texts = [*action.parameters.values(), *(text for text in (action.say, action.to_text) if text)]
             for expression in (part for text in texts for part in _parts(text)):
-                _add(used, catalogue, expression, event_type)
+                _add(used, catalogue, expression, meant)
     return {purpose: frozenset(names) for purpose, names in used.items()}
 
 
+def data_kept(
+    program: Program, keep: Condition | None, fact_rules: Iterable[FactRule], event: Looking
+) -> dict[Purpose, frozenset[str]]:
+    """What a planned action looked at when its time had come."""
+    used: Data = {}
+    if keep is not None:
+        _add_condition(used, program.catalogue, keep, _by_name(fact_rules), event, set())
+    return {purpose: frozenset(names) for purpose, names in used.items()}
+
+
+def _by_name(fact_rules: Iterable[FactRule]) -> dict[str, list[FactRule]]:
+    facts: dict[str, list[FactRule]] = {}
+    for fact in fact_rules:
+        facts.setdefault(fact.fact, []).append(fact)
+    return facts
+
+
 def regulator_sentence(
-    catalogue: Catalogue, actions: Sequence[DecidedAction], decided_micros: int, used: Used
+    catalogue: Catalogue,
+    actions: Sequence[DecidedAction],
+    decided_micros: int,
+    used: Used,
+    stopped: Mapping[str, RefusalReason | None],
 ) -> str:
-    """What was done to the person, or not, for what, on which basis, from which data, with whose word."""
+    """What was done to the person, or not, for what, on which basis, from which data, with whose word.
+
+    ``stopped``: actions that the channel service stopped after the decision, with why if it is known.
+    """
     told = [action for action in actions if action.candidate.kind is not ActionKind.STEP]
     day, _, clock = format_time(decided_micros).partition("T")
     who = catalogue.controller.name or "The operator"
     when = f"On {day} at {clock[:5]} UTC, {who}"
     if not told:
         return f"{when} decided by automated means, and did nothing that concerns the customer."
-    each = [_deed(catalogue, action) for action in told]
+    each = [_deed(catalogue, action, stopped) for action in told]
     parts = [f"{when}, by automated means, {joined(dict.fromkeys(each))}"]
-    parts += _data(catalogue, used)
+    data = list(_data(catalogue, used))
+    parts += [f"the data used were {', and '.join(data)}"] if data else []
     purposes = {
         purpose
         for action in told
@@ -170,24 +221,37 @@ def regulator_sentence(
     }
     purposes |= {purpose for purpose in used.data if purpose is not Purpose.SERVICE}
     parts += [_consent(catalogue, purpose, used) for purpose in Purpose if purpose in purposes]
-    if used.withheld:
-        titles = joined(_title(catalogue, purpose) for purpose in Purpose if purpose in used.withheld)
-        parts.append(f"data were not used for {titles}, to which the customer had not agreed")
+    beside = used.withheld & used.data.keys()
+    for no, withheld in (("no other data were used", beside), ("data were not used", used.withheld - beside)):
+        if withheld:
+            titles = joined(_title(catalogue, purpose) for purpose in Purpose if purpose in withheld)
+            parts.append(f"{no} for {titles}, to which the customer had not agreed")
     return "; ".join(parts) + "."
 
 
-def _deed(catalogue: Catalogue, action: DecidedAction) -> str:
+def _deed(catalogue: Catalogue, action: DecidedAction, stopped: Mapping[str, RefusalReason | None]) -> str:
     candidate = action.candidate
     offer = catalogue.offers.get(candidate.name) if candidate.kind is ActionKind.OFFER else None
     what = f"“{offer.title}”" if offer is not None else "a product"
     if action.outcome is ActionOutcome.REFUSED:
         deed = _CONSIDERED.get(candidate.kind, f"offering the customer {what}")
-        why = _REFUSED.get(action.reason, "it could not be done") if action.reason else "it could not be done"
+        why = REFUSED.get(action.reason, "it could not be done") if action.reason else "it could not be done"
         return f"considered {deed}{_ground(catalogue, candidate)} and did not, because {why}"
     if action.outcome is ActionOutcome.PLANNED:
         deed = _CONSIDERED.get(candidate.kind, f"offering the customer {what}")
         planned = format_time(candidate.planned_micros or 0)[:10]
-        return f"planned {deed} on {planned}, to be decided again then{_ground(catalogue, candidate)}"
+        return f"planned {deed} on {planned}{_ground(catalogue, candidate)}, to be decided again then"
+    if candidate.action_id in stopped:
+        deed = _CONSIDERED.get(candidate.kind, f"offering the customer {what}")
+        reason = stopped[candidate.action_id]
+        why = (
+            "it could not be delivered"
+            if reason is None
+            else REFUSED.get(reason, "it could not be delivered")
+        )
+        return (
+            f"decided on {deed}{_ground(catalogue, candidate)} but did not go through with it, because {why}"
+        )
     return _DONE.get(candidate.kind, f"offered the customer {what}") + _ground(catalogue, candidate)
 
 
@@ -227,7 +291,7 @@ def _data(catalogue: Catalogue, used: Used) -> Iterator[str]:
         names = used.data.get(purpose)
         if names:
             title, basis = _title(catalogue, purpose), _basis(catalogue, purpose)
-            yield f"used were, under {title} ({basis}), {joined(sorted(names))}"
+            yield f"under {title} ({basis}) {joined(sorted(names))}"
 
 
 def _consent(catalogue: Catalogue, purpose: Purpose, used: Used) -> str:
@@ -259,19 +323,19 @@ def _add_condition(
     catalogue: Catalogue,
     condition: Condition,
     facts: Mapping[str, Sequence[FactRule]],
-    event_type: str,
+    event: Looking,
     seen: set[str],
 ) -> None:
     for part in walk(condition):
         if isinstance(part, FactIs) and part.key not in seen:
             seen.add(part.key)
             for fact in facts.get(part.key, ()):
-                _add_condition(used, catalogue, fact.when, facts, event_type, seen)
+                _add_condition(used, catalogue, fact.when, facts, event, seen)
     for expression in expressions_of(condition):
-        _add(used, catalogue, expression, event_type)
+        _add(used, catalogue, expression, event)
 
 
-def _add(used: Data, catalogue: Catalogue, expression: Expression, event_type: str) -> None:
+def _add(used: Data, catalogue: Catalogue, expression: Expression, event: Looking) -> None:
     for leaf in leaves_of(expression):
         match leaf:
             case Trait(name=name):
@@ -284,11 +348,13 @@ def _add(used: Data, catalogue: Catalogue, expression: Expression, event_type: s
             case ThingAttribute(thing=thing, name=name):
                 kind = catalogue.things.get(thing)
                 purpose = Purpose.SERVICE if kind is None else kind.purpose
+                if thing in event.named and event.type in catalogue.events:
+                    purpose = catalogue.events[event.type].purpose
                 _note(used, purpose, f"the {_words(thing)}'s {_words(name)}")
             case WindowValue(window=window):
                 _add_event(used, catalogue, window.type)
             case EventField():
-                _add_event(used, catalogue, event_type)
+                _add_event(used, catalogue, event.type)
             case AskField(name=name):
                 _note(used, Purpose.SERVICE, f"what was asked about {_words(name)}")
             case _:
@@ -297,8 +363,10 @@ def _add(used: Data, catalogue: Catalogue, expression: Expression, event_type: s
 
 def _add_event(used: Data, catalogue: Catalogue, event_type: str) -> None:
     known = catalogue.events.get(event_type)
-    if known is not None:
-        _note(used, known.purpose, f"what happened of the kind “{_words(event_type.rpartition('.')[2])}”")
+    if known is not None and event_type not in CALLED_BACK:
+        stage, _, name = event_type.rpartition(".")
+        words = _words(name) if "_" in name else f"{_words(stage)} {name}"
+        _note(used, known.purpose, f"what happened of the kind “{words}”")
 
 
 def _note(used: Data, purpose: Purpose, words: str) -> None:

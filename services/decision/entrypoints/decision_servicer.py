@@ -170,6 +170,7 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
             reproduced=explained.reproduced,
             difference=explained.difference,
             regulator_sentence=explained.regulator,
+            care_sentence=explained.care,
             tree=node_to_wire(explained.tree),
         )
 

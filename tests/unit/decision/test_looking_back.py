@@ -16,14 +16,17 @@ from services.decision.adapters.yaml_reader import read_yaml
 from services.decision.app.jobs import ProgramThen, Source
 from services.decision.app.ports import Recorded
 from services.decision.domain.absent import Cause
-from services.decision.domain.arbitration import Standing
+from services.decision.domain.arbitration import Candidate, DecidedAction, Standing
+from services.decision.domain.care import Afterwards
 from services.decision.domain.decide import Question, decide, evaluate
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.oracle import Oracle
+from services.decision.domain.regulator import Looking, Used, data_used, regulator_sentence
 from services.decision.domain.tree import action_node, with_actions
 from services.vocabulary.arbitration_policy import Terms
 from services.vocabulary.ids import decision_id
 from services.vocabulary.wire import value_to_wire
+from services.vocabulary.words import ActionKind, ActionOutcome, Purpose, RefusalReason
 from tests.unit.decision.generators import RULES, catalogue
 
 NOW = 1_790_000_000_000_000
@@ -191,6 +194,75 @@ def test_a_regulator_reads_purpose_basis_data_and_word_and_no_word_of_ours(back)
     for ours in ("drops", "sorry", "bad_day", "sore", "goodwill", "churn_risk"):
         assert ours not in sentence
     assert sentence.count(".") == sentence.count("art. 6") + 1
+
+
+def test_what_the_channel_stopped_is_told_as_stopped(back):
+    one = recorded(back, text_without_near(), seen(SORE, consents=[GRANTED]))
+    known = one.actions[0].candidate.action_id
+    told = back.replay(then(text_without_near()), one, "", Afterwards({known: RefusalReason.NO_CONSENT}))
+    assert "decided on offering the customer “1 GB on us” for the purpose “Offers”" in told.regulator
+    assert "but did not go through with it, because the customer had not agreed to it" in told.regulator
+    assert told.care == (
+        "The offer “1 GB on us” was decided because 4 calls dropped, but not made: "
+        "the customer had not agreed to it."
+    )
+    unknown = back.replay(then(text_without_near()), one, "", Afterwards({known: None}))
+    assert "not made: it could not be delivered." in unknown.care
+
+
+def test_a_care_agent_reads_no_word_of_rules_codes_or_paths(back):
+    one = recorded(back, text_without_near(), seen(SORE))
+    same = then(text_without_near())
+    made = back.replay(same, one, "").care
+    assert made.startswith("The offer “1 GB on us” was made because 4 calls dropped")
+    (action,) = one.actions
+    winner = replace(action.candidate, action_id="w", kind=ActionKind.MESSAGE, name="outage-notice")
+    for reason, detail, by, words in (
+        (RefusalReason.ONCE, "done already", "", "it had been done already"),
+        (RefusalReason.SERVICE_FIRST, "a complaint is open", "", "a complaint is open"),
+        (RefusalReason.NOT_ELIGIBLE, "profile.x", "", "the customer did not meet its conditions"),
+        (RefusalReason.OUTRANKED, "", "w", "the message “outage notice” went before it"),
+    ):
+        no = replace(action, outcome=ActionOutcome.REFUSED, reason=reason, detail=detail, outranked_by=by)
+        told = back.replay(same, replace(one, actions=(no,)), "", Afterwards(winners={"w": winner}))
+        assert told.care == f"The offer “1 GB on us” was not made: {words}."
+
+
+def test_a_thing_that_the_event_named_is_used_as_the_event_is():
+    back = LookingBack(Engine(), catalogue(), read_yaml)
+    place = TEXT.replace("context.area.name exists, profile.home_area exists", "context.cell.incident exists")
+    event = dropped()
+    event.data = orjson.dumps({"cell": "FR-1"})
+    thing = event.things.add(kind="cell", key="FR-1")
+    thing.attributes["incident"].CopyFrom(value_to_wire("INC7"))
+    snapshot = seen(SORE, withheld_purposes=[vocabulary_pb2.PURPOSE_PROFILING_LOCATION])
+    one = recorded(back, place, snapshot, event=event)
+    sentence = back.replay(then(place), one, "").regulator
+    of_service = sentence.partition("under “Service”")[2].partition("under “")[0]
+    assert "the cell's incident" in of_service
+    assert sentence.endswith(
+        "data were not used for “Profiling from places”, to which the customer had not agreed."
+    )
+
+
+def test_withheld_data_that_a_mandatory_message_rests_on_are_told_apart():
+    used = Used({Purpose.PROFILING_USAGE: frozenset({"a"})}, (), frozenset({Purpose.PROFILING_USAGE}))
+    say = DecidedAction(Candidate("a", "r", 1, "x", 0, ActionKind.SAY, "", None, 0), ActionOutcome.DONE)
+    sentence = regulator_sentence(catalogue(), [say], NOW, used, {})
+    assert "; no other data were used for “Profiling from usage”" in sentence
+
+
+def test_what_the_system_called_itself_is_told_by_what_led_to_it(back):
+    text = """ruleset: cases
+trigger: {nothing: case.closed, after: case.opened, by: case, for: 72h}
+rules:
+  - {id: chase, when: [event.topic is bill], do: {task: call-back, category: service}}
+"""
+    running, _ = back.running(then(text, 9))
+    program = running.of(7)
+    (rule,) = program.rule_sets[0].rules
+    used = data_used(program, [rule], [], Looking("trigger.due"))
+    assert used == {Purpose.SERVICE: frozenset({"what happened of the kind “case opened”"})}
 
 
 def test_the_first_field_that_differs_is_named(back):

@@ -642,14 +642,19 @@ class ExplainDecisionResponse(_message.Message):
     DIFFERENCE_FIELD_NUMBER: _builtins.int
     REGULATOR_SENTENCE_FIELD_NUMBER: _builtins.int
     TREE_FIELD_NUMBER: _builtins.int
+    CARE_SENTENCE_FIELD_NUMBER: _builtins.int
     sentence: _builtins.str
-    """One sentence a care agent can say."""
+    """One sentence for whoever knows the rules: actions, rules, reasons by name."""
     reproduced: _builtins.bool
     """True: run again from its recorded input, the decision came out the same."""
     difference: _builtins.str
     """The first field that did not come out the same, with both values; empty: all did."""
     regulator_sentence: _builtins.str
     """One sentence for a regulator: what for, on which lawful basis, from which data, without internal names."""
+    care_sentence: _builtins.str
+    """One sentence a care agent can say, without names of rules, codes and paths; what the channel service stopped
+    is told as stopped.
+    """
     @_builtins.property
     def decision(self) -> Global___Decision:
         """The decision as recorded."""
@@ -672,10 +677,11 @@ class ExplainDecisionResponse(_message.Message):
         difference: _builtins.str = ...,
         regulator_sentence: _builtins.str = ...,
         tree: _explanation_pb2.ExplanationNode | None = ...,
+        care_sentence: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "tree", b"tree"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "difference", b"difference", "regulator_sentence", b"regulator_sentence", "reproduced", b"reproduced", "sentence", b"sentence", "steps", b"steps", "tree", b"tree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["care_sentence", b"care_sentence", "decision", b"decision", "difference", b"difference", "regulator_sentence", b"regulator_sentence", "reproduced", b"reproduced", "sentence", b"sentence", "steps", b"steps", "tree", b"tree"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

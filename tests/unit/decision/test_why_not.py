@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from services.decision.app.decisions import stopped_of
 from services.decision.app.jobs import Source
 from services.decision.app.ports import (
     LiveProgram,
@@ -154,6 +155,11 @@ async def test_the_rule_that_came_nearest_at_any_event_is_told():
     assert (told.cause, told.rule, told.event.time_micros, told.then) == (
         Cause.WITHHELD, "held", NOW - 5, True,
     )  # fmt: skip
+    world.absent_by = {
+        NOW - 3: (found(Cause.CONDITION, 0.2, "far"),),
+        NOW - 5: (found(Cause.CONDITION, 0.5, "near"),),
+    }
+    assert (await world.ask()).rule == "near"
     world.absent_by = {NOW - 3: (found(Cause.NOT_FOUND),)}
     told = await world.ask()
     assert (told.cause, told.needed) == (Cause.NOT_FOUND, "")
@@ -187,3 +193,10 @@ async def test_what_was_not_live_or_is_not_known_is_told_apart(world, wanted, ca
     assert words in told.sentence
     if cause is Cause.UNKNOWN:
         assert told.needed == "did you mean shock?"
+
+
+def test_an_action_counts_as_stopped_when_every_message_was():
+    no = Message("m-1", MessageState.REFUSED, RefusalReason.NO_CONSENT, "", "on sms", ())
+    late = Message("m-2", MessageState.REFUSED, RefusalReason.EXPIRED, "", "on email", ())
+    sent = Message("m-3", MessageState.SENT, None, "", "on app", ())
+    assert stopped_of({"a": (no, late), "b": (no, sent), "c": ()}) == {"a": RefusalReason.EXPIRED}

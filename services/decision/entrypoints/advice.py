@@ -1,4 +1,4 @@
-"""What Decide tells whoever talks to the customer, beside the actions: what to say, what not to bring up."""
+"""What Decide tells whoever talks to the customer: what to do, what to say, what not to bring up."""
 
 from __future__ import annotations
 
@@ -6,22 +6,36 @@ from typing import TYPE_CHECKING
 
 from rapport.decision.v1 import decision_pb2
 
+from services.decision.app.ask import best_first
 from services.decision.domain.arbitration import DecidedAction
 from services.decision.domain.avoiding import NAMES
-from services.decision.entrypoints.translate import action_to_wire
+from services.decision.entrypoints.translate import action_to_wire, decided_to_wire
 from services.vocabulary.wire import CATEGORIES
 from services.vocabulary.words import ActionKind, ActionOutcome, Category
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from services.decision.app.ask import Answer
     from services.decision.app.outcome_ports import Waiting
     from services.decision.app.ports import Decided
     from services.decision.domain.avoiding import SlotName
     from services.decision.domain.once import Taken
 
 
-def sayings(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Saying]:
+def answer_to_wire(answer: Answer) -> decision_pb2.DecideResponse:
+    """The whole answer; actions the best first."""
+    decided = answer.decided
+    return decision_pb2.DecideResponse(
+        decision=decided_to_wire(decided, best_first(decided), answer.because),
+        reserved=answer.reserved,
+        say=_sayings(decided, answer.because),
+        avoid=_avoidances(decided, answer.because),
+        waiting=[waiting_to_wire(plan) for plan in answer.waiting],
+    )
+
+
+def _sayings(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Saying]:
     """What to say, in the order of the rules."""
     return [
         decision_pb2.Saying(
@@ -34,7 +48,7 @@ def sayings(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[deci
     ]
 
 
-def avoidances(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Avoidance]:
+def _avoidances(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[decision_pb2.Avoidance]:
     """What not to bring up: what rules ask for, then what is refused to this customer now, whoever asks.
 
     Also what rules asked for earlier in the conversation.

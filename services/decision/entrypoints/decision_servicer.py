@@ -9,12 +9,11 @@ import orjson
 from rapport.decision.v1 import decision_pb2, decision_pb2_grpc
 from rapport.types.v1 import stream_pb2
 
-from services.decision.app.ask import best_first
 from services.decision.app.ports import Wanted
 from services.decision.domain.triggers import ASK
-from services.decision.entrypoints.advice import avoidances, sayings, waiting_to_wire
+from services.decision.entrypoints.advice import answer_to_wire
 from services.decision.entrypoints.pages import number_of, page_size
-from services.decision.entrypoints.translate import decided_to_wire, recorded_to_wire
+from services.decision.entrypoints.translate import recorded_to_wire
 from services.decision.entrypoints.trees import node_to_wire
 from services.runtime.access_log import ReadNotes, note_answer, note_reads, reason_of
 from services.runtime.errors import ConflictError, InvalidArgumentError, NotFoundError
@@ -27,7 +26,7 @@ from services.vocabulary.wire import CHANNELS, REFUSAL_REASONS, micros, type_of_
 if TYPE_CHECKING:
     import grpc
 
-    from services.decision.app.ask import Answer, Ask
+    from services.decision.app.ask import Ask
     from services.decision.app.decisions import LookBack
     from services.decision.app.ports import FreshSnapshot, Profiles
     from services.runtime.clock import Clock
@@ -101,13 +100,13 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
             finally:
                 if noted is not None:
                     let_go(noted)
-            return _answer(peeked)
+            return answer_to_wire(peeked)
         channel = CHANNELS.from_wire(request.channel)
         prepared = await self._ask.prepare(event, snapshot, request.request_id, channel)
 
         async def act(transaction: Transaction) -> decision_pb2.DecideResponse:
             await note_reads(transaction, [snapshot.customer], method, reason)
-            return _answer(await self._ask.record(transaction, prepared, snapshot))
+            return answer_to_wire(await self._ask.record(transaction, prepared, snapshot))
 
         reason = reason_of(context)
         rpc = f"{_NAME}/Decide"
@@ -250,17 +249,6 @@ class DecisionServicer(decision_pb2_grpc.DecisionServiceServicer):
             customer=snapshot.customer,
             sequence=snapshot.sequence + 1,
         ).SerializeToString(deterministic=True)
-
-
-def _answer(answer: Answer) -> decision_pb2.DecideResponse:
-    decided = answer.decided
-    return decision_pb2.DecideResponse(
-        decision=decided_to_wire(decided, best_first(decided), answer.because),
-        reserved=answer.reserved,
-        say=sayings(decided, answer.because),
-        avoid=avoidances(decided, answer.because),
-        waiting=[waiting_to_wire(plan) for plan in answer.waiting],
-    )
 
 
 def _check_id(text: str, field: str) -> None:

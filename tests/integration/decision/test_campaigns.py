@@ -8,12 +8,13 @@ import sys
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg.errors import LockNotAvailable
 from rapport.decision.v1 import campaign_pb2 as pb
 from rapport.decision.v1.rule_set_pb2 import RunState
 
 from services.decision.adapters.campaign_store import CampaignStore
 from services.decision.adapters.run_watch import RunWatch
-from services.decision.app.campaigns import ControlRuns, RunRefused, RunRefusing
+from services.decision.app.campaigns import ControlRuns, RunRefusing
 from services.decision.app.find_room import FindRoom
 from services.decision.domain.run_room import Room, Wait
 from services.decision.entrypoints.campaign_servicer import CampaignServicer
@@ -243,10 +244,17 @@ async def test_a_campaign_is_started_by_hand_once_and_only_where_it_may(make_wor
     hands = Hands(it)
     refused = [await hands.start(name) for name in ("nothing", "quiet")]
     assert [one.reason for one in refused] == [RunRefusing.NOT_LIVE, RunRefusing.NO_SCHEDULE]
-    first, second = await asyncio.gather(hands.start(), hands.start(request_id="r-2"))
-    run, again = (first, second) if isinstance(second, RunRefused) else (second, first)
-    assert again.reason is RunRefusing.UNDER_WAY
-    (run,) = run
+
+    async def start_at_the_same_moment():
+        async with it.worker.database.transaction() as second:
+            await second.execute("SET LOCAL lock_timeout = '1ms'")
+            await hands.runs.start(second, "morning", "because", "r-2")
+
+    async with it.worker.database.transaction() as first:
+        (run,) = await hands.runs.start(first, "morning", "because", "r-1")
+        with pytest.raises(LockNotAvailable):  # it waits for the first
+            await start_at_the_same_moment()
+    assert (await hands.start(request_id="r-2")).reason is RunRefusing.UNDER_WAY
     assert (run.zone, run.reason) == ("", "because")
     assert len(await it.finish()) == 2
     (other,) = await hands.start(request_id="r-3")

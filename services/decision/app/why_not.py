@@ -259,8 +259,8 @@ class WhyNot:
         if found.cause is Cause.NOT_FOUND:
             needed = ""
             sentence += (
-                ", but no decision of then is kept that looked at it: it is older than decisions are kept, "
-                "the customer's state was another, or a journey stood elsewhere"
+                ", but no decision of then is kept that looked at it: it is not decided yet, is older than "
+                "decisions are kept, the customer's state was another, or a journey stood elsewhere"
             )
         return Silence(
             found.cause,
@@ -337,10 +337,11 @@ def _no_event(search: _Search, asking: Sequence[Asking], types: Sequence[str]) -
     ways += [f"the question {joined([name.removeprefix(ASK) for name in asked], 'or')}"] if asked else []
     ways += ["its schedule, an absence, or a step of its journey"] if noticed else []
     needed = f"{each.rule_set} is called by {joined(ways, 'or')}"
-    sentence = (
-        f"nothing called for it: between {format_time(first)} and {format_time(end - 1)} there was no "
-        f"{joined(types, 'or')} of this customer"
-    )
+    silent = [f"there was no {joined(happening, 'or')} of this customer"] if happening else []
+    silent += [f"nobody asked {joined([name.removeprefix(ASK) for name in asked], 'or')}"] if asked else []
+    silent += ["no schedule, absence or step of a journey called"] if noticed else []
+    between = f"between {format_time(first)} and {format_time(end - 1)}"
+    sentence = f"nothing called for it: {between} {joined(silent)}"
     return Silence(
         Cause.NO_EVENT,
         sentence,

@@ -170,7 +170,7 @@ def _why(
     rule_set: RuleSet, rule: ActionRule, looked: Looked, situation: Situation, outcome: Outcome
 ) -> tuple[Cause, str, str]:
     """Cause, sentence, and what would be needed."""
-    name = f"{rule.rule_set}/{rule.rule}"
+    name = f"the rule {rule.rule_set}/{rule.rule}"
     if not rule_set.applies(situation):
         return Cause.NOT_LIVE, *_not_active(rule_set, situation)
     if rule in outcome.rules:

@@ -8,7 +8,7 @@ import zstandard
 from rapport.types.v1 import stream_pb2, vocabulary_pb2
 
 from services.decision.adapters.catalogue_files import open_catalogue, pack_catalogue
-from services.decision.adapters.looking_back import LookingBack
+from services.decision.adapters.looking_back import LookingBack, _used
 from services.decision.adapters.material import pack_material
 from services.decision.adapters.records import Input, Record, open_record, pack_record
 from services.decision.adapters.situations import situation_of
@@ -18,15 +18,16 @@ from services.decision.app.ports import Recorded
 from services.decision.domain.absent import Cause
 from services.decision.domain.arbitration import Candidate, DecidedAction, Standing
 from services.decision.domain.care import Afterwards
-from services.decision.domain.decide import Question, decide, evaluate
+from services.decision.domain.decide import Planned, Question, decide, evaluate
 from services.decision.domain.eligibility import Eligibility
 from services.decision.domain.oracle import Oracle
 from services.decision.domain.regulator import Looking, Used, data_used, regulator_sentence
+from services.decision.domain.replaying import Again
 from services.decision.domain.tree import action_node, with_actions
 from services.vocabulary.arbitration_policy import Terms
 from services.vocabulary.ids import decision_id
 from services.vocabulary.wire import value_to_wire
-from services.vocabulary.words import ActionKind, ActionOutcome, Purpose, RefusalReason
+from services.vocabulary.words import ActionKind, ActionOutcome, Category, Purpose, RefusalReason
 from tests.unit.decision.generators import RULES, catalogue
 
 NOW = 1_790_000_000_000_000
@@ -250,6 +251,23 @@ def test_withheld_data_that_a_mandatory_message_rests_on_are_told_apart():
     say = DecidedAction(Candidate("a", "r", 1, "x", 0, ActionKind.SAY, "", None, 0), ActionOutcome.DONE)
     sentence = regulator_sentence(catalogue(), [say], NOW, used, {})
     assert "; no other data were used for “Profiling from usage”" in sentence
+
+
+def test_of_a_plan_that_fell_due_the_data_are_told_that_its_keep_looked_at(back):
+    text = """ruleset: later
+trigger: complaint.opened
+rules:
+  - id: ask
+    do: {survey: ces-after-care, category: survey, after: 48h, keep: [profile.vulnerable is not true]}
+"""
+    running, _ = back.running(then(text, 10))
+    program = running.of(7)
+    planned = Candidate("a", "later", 1, "ask", 0, ActionKind.SURVEY, "x", Category.SURVEY, 0)
+    one = replace(recorded(back, text_without_near(), seen(SORE)), planned=Planned(planned, NOW, 1))
+    event = stream_pb2.TakenEvent(type="action.due", time_micros=NOW, customer=7)
+    situation = situation_of(event, seen(SORE), catalogue(), arms={})
+    again = Again(one.evaluation, (), None)
+    assert _used(program, again, one, situation, seen(SORE)).data == {Purpose.SERVICE: {"vulnerable"}}
 
 
 def test_what_the_system_called_itself_is_told_by_what_led_to_it(back):

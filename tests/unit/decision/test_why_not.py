@@ -13,7 +13,7 @@ from services.decision.app.ports import (
     PastEvent,
     Recorded,
 )
-from services.decision.app.why_not import Question, WhyNot
+from services.decision.app.why_not import Question, WhyNot, _no_event, _Search
 from services.decision.domain.absent import Absence, Asking, Cause
 from services.decision.domain.arbitration import Candidate, Circumstances, DecidedAction, Standing
 from services.decision.domain.decide import Evaluation
@@ -193,6 +193,17 @@ async def test_what_was_not_live_or_is_not_known_is_told_apart(world, wanted, ca
     assert words in told.sentence
     if cause is Cause.UNKNOWN:
         assert told.needed == "did you mean shock?"
+
+
+def test_what_did_not_call_is_told_in_words_and_by_no_name_of_ours():
+    called_by = ("usage.data_used", "ask.care-call", "trigger.due")
+
+    called = Asking("shock", 3, "x", called_by, None, None)
+    told = _no_event(_Search(Question("crm:7", "shock", NOW, DAY), 7, (7,)), (called,), called_by)
+    assert told.sentence.endswith(
+        "there was no usage.data_used of this customer; nobody asked care-call; and no schedule, absence or "
+        "step of a journey called"
+    )
 
 
 def test_an_action_counts_as_stopped_when_every_message_was():

@@ -26,7 +26,7 @@ class ProcessSurvival:
 
     async def __call__(self, program: LiveProgram, payload: bytes) -> bool:
         """Whether the engine comes through it with that program."""
-        alone = EngineProcess(self._command, deadline=self._deadline)
+        alone = EngineProcess(self._command, deadline=self._deadline, trial=True)
         try:
             loaded: Loaded = await alone.set_up("load", program.version, program.whole)
             if any(problem.severity == "error" for problem in loaded.problems):
@@ -63,7 +63,7 @@ class ProcessChecker:
 
     async def trial(self, context: Sequence[Source], text: str, file: str, version: int) -> Checked:
         """The same, and engine against oracle on 1,000 generated snapshots a shard."""
-        alone = EngineProcess(self._command, deadline=_TRIAL_SECONDS)
+        alone = EngineProcess(self._command, deadline=_TRIAL_SECONDS, trial=True)
         try:
             checked: Checked = await alone.call("check", tuple(context), text, file, version, 1_000)
         finally:

@@ -37,13 +37,20 @@ class EngineProcess:
 
     ``command`` gets one more argument: the file descriptor of the shared memory. ``deadline`` is how long, in
     seconds, a job may take before the child counts as dead; the first one after a start, and every set-up,
-    may take ``first_deadline``.
+    may take ``first_deadline``. ``trial``: it is there to find out whether the engine
+    survives, so that a child lost is an answer, and no warning.
     """
 
     def __init__(
-        self, command: Sequence[str], *, deadline: float = 30.0, first_deadline: float = 60.0
+        self,
+        command: Sequence[str],
+        *,
+        deadline: float = 30.0,
+        first_deadline: float = 60.0,
+        trial: bool = False,
     ) -> None:
         self._command = tuple(command)
+        self._trial = trial
         self._deadline = deadline
         self._first_deadline = max(first_deadline, deadline)
         self._lock = asyncio.Lock()
@@ -135,7 +142,10 @@ class EngineProcess:
             self.lost = True
             code = await self._end(stuck=overran)
             why = f"overran its {deadline} s" if overran else f"ended with code {code}"
-            _log.warning("engine process lost", job=job, item=item, why=why)
+            if self._trial:
+                _log.info("engine did not survive a trial", job=job, why=why)
+            else:
+                _log.warning("engine process lost", job=job, item=item, why=why)
             raise EngineDiedError(f"the engine's process {why} in job {job}", item) from error
         except BaseException:
             # cancelled between question and answer: the pipe is out of step, so the child goes

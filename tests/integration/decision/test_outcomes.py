@@ -218,7 +218,7 @@ def wrote(number, intent, action_id, at=NOON, source="channel", customer=1):
     return event("message.replied", event_id=name, customer=customer, at=at, data=data, source=source), None
 
 
-async def test_a_yes_that_the_customer_writes_accepts_the_offer_it_answers_once(shop):
+async def test_a_yes_that_the_customer_writes_accepts_the_offer_it_answers_once(shop, monkeypatch):
     await shop.take(*((topup(f"e-{one}", customer=one), snapshot(one)) for one in range(1, 5)))
     said = {action.customer: action.action_id for action in await shop.actions()}
     await shop.take(
@@ -260,7 +260,7 @@ async def test_a_yes_that_the_customer_writes_accepts_the_offer_it_answers_once(
     }
     # only an offer with words that accept it asks for them
     offers = shop.catalogue.offers
-    offers["data-top-up"] = replace(offers["data-top-up"], accept=())
+    monkeypatch.setitem(offers, "data-top-up", replace(offers["data-top-up"], accept=()))
     await shop.take((topup("e-5", shop.clock.now_micros(), 5), snapshot(5)))
     (action,) = await shop.actions()
     await shop.take(wrote(11, "yes", action.action_id, shop.clock.now_micros(), customer=5))

@@ -64,9 +64,10 @@ def _avoidances(decided: Decided, because: Mapping[str, Sequence[str]]) -> list[
         for category in action.candidate.avoid
     ]
     why: dict[Category, list[str]] = {Category.SALES: [*_no_sales(decided)]}
+    said = {category for action in _done(decided, ActionKind.AVOID) for category in action.candidate.avoid}
     time = decided.evaluation.circumstances.time_micros
     for (_, _, word), taken in _avoided_before(decided):
-        if time < taken.ends_micros:
+        if time < taken.ends_micros and Category(word) not in said:
             why.setdefault(Category(word), []).append("asked for earlier in this conversation")
     found += [
         decision_pb2.Avoidance(category=CATEGORIES.to_wire(category), because=reasons)

@@ -9,6 +9,7 @@ from services.decision.app.outcome_ports import Waiting
 from services.decision.app.ports import Decided
 from services.decision.domain.arbitration import Circumstances, Standing, arbitrate
 from services.decision.domain.decide import Evaluation
+from services.decision.domain.once import Taken
 from services.decision.entrypoints.advice import answer_to_wire
 from services.vocabulary.values import HOUR
 from services.vocabulary.words import ActionKind, Category
@@ -19,10 +20,10 @@ SORRY = replace(offer("sorry", None, kind=ActionKind.SAY), name="", say="Sorry f
 HUSH = replace(offer("hush", None, kind=ActionKind.AVOID), name="", avoid=(Category.SURVEY,))
 
 
-def told(*candidates, waiting=(), **circumstances):
+def told(*candidates, waiting=(), slots=None, **circumstances):
     """The answer to a question for which these were asked for."""
     evaluation = Evaluation((), candidates, Circumstances(NOW, **circumstances), {})
-    standing = Standing()
+    standing = Standing(slots or {})
     decided = Decided(
         decision_id="d-1",
         customer=1,
@@ -72,6 +73,14 @@ def test_sentences_and_what_to_leave_alone_come_with_why():
         vocabulary_pb2.CATEGORY_SURVEY,
         ["because of hush"],
     )
+
+
+def test_what_was_asked_to_be_left_alone_earlier_is_told_once():
+    before = {("", "avoid", "survey"): Taken(NOW - HOUR, ("a-0",), NOW + HOUR)}
+    (avoid,) = told(SORRY, slots=before).avoid
+    assert list(avoid.because) == ["asked for earlier in this conversation"]
+    (avoid,) = told(HUSH, slots=before).avoid
+    assert list(avoid.because) == ["because of hush"]
 
 
 def test_whatever_rules_ask_nothing_is_to_be_sold_during_a_complaint_or_to_the_vulnerable():

@@ -49,7 +49,7 @@ _CANDIDATE_DEFAULTS = {
 _ORIGINS = ("propensity_from", "value_from", "cost_from")
 FACTORS = ("propensity", "value", "cost", "urgency", "pressure")
 _CAME_OUT = frozenset({"facts", "arms", "circumstances", "actions"})
-_ALWAYS = ("time_micros", "service_first", "vulnerable", "pressure", "was_planned")
+_ALWAYS = ("time_micros", "service_first", "vulnerable", "pressure", "was_planned", "heeds_avoid")
 _CIRCUMSTANCES = {known.name: known.default for known in fields(Circumstances) if known.name not in _ALWAYS}
 
 
@@ -203,6 +203,7 @@ def _terms_to_json(terms: Terms) -> list[Any]:
 
 
 def _circumstances_from_json(body: Mapping[str, Any]) -> Circumstances:
+    body = {"heeds_avoid": False, **body}  # as long as nothing was written of it
     terms = body.get("terms")
     if terms is None:
         return Circumstances(**body)

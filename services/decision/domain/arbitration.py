@@ -112,7 +112,8 @@ class Circumstances:
     may be sold now, empty: no reason. ``pressure``: contacts of late, as ``terms`` say. ``was_planned``: the
     actions were decided before and fell due. ``contacts``: those that count for the share of sales,
     ``sales_contacts`` of them sales; None: they are not known. ``household``: whose conversation it is, 0:
-    the customer's own. ``terms``: what the operator's policy said.
+    the customer's own. ``terms``: what the operator's policy said. ``heeds_avoid``: what rules ask to avoid
+    is not done; not so in records of releases that only told the agent.
     """
 
     time_micros: int
@@ -124,6 +125,7 @@ class Circumstances:
     sales_contacts: int = 0
     household: int = 0
     terms: Terms = TERMS
+    heeds_avoid: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,10 @@ def arbitrate(
     )
     outcomes: dict[int, DecidedAction] = {}
     limited = _Limited(standing)
-    avoided = avoiding.kept(standing.slots, circumstances.time_micros, conversation_micros)
+    heeds = circumstances.heeds_avoid
+    avoided = NOTHING_AVOIDED
+    if heeds:
+        avoided = avoiding.kept(standing.slots, circumstances.time_micros, conversation_micros)
     asked: list[Candidate] = []
     winner = _winner_of(standing, circumstances.time_micros, conversation_micros)
     won: list[Won] = []
@@ -285,7 +290,7 @@ def arbitrate(
                 won.append(Won(winner, circumstances.time_micros))
         if candidate.kind is ActionKind.OFFER:
             offered.append(candidate)
-        elif candidate.avoid:
+        elif candidate.avoid and heeds:
             # it has no category, so that it was looked at before all that it may concern
             asked.append(candidate)
             avoided = {**avoided, **avoiding.words_of(candidate)}

@@ -151,6 +151,8 @@ def as_judged_then(again: Evaluation, recorded: Evaluation) -> Evaluation:
         )
     if bool(was.household) is not bool(now.household):
         now = replace(now, household=was.household)
+    if was.heeds_avoid is not now.heeds_avoid:
+        now = replace(now, heeds_avoid=was.heeds_avoid)
     candidates = tuple(
         _as_judged(candidate, then[candidate.action_id]) if candidate.action_id in then else candidate
         for candidate in again.candidates

@@ -343,6 +343,23 @@ def test_what_an_older_release_or_another_policy_wrote_is_compared_field_by_fiel
     assert (found.equal, found.different, found.failed) == (2, (), {})
 
 
+def test_what_was_decided_before_avoid_was_heeded_comes_out_as_it_did_then():
+    back = LookingBack(Engine(), catalogue(), read_yaml)
+    text = text_without_near().replace("category: retention", "category: sales, expires: 7d")
+    text += "  - {id: hush, when: [fact sore], do: {avoid: [sales]}}\n"
+    one = recorded(back, text, seen(SORE))
+    assert [action.outcome for action in one.actions if not action.candidate.avoid] == [ActionOutcome.REFUSED]
+    circumstances = replace(one.evaluation.circumstances, heeds_avoid=False)
+    evaluation = replace(one.evaluation, circumstances=circumstances)
+    actions = decide(evaluation, one.standing, catalogue().conversation_micros).actions
+    assert [action.outcome for action in actions if not action.candidate.avoid] == [ActionOutcome.DISPATCHED]
+    before = replace(one, evaluation=evaluation, actions=actions)
+    body = open_record(packed(before))
+    del body["circumstances"]["heeds_avoid"]
+    rows = [(one.material, packed(one)), (one.material, zstandard.compress(orjson.dumps(body)))]
+    assert back.verify(then(text), rows).equal == 2
+
+
 def test_a_letter_for_letter_comparison_sees_each_part_that_came_out(back):
     one = recorded(back, text_without_near(), seen(SORE))
     given = Input(packed(one))

@@ -166,6 +166,7 @@ async def test_a_question_is_answered_reserved_and_recorded(connection, peers):
     asked = question()
     answer = await stub.Decide(asked)
     assert answer.reserved
+    assert answer.decision.event_time == asked.event.time
     found = [(action.rule, action.outcome) for action in answer.decision.actions]
     assert found == [
         ("plain-notice", vocabulary_pb2.ACTION_OUTCOME_DISPATCHED),

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import functools
+import re
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -53,6 +55,12 @@ def runs(function: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     return run
 
 
+_WHOLE = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\dT\S+")
+"""Ids and times: cells that are told whole on one line where there is room."""
+_WIDE = 200
+"""The width of tables that no terminal shows."""
+
+
 def print_json(entry: Mapping[str, Any]) -> None:
     """One object on one line."""
     click.echo(orjson.dumps(entry).decode())
@@ -63,11 +71,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     from rich.console import Console  # not for those who want JSON
     from rich.table import Table
 
-    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    for place, column in enumerate(columns):
+        whole = any(_WHOLE.fullmatch(row[place]) for row in cells)
+        longest = max((len(row[place]) for row in cells), default=0)
+        least = max((len(word) for word in column.split()), default=0)
+        table.add_column(column, no_wrap=whole, overflow="fold", min_width=max(least, min(longest, 10)))
+    for row in cells:
+        table.add_row(*row)
     if table.row_count:
-        Console(soft_wrap=True).print(table)
+        Console(soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE).print(table)
     else:
         click.echo(empty)
 

@@ -35,7 +35,9 @@ async def why_not(
     try:
         request.within_seconds = parse_duration(within) // SECOND
     except ValueMistake as mistake:
-        raise click.UsageError(f"{mistake.message}; {mistake.suggestion}") from None
+        raise click.BadParameter(
+            f"{within!r} {mistake.message}; {mistake.suggestion}", param_hint="--within"
+        ) from None
     if time is not None:
         request.time.CopyFrom(wire.timestamp(time))
     async with connected(folder) as connections:

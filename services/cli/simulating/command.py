@@ -17,6 +17,7 @@ from services.cli.commands.support import folder_option, iso, json_option, print
 from services.cli.connections import connected
 from services.cli.simulating.page import render_page
 from services.cli.simulating.telling import STAGES, deltas, stage
+from services.cli.stack.errors import StackError
 from services.cli.stack.trust_files import OPERATOR
 from services.vocabulary.wire import timestamp
 
@@ -96,12 +97,12 @@ async def simulate(
                         found = answer.result
     _end_progress()
     assert found is not None
-    result = orjson.loads(found.json)
+    result = {"simulation_id": found.simulation_id, **orjson.loads(found.json)}
     if out is not None:
-        (out / "result.json").write_text(found.json + "\n", encoding="utf-8")
+        (out / "result.json").write_bytes(orjson.dumps(result, option=orjson.OPT_APPEND_NEWLINE))
         (out / "report.html").write_text(render_page(result, found.simulation_id), encoding="utf-8")
     if as_json:
-        print_json({"simulation_id": found.simulation_id, **result})
+        print_json(result)
     else:
         _tell(result, found.simulation_id, out)
     if not result["events"]:
@@ -109,8 +110,11 @@ async def simulate(
 
 
 def _listing(out: Path) -> IO[bytes]:
-    out.mkdir(parents=True, exist_ok=True)
-    return (out / "actions.ndjson").open("wb")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return (out / "actions.ndjson").open("wb")
+    except OSError as error:
+        raise StackError(f"--out {out}: {error.strerror}; name a folder that can be written") from None
 
 
 def _tell_progress(progress: simulation_pb2.SimulationProgress) -> None:

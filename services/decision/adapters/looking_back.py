@@ -102,7 +102,9 @@ class LookingBack:
         difference = first_difference(remembered, again)
         catalogue, outcome = program.catalogue, again.outcome
         used = _used(program, again, remembered, situation, snapshot)
-        sentence = regulator_sentence(catalogue, asked, remembered.decided_micros, used, afterwards.stopped)
+        sentence = regulator_sentence(
+            catalogue, asked, remembered.decided_micros, used, afterwards.stopped, afterwards.waiting
+        )
         if outcome is None:
             assert remembered.planned is not None
             node = plan_node(program, remembered.planned, situation, again.evaluation.candidates[0])

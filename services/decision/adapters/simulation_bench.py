@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.decision.adapters.checking import name_of
+from services.decision.adapters.handover import SOURCE
 from services.decision.adapters.running import Running, compile_sources
 from services.decision.adapters.sieving_engine import SievingEngine
 from services.decision.adapters.simulation_differing import (
@@ -14,7 +15,7 @@ from services.decision.adapters.simulation_differing import (
     with_common_shards,
 )
 from services.decision.adapters.simulation_past import Past
-from services.decision.adapters.simulation_walk import MissingMomentsError, Side, Walk
+from services.decision.adapters.simulation_walk import CHANNEL, MissingMomentsError, Side, Walk
 from services.decision.adapters.situations import LazyTraits
 from services.decision.adapters.workbench import FREES_WHAT_IT_USED
 from services.decision.app.simulation_jobs import DRAFT, LIVE, Prepared, Walked, World
@@ -55,6 +56,7 @@ class SimulationBench:
         self._policy = policy
         self._sides: tuple[Side, ...] = ()
         self._differing = Differing()
+        self._latest = 0
 
     def jobs(self) -> dict[str, Callable[..., Any]]:
         """The jobs by the names under which the parent asks for them."""
@@ -105,6 +107,7 @@ class SimulationBench:
         worlds = dict(zip(worlds, together, strict=True))
         self._sides = tuple(self._side(name, running) for name, running in worlds.items())
         programs = {name: running.programs.base for name, running in worlds.items()}
+        self._latest = max(one.late_micros for program in programs.values() for one in program.rule_sets)
         types = frozenset().union(*(running.programs.listened for running in worlds.values()))
         return Prepared(
             told,
@@ -146,6 +149,7 @@ class SimulationBench:
     def _enter(self, walked: Walked, past: Past, walks: Sequence[Walk], span: Span) -> None:
         walked.customers += 1
         walked.events += len(past.events)
+        self._count_idle(walked, past)
         by_name = {walk.side.name: walk for walk in walks}
         for side in self._sides:
             walk = by_name.get(side.name, walks[0])
@@ -160,6 +164,15 @@ class SimulationBench:
                     walked.why[other.side.name, action_id] = other.refused.get(action_id, "")
         if span.groups:
             walked.groups[past.customer] = self._groups(past, span.groups)
+
+    def _count_idle(self, walked: Walked, past: Past) -> None:
+        running = self._sides[0].running
+        for event, _ in past.events:
+            if event.type in running.triggers and event.source not in (CHANNEL, SOURCE):
+                if event.history:
+                    walked.history += 1
+                elif event.accepted_micros - event.time_micros > self._latest:
+                    walked.late += 1
 
     def _groups(self, past: Past, names: Sequence[str]) -> tuple[str, ...]:
         newest = past.newest

@@ -40,6 +40,8 @@ ARRIVED = frozenset(
     }
 )
 """States in which nothing stands against a message."""
+_WAITS = frozenset({MessageState.PLANNED, MessageState.DEFERRED})
+_WENT = ARRIVED - _WAITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class LookBack:
         then = await program_then(self._rule_sets, self._catalogues, recorded.program, recorded.catalogue)
         winners = await self._winners(recorded)
         messages = await self._messages.of(dispatched(recorded))
-        afterwards = Afterwards(stopped_of(messages), winners)
+        afterwards = Afterwards(stopped_of(messages), winners, waiting_of(messages))
         replayed = await self._asker.replay(then, recorded, action_id, afterwards)
         names = {action.candidate.action_id: label_of(action.candidate) for action in recorded.actions}
         names |= {known: f"{label_of(one)} of an earlier decision" for known, one in winners.items()}
@@ -134,11 +136,21 @@ class LookBack:
 
 
 def stopped_of(messages: Mapping[str, Sequence[Message]]) -> dict[str, RefusalReason | None]:
-    """Actions of which every message was stopped, with why the last was."""
+    """Actions of which every message was stopped for good, with why the last was."""
     return {
         action_id: told[-1].reason
         for action_id, told in messages.items()
-        if told and all(message.state not in ARRIVED for message in told)
+        if told and all(message.state not in ARRIVED and message.state not in _WAITS for message in told)
+    }
+
+
+def waiting_of(messages: Mapping[str, Sequence[Message]]) -> dict[str, RefusalReason | None]:
+    """Actions of which no message went out and one waits for its time, with why."""
+    return {
+        action_id: next(message.reason for message in told if message.state in _WAITS)
+        for action_id, told in messages.items()
+        if any(message.state in _WAITS for message in told)
+        and all(message.state not in _WENT for message in told)
     }
 
 

@@ -280,6 +280,8 @@ class ReleaseVersions:
         """Has a version go live at a time; 0: no longer."""
         row = await self._lives.hold(transaction, name, version)
         if not at_micros:
+            if not row.scheduled_micros:
+                return Refused(Refusing.WRONG_STATE, f"{name} version {version} is not planned to go live")
             after = replace(row, scheduled_micros=0, scheduler="")
             return await self._move(transaction, row, after, Step("unschedule"))
         refused = may_run(standing_of(row), self.rules, share=False)

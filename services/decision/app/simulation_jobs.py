@@ -72,7 +72,8 @@ class Walked:
     """What came of some customers. ``events``: of theirs, in the time. ``missing``: what must be known first.
 
     ``why``: of actions that one world (by name) has and the other has not, why not. ``failed``: events that
-    could not be decided, by type. ``groups``: the values by which customers are compared.
+    could not be decided, by type. ``groups``: the values by which customers are compared. ``history``,
+    ``late``: events that would trigger rules, and trigger none: they came as history or too long after.
     """
 
     worlds: dict[str, World] = field(default_factory=dict)
@@ -82,3 +83,5 @@ class Walked:
     why: dict[tuple[str, str], str] = field(default_factory=dict)
     failed: Counter[str] = field(default_factory=Counter)
     groups: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    history: int = 0
+    late: int = 0

@@ -46,6 +46,8 @@ class Found:
     events: int = 0
     customers: int = 0
     incomplete: int = 0
+    history: int = 0
+    late: int = 0
     unfinished: int = 0
     killers: int = 0
     why: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -57,6 +59,8 @@ class Found:
         """Takes in what came of some customers."""
         self.events += walked.events
         self.customers += walked.customers
+        self.history += walked.history
+        self.late += walked.late
         self.why.update(walked.why)
         self.failed.update(walked.failed)
         self.groups.update(walked.groups)
@@ -118,6 +122,13 @@ def _notices(
         yield f"{erased:,} persons were erased, ever, and are not among the customers"
     for (name, reason), count in sorted(found.left_out.items()):
         yield f"{count:,} events of {name} are left out: {_WHY_LEFT_OUT.get(reason, reason)}"
+    if found.history:
+        yield f"taken as history, so that rules do not fire on them, here as then: events {found.history:,}"
+    if found.late:
+        yield (
+            "reached us so long after they happened that rules do not fire on them, here as then "
+            f"(`late` of a rule set): events {found.late:,}"
+        )
     for name in prepared.called:
         yield (
             f"{name} is called for by something other than events of a customer: only calls that really "

@@ -9,7 +9,7 @@ from services.decision.domain.explain import called_by, chain_of
 from services.decision.domain.language.ast import All
 from services.decision.domain.looking import is_written
 from services.decision.domain.phrases import condition_words, joined
-from services.decision.domain.regulator import REFUSED
+from services.decision.domain.regulator import REFUSED, why_it_waits
 from services.vocabulary.values import format_time
 from services.vocabulary.words import ActionKind, ActionOutcome, RefusalReason
 
@@ -40,12 +40,14 @@ _TOLD_BY_DETAIL = frozenset({RefusalReason.SERVICE_FIRST})
 class Afterwards:
     """What is known beside the decision itself.
 
-    ``stopped``: actions that the channel service stopped, with why if it is known. ``winners``: actions of
-    earlier decisions that won the conversation, by id.
+    ``stopped``: actions that the channel service stopped, with why if it is known. ``waiting``: those that
+    wait there for their time, the same. ``winners``: actions of earlier decisions that won the conversation,
+    by id.
     """
 
     stopped: Mapping[str, RefusalReason | None] = field(default_factory=dict)
     winners: Mapping[str, Candidate] = field(default_factory=dict)
+    waiting: Mapping[str, RefusalReason | None] = field(default_factory=dict)
 
 
 def care_sentence(
@@ -108,6 +110,8 @@ def _part(
     if action.outcome is ActionOutcome.PLANNED:
         day, _, clock = format_time(candidate.planned_micros or 0).partition("T")
         return f"{label} is planned for {day} at {clock[:5]} UTC, to be decided again then{why}"
+    if candidate.action_id in afterwards.waiting:
+        return f"{label} was decided{why}, and waits: {why_it_waits(afterwards.waiting[candidate.action_id])}"
     if candidate.action_id in afterwards.stopped:
         return f"{label} was decided{why}, but not {done}: {why_stopped(afterwards, candidate.action_id)}"
     return f"{label} was {done}{why}"

@@ -98,6 +98,13 @@ REFUSED = {
     RefusalReason.SUPPRESSED: "the customer had asked to be left alone",
 }
 """Why something was not done, as part of a sentence for people."""
+_WAITS = {
+    RefusalReason.QUIET_HOURS: "at this hour the customer is left in peace",
+    RefusalReason.CAPPED: "the customer has been contacted often enough for now",
+    RefusalReason.RATE_LIMITED: "more is to be sent just now than can be",
+    RefusalReason.BUDGET: "what may be spent on it is spent for now",
+    RefusalReason.KILLED: "it is held for now",
+}
 
 _SAID = {
     ConsentState.GRANTED: "agreed",
@@ -199,10 +206,12 @@ def regulator_sentence(
     decided_micros: int,
     used: Used,
     stopped: Mapping[str, RefusalReason | None],
+    waiting: Mapping[str, RefusalReason | None],
 ) -> str:
     """What was done to the person, or not, for what, on which basis, from which data, with whose word.
 
     ``stopped``: actions that the channel service stopped after the decision, with why if it is known.
+    ``waiting``: those that wait there for their time, the same.
     """
     told = [action for action in actions if action.candidate.kind is not ActionKind.STEP]
     day, _, clock = format_time(decided_micros).partition("T")
@@ -210,7 +219,7 @@ def regulator_sentence(
     when = f"On {day} at {clock[:5]} UTC, {who}"
     if not told:
         return f"{when} decided by automated means, and did nothing that concerns the customer."
-    each = [_deed(catalogue, action, stopped) for action in told]
+    each = [_deed(catalogue, action, stopped, waiting) for action in told]
     parts = [f"{when}, by automated means, {joined(dict.fromkeys(each))}"]
     data = list(_data(catalogue, used))
     parts += [f"the data used were {', and '.join(data)}"] if data else []
@@ -229,7 +238,17 @@ def regulator_sentence(
     return "; ".join(parts) + "."
 
 
-def _deed(catalogue: Catalogue, action: DecidedAction, stopped: Mapping[str, RefusalReason | None]) -> str:
+def why_it_waits(reason: RefusalReason | None) -> str:
+    """For what an action waits at the channel service, as part of a sentence."""
+    return _WAITS.get(reason, "its turn has not come yet") if reason else "its turn has not come yet"
+
+
+def _deed(
+    catalogue: Catalogue,
+    action: DecidedAction,
+    stopped: Mapping[str, RefusalReason | None],
+    waiting: Mapping[str, RefusalReason | None],
+) -> str:
     candidate = action.candidate
     offer = catalogue.offers.get(candidate.name) if candidate.kind is ActionKind.OFFER else None
     what = f"“{offer.title}”" if offer is not None else "a product"
@@ -241,6 +260,10 @@ def _deed(catalogue: Catalogue, action: DecidedAction, stopped: Mapping[str, Ref
         deed = _CONSIDERED.get(candidate.kind, f"offering the customer {what}")
         planned = format_time(candidate.planned_micros or 0)[:10]
         return f"planned {deed} on {planned}{_ground(catalogue, candidate)}, to be decided again then"
+    if candidate.action_id in waiting:
+        deed = _CONSIDERED.get(candidate.kind, f"offering the customer {what}")
+        why = why_it_waits(waiting[candidate.action_id])
+        return f"decided on {deed}{_ground(catalogue, candidate)}, which waits, because {why}"
     if candidate.action_id in stopped:
         deed = _CONSIDERED.get(candidate.kind, f"offering the customer {what}")
         reason = stopped[candidate.action_id]

@@ -426,6 +426,7 @@ async def test_a_version_goes_live_at_its_time_or_says_why_not(releasing):
     await releasing.submit(2)
     await releasing.as_("ben").review(2)
     await releasing.as_("olga").run(2, HALF)
+    assert reason(await releasing.schedule(2, 0)) is Refusing.WRONG_STATE
     await releasing.schedule(2, NOON + HOUR)
     keeping = KeepSchedule(
         worker.database, worker.clock, worker.rule_sets, releasing.versions, worker.follow.refresh

@@ -10,11 +10,12 @@ from rapport.channel.v1 import channel_pb2
 from rapport.decision.v1 import decision_pb2
 from rapport.types.v1 import vocabulary_pb2
 
+from services.cli.commands import support
 from services.cli.commands.ask import parameters_of
 from services.cli.commands.decisions import decision_json
 from services.cli.commands.ingest import _tell
 from services.cli.commands.messages import message_json
-from services.cli.commands.support import enum_word, iso, runs
+from services.cli.commands.support import enum_word, iso, print_table, runs
 from services.cli.feed import FeedReport, Rejection
 from services.cli.main import COMMANDS, main
 from services.cli.quiet import StillBusyError
@@ -98,6 +99,29 @@ def test_wrong_use_ends_in_2():
     assert "or say files" in run("controls", "policies", "revert", "before").output
     assert "topic=calls" in run("ask", "crm:1", "care-call", "--set", "topic").output
     assert run("ask", "crm:1", "care-call", "--set", "a=1", "--set", "a=2").exit_code == 2
+
+
+def test_ids_and_times_are_told_whole_and_words_are_not_cut_off(capsys, monkeypatch):
+    cells = ("f809810e-7f05-54c3-8ba9-67798ca08f02", "2026-11-22T13:54:00Z", "a-long-name-of-an-event " * 3)
+    print_table(("decision", "time", "event"), [cells, ("", None, "x")], empty="none")
+    assert " ".join(cells).split() == capsys.readouterr().out.split("\n")[1].split()
+    monkeypatch.setattr(support, "_WIDE", 70)
+    print_table(("decision", "time", "event"), [cells], empty="none")
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[1].split()[:2] == list(cells[:2])
+    assert "".join("".join(line[-10:] for line in lines[1:]).split()) == cells[2].replace(" ", "")
+
+
+def test_a_length_of_time_that_is_none_is_told_with_its_option():
+    result = run("decisions", "why-not", "customer:7", "data-top-up", "--within", "1x")
+    assert (result.exit_code, "--within: '1x' is not a length of time" in result.output) == (2, True)
+
+
+def test_a_folder_for_a_simulation_that_cannot_be_written_is_told():
+    result = run("simulate", str(SHIPPED[0]), "--since", "2026-11-01", "--out", "/dev/null/x")
+    assert isinstance(result.exception, SystemExit)
+    assert "--out /dev/null/x: " in result.output
+    assert "name a folder that can be written" in result.output
 
 
 def test_parameters_of_a_question_are_typed_as_written():

@@ -211,6 +211,17 @@ def test_what_the_channel_stopped_is_told_as_stopped(back):
     assert "not made: it could not be delivered." in unknown.care
 
 
+def test_what_waits_at_the_channel_is_not_told_as_stopped(back):
+    one = recorded(back, text_without_near(), seen(SORE, consents=[GRANTED]))
+    waits = Afterwards(waiting={one.actions[0].candidate.action_id: RefusalReason.QUIET_HOURS})
+    told = back.replay(then(text_without_near()), one, "", waits)
+    assert told.care == (
+        "The offer “1 GB on us” was decided because 4 calls dropped, and waits: "
+        "at this hour the customer is left in peace."
+    )
+    assert ", which waits, because at this hour the customer is left in peace" in told.regulator
+
+
 def test_a_care_agent_reads_no_word_of_rules_codes_or_paths(back):
     one = recorded(back, text_without_near(), seen(SORE))
     same = then(text_without_near())
@@ -249,7 +260,7 @@ def test_a_thing_that_the_event_named_is_used_as_the_event_is():
 def test_withheld_data_that_a_mandatory_message_rests_on_are_told_apart():
     used = Used({Purpose.PROFILING_USAGE: frozenset({"a"})}, (), frozenset({Purpose.PROFILING_USAGE}))
     say = DecidedAction(Candidate("a", "r", 1, "x", 0, ActionKind.SAY, "", None, 0), ActionOutcome.DONE)
-    sentence = regulator_sentence(catalogue(), [say], NOW, used, {})
+    sentence = regulator_sentence(catalogue(), [say], NOW, used, {}, {})
     assert "; no other data were used for “Profiling from usage”" in sentence
 
 

@@ -281,6 +281,21 @@ def test_events_of_a_type_since_removed_are_counted_and_named():
     assert result["draft"]["funnel"]["sent"] == 1
 
 
+def test_events_on_which_no_rule_can_fire_any_more_are_counted_and_told():
+    late = event(1, 2)
+    late.accepted_micros = NOON + 2 * DAY
+    bench = Bench([text(rule())], [(1, batch(event(1, history=True), late, event(1, 3), tenure_months=5))])
+    result = bench.run(processes=1)
+    assert result["notices"] == [
+        "taken as history, so that rules do not fire on them, here as then: events 1",
+        (
+            "reached us so long after they happened that rules do not fire on them, here as then "
+            "(`late` of a rule set): events 1"
+        ),
+    ]
+    assert result["draft"]["funnel"]["sent"] == 1
+
+
 def test_once_holds_over_the_simulated_time():
     past = [event(1, n, at=NOON + n * HOUR) for n in (1, 2, 3)]
     result = Bench([text(rule(more=", once: 7d"))], [(1, batch(*past, tenure_months=5))]).run()

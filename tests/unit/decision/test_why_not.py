@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.decision.app.decisions import stopped_of
+from services.decision.app.decisions import stopped_of, waiting_of
 from services.decision.app.jobs import Source
 from services.decision.app.ports import (
     LiveProgram,
@@ -211,3 +211,7 @@ def test_an_action_counts_as_stopped_when_every_message_was():
     late = Message("m-2", MessageState.REFUSED, RefusalReason.EXPIRED, "", "on email", ())
     sent = Message("m-3", MessageState.SENT, None, "", "on app", ())
     assert stopped_of({"a": (no, late), "b": (no, sent), "c": ()}) == {"a": RefusalReason.EXPIRED}
+    quiet = Message("m-4", MessageState.DEFERRED, RefusalReason.QUIET_HOURS, "", "on sms", ())
+    messages = {"a": (no, quiet), "b": (quiet, sent), "c": (no,), "d": ()}
+    assert stopped_of(messages) == {"c": RefusalReason.NO_CONSENT}
+    assert waiting_of(messages) == {"a": RefusalReason.QUIET_HOURS}

@@ -155,7 +155,11 @@ async def go_live(name: str, version: int, subject: str, folder: Path) -> None:
 
 @click.command()
 @_newest
-@click.option("--at", type=Moment(), help="When, for example 2026-12-01T08:00:00+01:00.")
+@click.option(
+    "--at",
+    type=Moment(),
+    help="When, for example 2026-12-01T08:00:00+01:00; a time that has passed: at once.",
+)
 @click.option("--never", is_flag=True, help="No longer.")
 @runs
 async def schedule(

@@ -84,7 +84,9 @@ async def list_campaigns(
         for run in found
     ]
     headings = ("run", "rule set", "called for", "zone", "state", "done", "asked")
-    print_table(headings, rows, empty="no campaign has run yet")
+    print_table(
+        headings, rows, empty="no such campaign has run" if rule_set or state else "no campaign has run yet"
+    )
 
 
 @campaigns.command("show")

@@ -89,7 +89,7 @@ def _check_divisors(node: Node, expression: Expression, scope: Scope, report: Re
                 node,
                 f"`{divisor.source}` may be 0, and then `{what}` takes its default",
                 "divided-by-zero",
-                f"divide by what is never 0, or ask for {divisor.source} > 0 in `when`",
+                "divide by what is never 0; where `when` keeps 0 out, it can stay as it is",
             )
 
 

@@ -74,4 +74,5 @@ def token(
             write_private(file, signed + "\n")
         except OSError as error:
             raise StackError(f"{file} cannot be written ({error.strerror}).") from error
-        click.echo(f"{file}: {subject} may {', '.join(sorted(allowed))} for {days:g} days")
+        lasts = "1 day" if days == 1 else f"{days:g} days"
+        click.echo(f"{file}: {subject} may {', '.join(sorted(allowed))} for {lasts}")

@@ -112,7 +112,8 @@ def headline(result: Mapping[str, Any]) -> Iterator[str]:
     if live:
         gained, lost = (sum(row["actions"] for row in result["displaced"][key]) for key in ("gained", "lost"))
         if gained or lost:
-            yield f"{gained:,} of them are new, and {lost:,} of today's would not be made any more."
+            are = "is" if gained == 1 else "are"
+            yield f"{gained:,} of them {are} new, and {lost:,} of today's would not be made any more."
         else:
             yield "They are the very same contacts."
     nothing = draft["customers"]["left_with_nothing"]

@@ -115,10 +115,12 @@ class ChannelPeer:
 
 def _fresh(result: profile_pb2.SnapshotResult) -> FreshSnapshot | Exception:
     if result.error or not result.HasField("snapshot"):
+        message, _, suggestion = result.error.partition("; ")
         return NotFoundError(
-            result.error or "no customer has this identity",
+            message or "unknown subject",
             field="subject",
-            suggestion="write it as kind:value, or customer:<id>",
+            suggestion=suggestion
+            or "name an identity that an event or an import has told of, or customer:<id>",
         )
     snapshot = result.snapshot
     return FreshSnapshot(

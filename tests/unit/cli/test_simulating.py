@@ -119,6 +119,8 @@ def test_the_page_answers_first_what_changes(result):
     assert found[0] == "49 contacts with 30 customers would be made, 19 more (+63 %) than what is live today."
     assert found[1] == "30 of them are new, and 11 of today's would not be made any more."
     assert found[-1] == "It would cost 36.00 EUR, 36.00 more than today."
+    one = {**result, "displaced": {"gained": [{"actions": 1}], "lost": []}}
+    assert list(headline(one))[1] == "1 of them is new, and 0 of today's would not be made any more."
     same = {**result, "draft": result["live"], "displaced": {"gained": [], "lost": []}}
     assert list(headline(same))[:2] == [
         "30 contacts with 30 customers would be made, as many as what is live today.",

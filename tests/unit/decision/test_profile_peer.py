@@ -37,6 +37,8 @@ def failure(code):
 
 
 def result(subject):
+    if subject == "12345":
+        return profile_pb2.SnapshotResult(error="an identity without a kind; write kind:value")
     if subject == "nobody":
         return profile_pb2.SnapshotResult(error="unknown subject")
     household = stream_pb2.Household(id=70) if subject == "7" else None
@@ -70,6 +72,14 @@ class NoChannel:
 async def asked(peer, *subjects):
     found = await asyncio.gather(*(peer.snapshot(subject) for subject in subjects), return_exceptions=True)
     return [type(one) if isinstance(one, Exception) else one.customer for one in found]
+
+
+async def test_who_is_not_known_is_told_apart_from_what_is_no_identity(peer):
+    found = await asyncio.gather(peer.snapshot("nobody"), peer.snapshot("12345"), return_exceptions=True)
+    assert [(one.message, one.suggestion) for one in found] == [
+        ("unknown subject", "name an identity that an event or an import has told of, or customer:<id>"),
+        ("an identity without a kind", "write kind:value"),
+    ]
 
 
 async def test_each_caller_gets_the_snapshot_that_it_asked_for(peer, profiles):

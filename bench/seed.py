@@ -18,6 +18,7 @@ from services.cli.stack.state import Stack
 from services.cli.stack.trust_files import keys_file
 from services.profile.adapters.catalogue_types import Types
 from services.profile.adapters.packed_record import pack_record
+from services.profile.adapters.packed_traits import HOT
 from services.profile.adapters.packing import Kept, pack_hot
 from services.profile.adapters.rows.identities import seal_identity
 from services.profile.domain.consent import Consent
@@ -31,6 +32,8 @@ from services.vocabulary.words import Channel, ConsentBy, ConsentState, Purpose
 
 VARIANTS = 200
 """Different histories; each belongs to many customers, as packing 100,000 of them would only take time."""
+_MADE_FOR = 1
+"""The customer for whom histories are made, before they are others'."""
 _SECOND = 1_000_000
 _BACK_SECONDS = 28 * 86_400
 """How far the histories go back: within what is kept one by one."""
@@ -41,6 +44,8 @@ class History:
     """What one customer has behind it, as kept."""
 
     hot: bytes
+    direct: bytes
+    """What of it names a person, not sealed."""
     activity_bytes: int
     sequence: int
     traits: str
@@ -67,7 +72,7 @@ def make_history(catalogue: Catalogue, types: Types, activity_bytes: int, seed: 
     # find out how many events fill it, then spread them evenly over the weeks
     count = max(4, activity_bytes // 14)
     while True:
-        customer = Customer(1, 0, Kept(b"", b""))
+        customer = Customer(_MADE_FOR, 0, Kept(b"", b""))
         data = orjson.dumps({"traits": traits})
         raw = RawEvent("traits", "bench", "profile.updated", begin, "msisdn:+33600000001", data)
         customer.apply(checker.check(raw, now), catalogue)
@@ -86,7 +91,14 @@ def make_history(catalogue: Catalogue, types: Types, activity_bytes: int, seed: 
         count = max(1, count + (step or (1 if size < activity_bytes else -1)))
         if count > 1000:
             break
-    return History(hot, size, customer.sequence, orjson.dumps(traits).decode())
+    sealed = stored_pb2.StoredHot.FromString(hot).direct
+    return History(
+        hot,
+        types.sealer.open(sealed, f"{HOT}/{_MADE_FOR}"),
+        size,
+        customer.sequence,
+        orjson.dumps(traits).decode(),
+    )
 
 
 def _traits(draw: random.Random) -> dict[str, Any]:
@@ -102,6 +114,13 @@ def _traits(draw: random.Random) -> dict[str, Any]:
         "prepaid": False,
         "brand": "bench",
     }
+
+
+def hot_of(history: History, customer: int, sealer: Sealer) -> bytes:
+    """The history as this customer's: what names a person is sealed for that person alone."""
+    hot = stored_pb2.StoredHot.FromString(history.hot)
+    hot.direct = sealer.seal(history.direct, f"{HOT}/{customer}")
+    return hot.SerializeToString()
 
 
 def make_record(customer: int, now: int, sealer: Sealer) -> bytes:
@@ -128,7 +147,10 @@ def seed_profiles(stack: Stack, rules: Path, profiles: int, activity_bytes: int,
             connection,
             "customer (id, sequence, hot)",
             ("int8", "int8", "bytea"),
-            ((c, histories[p].sequence, histories[p].hot) for c, p in zip(customers, picks, strict=True)),
+            (
+                (customer, histories[pick].sequence, hot_of(histories[pick], customer, sealer))
+                for customer, pick in zip(customers, picks, strict=True)
+            ),
         )
         _copy(
             connection,

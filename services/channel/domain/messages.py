@@ -57,6 +57,7 @@ CONFIRMED = frozenset({Channel.SMS, Channel.APP})
 """Channels that tell what was delivered; on the others what was sent counts as delivered until it fails."""
 
 GIVEN_BACK = "given back: the caller presented it to nobody"
+ANSWERED = "the customer answered it before it was said"
 
 LONGEST_HAND_OVER_MICROS = 72 * 3_600_000_000
 """After so long, in business time, a message that never expires is not handed over any more."""
@@ -250,6 +251,10 @@ class Message:
         """The caller who had reserved it presented it to nobody, and will not."""
         self.sent_micros = 0
         self._to(MessageState.EXPIRED, now_micros, detail=GIVEN_BACK)
+
+    def answered(self, now_micros: int) -> None:
+        """The customer has said yes or no to it while it waited: nobody wants to hear of it any more."""
+        self._to(MessageState.REFUSED, now_micros, RefusalReason.NO_LONGER_TRUE, ANSWERED)
 
     def wait(
         self,

@@ -7,8 +7,8 @@ from rapport.types.v1 import stream_pb2
 
 from services.channel.app.admit import Admission, Prepared
 from services.channel.app.erasure import ErasePersons
-from services.channel.app.reservations import give_back
-from services.channel.app.store import MessageKey, MessageTransaction
+from services.channel.app.reservations import end_answered, give_back
+from services.channel.app.store import MessageTransaction
 from services.channel.domain.errors import InvalidActionError, StaleWriteError
 from services.channel.entrypoints import translate
 from services.runtime.audit import Change, write_audit
@@ -101,7 +101,11 @@ class ActionsHandler:
                 await self._erasures.erase(raw, erasure)
 
     async def _give_back(self, raw: Transaction, wired: Sequence[stream_pb2.GivenBack]) -> None:
-        keys: list[MessageKey] = [(one.customer, message_id(one.action_id)) for one in wired]
+        """Ends what was answered while it waited; frees reservations, which the audit log has."""
+        answered = [(one.customer, message_id(one.action_id)) for one in wired if one.answered]
+        if answered:
+            await end_answered(self._within(raw), self._clock, answered)
+        keys = [(one.customer, message_id(one.action_id)) for one in wired if not one.answered]
         if keys:
             ended = await give_back(self._within(raw), self._clock, keys)
             await write_audit(

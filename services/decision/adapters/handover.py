@@ -9,7 +9,7 @@ from rapport.types.v1 import stream_pb2
 
 from services.decision.adapters.material import unpack_material
 from services.decision.adapters.situations import pack_due
-from services.decision.domain.answers import emitted, events_of
+from services.decision.domain.answers import Answer, emitted, events_of
 from services.decision.domain.triggers import JOURNEY_DUE, TRIGGER_DUE
 from services.runtime.personal import ERASURE_FINISHED, finished_data
 from services.runtime.streams import ACTIONS, OUTCOMES
@@ -109,20 +109,28 @@ class OutboxHandOver:
                 for event_id, event_type, data in events_of(note)
             ],
         )
+        await self._end(
+            transaction,
+            [
+                stream_pb2.GivenBack(customer=note.customer, action_id=note.action_id, answered=True)
+                for note in notes
+                if note.answer in {Answer.ACCEPTED, Answer.DECLINED}
+            ],
+        )
 
     async def give_back(self, transaction: Transaction, actions: Sequence[tuple[int, str]]) -> None:
         """Reservations given back, on the way that actions take."""
-        given_back = [
-            (
-                partition_of(customer, self._partitions),
-                stream_pb2.GivenBack(customer=customer, action_id=action_id),
-            )
-            for customer, action_id in actions
-        ]
+        await self._end(
+            transaction,
+            [stream_pb2.GivenBack(customer=customer, action_id=action_id) for customer, action_id in actions],
+        )
+
+    async def _end(self, transaction: Transaction, ends: Sequence[stream_pb2.GivenBack]) -> None:
+        placed = [(partition_of(one.customer, self._partitions), one) for one in ends]
         await self._outbox.put(
             transaction,
             ACTIONS,
-            list(_messages(given_back, lambda items: stream_pb2.ActionBatch(given_back=items))),
+            list(_messages(placed, lambda items: stream_pb2.ActionBatch(given_back=items))),
         )
 
     async def called(self, transaction: Transaction, calls: Sequence[Call]) -> None:

@@ -11,7 +11,7 @@ from rapport.types.v1 import stream_pb2
 from services.decision.adapters.handover import SOURCE, action_message, own_event_of
 from services.decision.adapters.simulation_past import Look
 from services.decision.adapters.situations import LazyActivity, pack_due, situation_of
-from services.decision.adapters.workbench import ACTION_DUE, FREES_WHAT_IT_USED, UNKNOWN_HANDOVER
+from services.decision.adapters.workbench import ACTION_DUE, FREE_NOTHING, FREES_WHAT_IT_USED
 from services.decision.app.ports import Decided, DueStep
 from services.decision.app.simulation_jobs import World
 from services.decision.domain.arbitration import Standing
@@ -127,7 +127,7 @@ class Walk:
             return
         if event.source == CHANNEL and event.type in FREES_WHAT_IT_USED:
             told = orjson.loads(event.data)
-            if told.get("reason") != UNKNOWN_HANDOVER and told["action"] in self.decided:
+            if told.get("reason") not in FREE_NOTHING and told["action"] in self.decided:
                 self._course.give_back((event.customer, *self._people), told["action"])
             return
         if event.type not in self.side.running.triggers or not raw or not self._happens(event):

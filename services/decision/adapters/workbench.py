@@ -62,8 +62,8 @@ TELLS_OUTCOME = FREES_WHAT_IT_USED | {"action.sent", "action.failed"}
 REPLIED = "message.replied"
 """What customers write, told by the channel service with what they want and which action they answer."""
 
-UNKNOWN_HANDOVER = "HANDOVER_UNKNOWN"
-"""A reason after which one was perhaps said."""
+FREE_NOTHING = frozenset({"HANDOVER_UNKNOWN", "NO_LONGER_TRUE"})
+"""Reasons of the channel after which one was perhaps said, or was answered before it was."""
 
 
 class Workbench:
@@ -435,11 +435,15 @@ def _erased(item: int, event: stream_pb2.TakenEvent) -> Erased | None:
 
 
 def _given_back(item: int, event: stream_pb2.TakenEvent) -> GivenBack | None:
-    """What the channel's refusal frees; an unknown hand-over may have been said and frees nothing."""
+    """What the channel's refusal frees.
+
+    An unknown hand-over may have been said, and what the customer answered before it was said is settled:
+    they free nothing.
+    """
     if event.source != "channel":
         return None
     told = orjson.loads(event.data)
-    if told.get("reason") == UNKNOWN_HANDOVER:
+    if told.get("reason") in FREE_NOTHING:
         return None
     return GivenBack(item, event.customer, told["action"], _known_as(event))
 

@@ -15,7 +15,7 @@ from services.channel.adapters.storage.transaction import PLANNED_NOTICE
 from services.channel.app.erasure import ErasePersons
 from services.channel.domain.caps import Cap
 from services.channel.domain.choice import Dropped
-from services.channel.domain.messages import GIVEN_BACK
+from services.channel.domain.messages import ANSWERED, GIVEN_BACK
 from services.channel.domain.policies import Policies
 from services.channel.domain.quiet_hours import QuietHours, QuietWindow, Week
 from services.channel.entrypoints.actions import ActionsHandler, resend_action
@@ -30,7 +30,7 @@ from services.runtime.server import build_server
 from services.runtime.settings import Settings
 from services.runtime.status import read_failure
 from services.vocabulary.values import DAY, HOUR
-from services.vocabulary.words import Category, Channel, MessageState
+from services.vocabulary.words import Category, Channel, MessageState, RefusalReason
 from tests.fakes.channel import NOON, SetTransport, make_action, reachable
 from tests.fakes.trust import trust
 from tests.integration.channel.conftest import MakeRoad, Road, wired
@@ -119,6 +119,31 @@ async def test_a_reservation_given_back_is_free_again_once(make_road: MakeRoad) 
     async with road.store.transaction() as tx:
         (choice,) = await road.admission.reserve(tx, [one], Channel.APP)
     assert isinstance(choice, Dropped)
+
+
+async def test_what_the_customer_answered_while_it_waited_is_not_said(make_road: MakeRoad) -> None:
+    night = QuietHours(Week(((QuietWindow(21 * 60, 8 * 60),),) * 7))
+    road = make_road(Policies(quiet_hours=night))
+    said = await road.take_one(make_action(1))
+    await road.sender.turn()
+    road.clock.now = NOON + 10 * HOUR
+    waits = await road.take_one(make_action(2))
+    assert waits.state is MessageState.DEFERRED
+    back = [
+        stream_pb2.GivenBack(action_id=make_action(number).action_id, customer=1, answered=True)
+        for number in (1, 2)
+    ]
+    batch = stream_pb2.ActionBatch(given_back=back).SerializeToString()
+    for key in ("a", "b"):
+        await handler_of(road).handle([Delivery(1, key, batch)])
+    ended = await road.stored(waits.message_id)
+    assert (ended.state, ended.reason, ended.detail) == (
+        MessageState.REFUSED,
+        RefusalReason.NO_LONGER_TRUE,
+        ANSWERED,
+    )
+    assert (await road.stored(said.message_id)).state is MessageState.SENT
+    assert [kind for kind, _ in await road.told()].count("action.refused") == 1
 
 
 class AwayOnce:

@@ -111,8 +111,13 @@ async def own(worker):
 
 async def given_back(worker):
     """Ids of the actions whose reservations the channel was told to free."""
+    return [(one.customer, one.action_id) for one in await ended(worker) if not one.answered]
+
+
+async def ended(worker):
+    """What the channel was told to end."""
     batches = [stream_pb2.ActionBatch.FromString(payload) for payload in await worker.sent("ACTIONS")]
-    return [(one.customer, one.action_id) for batch in batches for one in batch.given_back]
+    return [one for batch in batches for one in batch.given_back]
 
 
 async def test_a_yes_is_told_once_with_what_it_asks_for(shop):
@@ -132,7 +137,11 @@ async def test_a_yes_is_told_once_with_what_it_asks_for(shop):
     assert (again.refusal, again.earlier.agent) == (NotRecorded.RECORDED_BEFORE, "desk-7")
     assert (await say(shop, action_id, D)).refusal is NotRecorded.CONTRADICTS
     assert await own(shop) == []
+    # what of it still waits in the channel is not said any more
+    (one,) = await ended(shop)
+    assert (one.customer, one.action_id, one.answered) == (1, action_id, True)
     await replay(shop, NOON)
+    assert [one.answered for one in await ended(shop)] == [True]
     again = [kind for kind, _, _ in await own(shop)]
     assert again == ["offer.presented", "offer.accepted", "order.placed"]
     async with shop.database.transaction() as transaction:

@@ -906,25 +906,31 @@ Global___ActionBatch: _TypeAlias = ActionBatch  # noqa: Y015
 
 @_typing.final
 class GivenBack(_message.Message):
-    """An action that the caller had reserved and showed to nobody: its slots are free again."""
+    """An action that the caller had reserved and showed to nobody: its slots are free again. Or one that the customer has
+    answered before all of it was said.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACTION_ID_FIELD_NUMBER: _builtins.int
     CUSTOMER_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
     action_id: _builtins.str
     """UUID of the action."""
     customer: _builtins.int
     """The customer it was decided for."""
+    answered: _builtins.bool
+    """The customer has said yes or no to it: what still waits is not said any more, and what was shown stays shown."""
     def __init__(
         self,
         *,
         action_id: _builtins.str = ...,
         customer: _builtins.int = ...,
+        answered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "customer", b"customer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "answered", b"answered", "customer", b"customer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,6 @@
 """What is not said any more: reservations that callers give back, and what was answered while it waited."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.channel.app.receipts import settle
 from services.channel.app.store import MessageKey, MessageTransaction
@@ -16,12 +16,7 @@ async def give_back(tx: MessageTransaction, clock: Clock, keys: Sequence[Message
     """
     stored = await tx.messages(keys, lock=True)
     reserved = [message for message in stored.values() if message.is_reserved]
-    now_micros = clock.now_micros()
-    for message in reserved:
-        message.give_back(now_micros)
-    if reserved:
-        await settle(tx, reserved)
-    return reserved
+    return await _end(tx, clock, reserved, Message.give_back)
 
 
 async def end_answered(tx: MessageTransaction, clock: Clock, keys: Sequence[MessageKey]) -> list[Message]:
@@ -31,9 +26,15 @@ async def end_answered(tx: MessageTransaction, clock: Clock, keys: Sequence[Mess
     """
     stored = await tx.messages(keys, lock=True)
     waiting = [message for message in stored.values() if message.state in WAITING]
+    return await _end(tx, clock, waiting, Message.answered)
+
+
+async def _end(
+    tx: MessageTransaction, clock: Clock, ended: list[Message], how: Callable[[Message, int], None]
+) -> list[Message]:
     now_micros = clock.now_micros()
-    for message in waiting:
-        message.answered(now_micros)
-    if waiting:
-        await settle(tx, waiting)
-    return waiting
+    for message in ended:
+        how(message, now_micros)
+    if ended:
+        await settle(tx, ended)
+    return ended

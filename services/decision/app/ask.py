@@ -46,7 +46,7 @@ _ROUNDS = 4
 """How often the gates are asked: each refusal lets the next best come forward."""
 
 _MOST_TOGETHER = 64
-"""Customers whose standing is read in one transaction."""
+"""Customers whose standing is read at once."""
 
 _WITHOUT_CONTACT = frozenset({Category.MANDATORY, Category.SERVICE})
 _UNREACHABLE = (RefusalReason.CONSENT_UNKNOWN, "the channel service could not be reached")

@@ -159,7 +159,7 @@ async def test_once_a_cycle_means_once_and_says_so(worker):
     ("reason", "again"),
     [("NO_CONSENT", DISPATCHED), ("HANDOVER_UNKNOWN", REFUSED), ("NO_LONGER_TRUE", REFUSED)],
 )
-async def test_what_the_channel_refuses_gives_its_slot_back_unless_it_may_have_been_said(
+async def test_what_the_channel_refuses_gives_its_slot_back_unless_it_may_have_been_said_or_was_answered(
     worker, reason, again
 ):
     def notice(name, at):
